@@ -1,0 +1,125 @@
+//===- EdgeDialect.cpp - Registration and verifiers -------------------------===//
+#include "dialects/edge/EdgeDialect.h"
+#include "dialects/edge/Shape.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include "dialects/edge/EdgeDialect.cpp.inc"
+#include "dialects/edge/EdgeEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/edge/EdgeAttrs.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/edge/EdgeOps.cpp.inc"
+
+using namespace mlir;
+namespace edgecc::edge {
+
+void EdgeDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/edge/EdgeAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/edge/EdgeOps.cpp.inc"
+      >();
+}
+
+LogicalResult ReshapeOp::verify() {
+  // reshape_c1
+  if (getInput().getType().getElementType() != getResult().getType().getElementType())
+    return emitOpError("turns ") << getInput().getType().getElementType() << " into " << getResult().getType().getElementType();
+  return success();
+}
+
+OpFoldResult ReshapeOp::fold(FoldAdaptor) {
+  if (getInput().getType() == getResult().getType())
+    return getInput();
+  if (auto inner = getInput().getDefiningOp<ReshapeOp>()) {
+    getInputMutable().assign(inner.getInput());
+    return getResult();
+  }
+  return {};
+}
+
+LogicalResult LinearOp::verify() {
+  auto weight = getWeight().getType();
+  int64_t k = inputChannels(), n = outputChannels();
+  SmallVector<int64_t> wanted;
+  switch (getLayout()) {
+  case WeightLayout::NK: wanted = {n, k}; break;
+  case WeightLayout::KN: wanted = {k, n}; break;
+  case WeightLayout::Panels: wanted = {(n + kPanelWidth - 1) / kPanelWidth, k, kPanelWidth}; break;
+  }
+  // linear_c1
+  if (weight.getShape() != ArrayRef<int64_t>(wanted))
+    return emitOpError("with ") << k << " input and " << n << " output channels and layout " << stringifyWeightLayout(getLayout())
+                                << " has a weight of type " << weight;
+  // linear_c2
+  for (auto extra : getExtras()) {
+    auto type = cast<RankedTensorType>(extra.getType());
+    bool perChannel = type.getRank() == 1 && type.getDimSize(0) == n;
+    bool perElement = type.getShape() == getResult().getType().getShape() && type.getEncoding() == getResult().getType().getEncoding();
+    if (!perChannel && !perElement)
+      return emitOpError("has an extra of type ") << type << ", which is neither [" << n << "] nor the result's shape";
+  }
+  if (getEpilogue().empty()) {
+    if (!getExtras().empty())
+      return emitOpError("has extras but no epilogue");
+    return success();
+  }
+  // linear_c3
+  Block &block = getEpilogue().front();
+  bool fits = block.getNumArguments() == getExtras().size() + 1 && block.getArgument(0).getType().isF32();
+  for (auto [arg, extra] : llvm::zip(block.getArguments().drop_front(), getExtras()))
+    fits = fits && arg.getType() == cast<RankedTensorType>(extra.getType()).getElementType();
+  if (!fits)
+    return emitOpError("has an epilogue that does not take f32 and an element of each extra");
+  return success();
+}
+
+LogicalResult QuantizedLinearOp::verify() {
+  // quantized_linear_c1
+  if (getBits() != 4 && getBits() != 8)
+    return emitOpError("has ") << getBits() << "-bit weights; 4 and 8 are supported";
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  // attention_c3
+  for (Value value : {Value(getQuery()), Value(getKey()), Value(getValue()), Value(getResult())})
+    if (cast<RankedTensorType>(value.getType()).getRank() != 4)
+      return emitOpError("query, key, value and result must have rank 4, but one is ") << value.getType();
+  // attention_c1
+  if (kvHeads() == 0 || heads() % kvHeads() != 0)
+    return emitOpError("has ") << heads() << " heads, which is no multiple of its " << kvHeads() << " KV heads";
+  // attention_c2
+  if (headDim() != getKey().getType().getDimSize(3))
+    return emitOpError("has a query head_dim of ") << headDim() << " but a key head_dim of " << getKey().getType().getDimSize(3);
+  return success();
+}
+
+LogicalResult RopeOp::verify() {
+  // rope_c1
+  int64_t half = getCos().getType().getShape().back(), dim = getInput().getType().getShape().back();
+  if (2 * half > dim)
+    return emitOpError("rotates ") << 2 * half << " elements of a head_dim of " << dim;
+  return success();
+}
+
+LogicalResult KernelOp::verify() {
+  Block &block = getBody().front();
+  SmallVector<Type> buffers;
+  llvm::append_range(buffers, getIns().getTypes());
+  llvm::append_range(buffers, getOutputs().getTypes());
+  // kernel_c1
+  if (block.getNumArguments() != buffers.size() + 1 || !block.getArgument(0).getType().isIndex())
+    return emitOpError("takes ") << buffers.size() << " buffers but its body has " << block.getNumArguments() << " arguments";
+  for (auto [arg, type] : llvm::zip(block.getArguments().drop_front(), buffers))
+    if (arg.getType() != bufferType(cast<RankedTensorType>(type)))
+      return emitOpError("passes ") << type << " to a block argument of type " << arg.getType();
+  return success();
+}
+
+} // namespace edgecc::edge

@@ -1,0 +1,256 @@
+//===- EdgeOps.td - What a transformer computes -----------------------------===//
+//
+// Conventions (rationale: dialects/README.md)
+// - A dynamic size is an expression of the module's symbols (`edge.symbols`). It stands in the tensor type itself, as an
+//   affine map in the encoding: `tensor<?x?x384xf32, affine_map<()[s0, s1] -> (s0, s1, 384)>>`. Symbol i is entry i of `edge.symbols`.
+// - Weights are `edge.weight`: a resource over a mapped file, never a dense attribute.
+// - Elementwise maths, reductions, gathers and copies are `linalg.generic`; only what is worth a kernel of its own is an op here.
+// - bool tensors are `i1`; integers are signless here, their signedness is in the op that cares.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGE_OPS
+#define EDGE_OPS
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/BuiltinAttributeInterfaces.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Edge_Dialect : Dialect {
+  let name = "edge";
+  let cppNamespace = "::edgecc::edge";
+  let summary = "What a transformer computes";
+  let useDefaultAttributePrinterParser = 1;
+  let extraClassDeclaration = [{
+    /// Module attribute: array of #edge.symbol, in the order of the symbols in all affine maps.
+    static constexpr llvm::StringLiteral kSymbolsAttr = "edge.symbols";
+    /// Function argument and result attributes.
+    static constexpr llvm::StringLiteral kNameAttr = "edge.name";       // StringAttr
+    static constexpr llvm::StringLiteral kElementAttr = "edge.element"; // StringAttr: the ElementType of runtime/schema/model.fbs
+    static constexpr llvm::StringLiteral kStateAttr = "edge.state";     // I64Attr: this argument (result) is state i, updated in place
+  }];
+}
+
+def Edge_SymbolRole : I32EnumAttr<"SymbolRole", "who gives a symbol its value", [
+    I32EnumAttrCase<"Free", 0, "free">,          // the shapes of the inputs
+    I32EnumAttrCase<"Position", 1, "position">,  // the session: positions held before the call
+    I32EnumAttrCase<"Capacity", 2, "capacity">]> { // whoever opens the session: its context length
+  let cppNamespace = "::edgecc::edge";
+}
+
+def Edge_SymbolAttr : AttrDef<Edge_Dialect, "Symbol"> {
+  let mnemonic = "symbol";
+  let summary = "a named dimension with inclusive bounds";
+  let parameters = (ins "::mlir::StringAttr":$name, "int64_t":$min, "int64_t":$max, EnumParameter<Edge_SymbolRole>:$role);
+  let assemblyFormat = "`<` $name `,` $min `,` $max `,` $role `>`";
+}
+
+class Edge_Op<string mnemonic, list<Trait> traits = []> : Op<Edge_Dialect, mnemonic, traits>;
+
+//===----------------------------------------------------------------------===//
+// Sizes, weights, views
+//===----------------------------------------------------------------------===//
+
+def Edge_DimOp : Edge_Op<"dim", [Pure]> {
+  let summary = "the value of a symbol in this call";
+  let arguments = (ins I64Attr:$symbol);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$symbol attr-dict";
+}
+
+def Edge_WeightOp : Edge_Op<"weight", [Pure]> {
+  let summary = "a constant that lives in the weight store";
+  let arguments = (ins StrAttr:$name, ElementsAttr:$value);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$name attr-dict `:` type($result)";
+}
+
+def Edge_ReshapeOp : Edge_Op<"reshape", [Pure]> {
+  let summary = "the same elements in the same order with another shape; never a copy";
+  let description = [{- constraint reshape_c1: the element types agree}];
+  let arguments = (ins AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Layers
+//===----------------------------------------------------------------------===//
+
+def Edge_WeightLayout : I32EnumAttr<"WeightLayout", "how a linear weight lies in memory", [
+    I32EnumAttrCase<"NK", 0, "nk">,           // [n, k]: a row per output channel
+    I32EnumAttrCase<"KN", 1, "kn">,           // [k, n]
+    I32EnumAttrCase<"Panels", 2, "panels">]> { // [ceil(n / 16), k, 16]: what the matrix kernels read; zero-filled
+  let cppNamespace = "::edgecc::edge";
+}
+
+def Edge_LinearOp : Edge_Op<"linear", [Pure, SingleBlockImplicitTerminator<"YieldOp">]> {
+  let summary = "y[..., n] = epilogue(sum over k of x[..., k] * w[n, k], extras...)";
+  let description = [{
+    Accumulates in f32 whatever the types of input and weight are. The epilogue is a region on one element: its arguments
+    are the f32 sum and one element of each extra; it yields the result's element. Without a region the sum is truncated
+    to the result's type.
+
+    - input `[..., k]`; result `[..., n]`; weight `[n, k]`, `[k, n]` or panels, see `layout`
+    - constraint linear_c1: the weight agrees with k and n under the layout
+    - constraint linear_c2: an extra has the shape `[n]` or the result's shape
+    - constraint linear_c3: the epilogue takes f32 and the extras' element types
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, Variadic<AnyRankedTensor>:$extras,
+                       DefaultValuedAttr<Edge_WeightLayout, "WeightLayout::NK">:$layout);
+  let results = (outs AnyRankedTensor:$result);
+  let regions = (region MaxSizedRegion<1>:$epilogue);
+  let assemblyFormat = [{
+    $input `,` $weight (`extras` `(` $extras^ `:` type($extras) `)`)? attr-dict
+    `:` type($input) `,` type($weight) `->` type($result) ($epilogue^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t inputChannels() { return getInput().getType().getShape().back(); }
+    int64_t outputChannels() { return getResult().getType().getShape().back(); }
+  }];
+}
+
+def Edge_QuantizedLinearOp : Edge_Op<"quantized_linear", [Pure]> {
+  let summary = "y[..., n] = sum over k of x[..., k] * scale[n, k / block] * (w[n, k] - zero[n, k / block])";
+  let description = [{
+    Block-quantized weights as `com.microsoft.MatMulNBits` stores them: weight `[n, k / block, block * bits / 8]` u8, low nibble first;
+    scales `[n, k / block]`; zero points optional, `[n, ceil((k / block) * bits / 8)]` u8, else 2^(bits - 1).
+    - constraint quantized_linear_c1: bits is 4 or 8
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, AnyRankedTensor:$scales,
+                       Optional<AnyRankedTensor>:$zeros, I64Attr:$bits, I64Attr:$block);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $input `,` $weight `,` $scales (`zeros` `(` $zeros^ `:` type($zeros) `)`)? attr-dict
+    `:` type($input) `,` type($weight) `,` type($scales) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Edge_AttentionOp : Edge_Op<"attention", [Pure, AttrSizedOperandSegments]> {
+  let summary = "streaming scaled dot-product attention over grouped heads";
+  let description = [{
+    `softmax(cap(scale * q k^T) + mask) v`, head h of q reading KV head `h / (heads / kv_heads)`; scores and sums in f32.
+
+    Each of query, key/value and result is `[batch, tokens, heads, dim]`, or `[batch, heads, tokens, dim]` where the
+    `..._heads_first` flag is set. Key and value may be longer than `length` (a cache of fixed capacity): positions
+    `[length, ...)` are not read. Query i stands at position `offset + i`:
+    causal: key j is seen if j <= offset + i; window w > 0: only if offset + i - j < w.
+    `softcap` c > 0: cap(x) = c * tanh(x / c). `mask` is added (float) or selects (i1), and broadcasts to `[batch, heads, tokens, length]`.
+
+    - constraint attention_c1: heads is a multiple of kv_heads
+    - constraint attention_c2: query and key agree in head_dim
+    - constraint attention_c3: all of query, key, value and result have rank 4
+  }];
+  let arguments = (ins AnyRankedTensor:$query, AnyRankedTensor:$key, AnyRankedTensor:$value, Optional<AnyRankedTensor>:$mask,
+                       F32Attr:$scale, AffineMapAttr:$length, AffineMapAttr:$offset, DefaultValuedAttr<BoolAttr, "false">:$causal,
+                       DefaultValuedAttr<I64Attr, "0">:$window, DefaultValuedAttr<F32Attr, "0.0f">:$softcap,
+                       UnitAttr:$query_heads_first, UnitAttr:$key_heads_first, UnitAttr:$result_heads_first);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $query `,` $key `,` $value (`mask` `(` $mask^ `:` type($mask) `)`)? attr-dict
+    `:` type($query) `,` type($key) `,` type($value) `->` type($result)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t heads() { return getQuery().getType().getDimSize(getQueryHeadsFirst() ? 1 : 2); }
+    int64_t kvHeads() { return getKey().getType().getDimSize(getKeyHeadsFirst() ? 1 : 2); }
+    int64_t headDim() { return getQuery().getType().getDimSize(3); }
+    int64_t valueDim() { return getValue().getType().getDimSize(3); }
+  }];
+}
+
+def Edge_RopeOp : Edge_Op<"rope", [Pure]> {
+  let summary = "rotary position embedding";
+  let description = [{
+    Rotates the first `2 * half` of each head's elements, half = the last size of cos: pairs (i, i + half), or (2i, 2i + 1) if
+    `interleaved`; the rest passes. input `[batch, tokens, heads, dim]` or heads first; cos and sin `[batch or 1, tokens, half]`.
+    - constraint rope_c1: 2 * half is at most dim
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$cos, AnyRankedTensor:$sin, UnitAttr:$interleaved, UnitAttr:$heads_first);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `,` $cos `,` $sin attr-dict `:` type($input) `,` type($cos) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Edge_RmsNormOp : Edge_Op<"rms_norm", [Pure]> {
+  let summary = "x / sqrt(mean(x^2) + epsilon) * scale, over the last dimension, in f32";
+  let arguments = (ins AnyRankedTensor:$input, Optional<AnyRankedTensor>:$scale, F32Attr:$epsilon);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input (`,` $scale^ `:` type($scale))? attr-dict `:` type($input) `->` type($result)";
+}
+
+def Edge_LayerNormOp : Edge_Op<"layer_norm", [Pure, AttrSizedOperandSegments]> {
+  let summary = "(x - mean) / sqrt(variance + epsilon) * scale + bias, over the last dimension, in f32";
+  let arguments = (ins AnyRankedTensor:$input, Optional<AnyRankedTensor>:$scale, Optional<AnyRankedTensor>:$bias, F32Attr:$epsilon);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $input (`scale` `(` $scale^ `:` type($scale) `)`)? (`bias` `(` $bias^ `:` type($bias) `)`)? attr-dict `:` type($input) `->` type($result)
+  }];
+}
+
+def Edge_SoftmaxOp : Edge_Op<"softmax", [Pure]> {
+  let summary = "softmax or its logarithm over the last dimension, in f32";
+  let arguments = (ins AnyRankedTensor:$input, UnitAttr:$log);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+}
+
+def Edge_EmbeddingOp : Edge_Op<"embedding", [Pure]> {
+  let summary = "rows of a table: table [rows, width], ids [...] -> [..., width]";
+  let description = [{An id outside [-rows, rows) reads row 0; a negative id counts from the end, as in ONNX Gather.}];
+  let arguments = (ins AnyRankedTensor:$ids, AnyRankedTensor:$table, DefaultValuedAttr<Edge_WeightLayout, "WeightLayout::NK">:$layout);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$ids `,` $table attr-dict `:` type($ids) `,` type($table) `->` type($result)";
+}
+
+def Edge_AppendOp : Edge_Op<"append", [Pure]> {
+  let summary = "writes rows into a state, in place";
+  let description = [{
+    result = state, except `[..., position + i, :]` of the second to last dimension = rows `[..., i, :]`. The state operand must not be
+    used afterwards: the plan gives operand and result the same memory.
+    state `[batch, heads, capacity, dim]`, rows `[batch, heads, tokens, dim]`, or `[batch, tokens, heads, dim]` unless `rows_heads_first`.
+  }];
+  let arguments = (ins AnyRankedTensor:$state, AnyRankedTensor:$rows, AffineMapAttr:$position, UnitAttr:$rows_heads_first);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$state `,` $rows `at` $position attr-dict `:` type($state) `,` type($rows) `->` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels: the last form before LLVM
+//===----------------------------------------------------------------------===//
+
+def Edge_KernelOp : Edge_Op<"kernel", [Pure, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">]> {
+  let summary = "one parallel step: tensors outside, buffers inside";
+  let description = [{
+    The body is run once for each task in `[0, tasks)`, in any order and on any thread. Its block arguments are the task, then a
+    contiguous memref for each of: ins, inouts, results that are no inouts. Result i < |inouts| is inout i after the step.
+    The body may use `edge.dim`; it captures nothing. Equal bodies become one function, however many layers use them.
+    A bool is a byte (i8, 0 or 1) inside.
+
+    - constraint kernel_c1: the block arguments are as said
+  }];
+  let arguments = (ins StrAttr:$name, AffineMapAttr:$tasks, Variadic<AnyRankedTensor>:$ins, Variadic<AnyRankedTensor>:$inouts);
+  let results = (outs Variadic<AnyRankedTensor>:$outputs);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $name `tasks` $tasks (`ins` `(` $ins^ `:` type($ins) `)`)? (`inouts` `(` $inouts^ `:` type($inouts) `)`)? (`->` type($outputs)^)?
+    attr-dict-with-keyword $body
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::BlockArgument taskArg() { return getBody().front().getArgument(0); }
+    ::mlir::Block::BlockArgListType bufferArgs() { return getBody().front().getArguments().drop_front(); }
+  }];
+}
+
+def Edge_YieldOp : Edge_Op<"yield", [Pure, Terminator, ParentOneOf<["KernelOp", "LinearOp"]>]> {
+  let summary = "ends a kernel's body (no operands) or a linear's epilogue (one)";
+  let arguments = (ins Variadic<AnyType>:$values);
+  let builders = [OpBuilder<(ins), [{}]>];
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+}
+#endif

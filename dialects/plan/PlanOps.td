@@ -1,0 +1,53 @@
+//===- PlanOps.td - What the runtime must know ------------------------------===//
+//
+// One for one with the tables of runtime/schema/model.fbs, so that the packager is a dumb serializer and the memory plan, the
+// states and the entries can be tested with FileCheck.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PLAN_OPS
+#define PLAN_OPS
+include "mlir/IR/BuiltinAttributeInterfaces.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+
+def Plan_Dialect : Dialect {
+  let name = "plan";
+  let cppNamespace = "::edgecc::plan";
+  let summary = "What the runtime must know";
+}
+
+class Plan_Op<string mnemonic, list<Trait> traits = []> : Op<Plan_Dialect, mnemonic, traits>;
+
+def Plan_ModelOp : Plan_Op<"model", [NoTerminator, SingleBlock]> {
+  let summary = "the artifact; its symbols are the module's `edge.symbols`";
+  let arguments = (ins StrAttr:$name, DefaultValuedAttr<DictionaryAttr, "::mlir::DictionaryAttr::get($_builder.getContext())">:$properties);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$name attr-dict-with-keyword $body";
+}
+
+def Plan_StateOp : Plan_Op<"state"> {
+  let summary = "memory of a session, in the order of edgecc_call.states";
+  let arguments = (ins StrAttr:$name, StrAttr:$element, AffineMapAttr:$shape);
+  let assemblyFormat = "$name `:` $element $shape attr-dict";
+}
+
+def Plan_WeightOp : Plan_Op<"weight"> {
+  let summary = "bytes at an offset of the weights segment";
+  let arguments = (ins StrAttr:$name, I64Attr:$offset, I64Attr:$bytes, ElementsAttr:$value);
+  let assemblyFormat = "$name `at` $offset `bytes` $bytes attr-dict";
+}
+
+def Plan_EntryOp : Plan_Op<"entry", [NoTerminator, SingleBlock]> {
+  let summary = "a function of type edgecc_entry (runtime/include/edgecc/abi.h)";
+  let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$function, I64Attr:$arena, OptionalAttr<AffineMapAttr>:$advance);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$name `function` $function `arena` $arena (`advance` $advance^)? attr-dict-with-keyword $body";
+}
+
+def Plan_TensorOp : Plan_Op<"tensor", [HasParent<"EntryOp">]> {
+  let summary = "an input or output, in the order of edgecc_call.inputs and outputs";
+  let arguments = (ins StrAttr:$name, StrAttr:$element, AffineMapAttr:$shape, UnitAttr:$output);
+  let assemblyFormat = "(`output` $output^)? $name `:` $element $shape attr-dict";
+}
+#endif

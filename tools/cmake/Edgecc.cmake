@@ -1,0 +1,24 @@
+# The project's own wrappers: one place for warnings, sanitizers and the precompiled header.
+
+set(EDGECC_WARNINGS -Wall -Wextra -Werror -Wno-unused-parameter)
+if(EDGECC_SANITIZE)
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
+# edgecc_library(NAME SOURCES...): a static library of the compiler, with the shared precompiled header.
+function(edgecc_library name)
+  add_library(${name} STATIC ${ARGN})
+  target_compile_options(${name} PRIVATE ${EDGECC_WARNINGS})
+  if(TARGET edgecc_pch)
+    target_precompile_headers(${name} REUSE_FROM edgecc_pch)
+  endif()
+endfunction()
+
+# edgecc_program(NAME SOURCES... LINK LIBRARIES...)
+function(edgecc_program name)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
+  target_compile_options(${name} PRIVATE ${EDGECC_WARNINGS})
+  target_link_libraries(${name} PRIVATE ${arg_LINK})
+endfunction()
