@@ -24,6 +24,8 @@ def Edge_Dialect : Dialect {
   let extraClassDeclaration = [{
     /// Module attribute: array of #edge.symbol, in the order of the symbols in all affine maps.
     static constexpr llvm::StringLiteral kSymbolsAttr = "edge.symbols";
+    /// Module attribute: #edge.target.
+    static constexpr llvm::StringLiteral kTargetAttr = "edge.target";
     /// Function argument and result attributes.
     static constexpr llvm::StringLiteral kNameAttr = "edge.name";       // StringAttr
     static constexpr llvm::StringLiteral kElementAttr = "edge.element"; // StringAttr: the ElementType of runtime/schema/model.fbs
@@ -43,6 +45,19 @@ def Edge_SymbolAttr : AttrDef<Edge_Dialect, "Symbol"> {
   let summary = "a named dimension with inclusive bounds";
   let parameters = (ins "::mlir::StringAttr":$name, "int64_t":$min, "int64_t":$max, EnumParameter<Edge_SymbolRole>:$role);
   let assemblyFormat = "`<` $name `,` $min `,` $max `,` $role `>`";
+}
+
+def Edge_TargetAttr : AttrDef<Edge_Dialect, "Target"> {
+  let mnemonic = "target";
+  let summary = "the CPU variant that this module is lowered for (module attribute edge.target)";
+  let description = [{arch is "x86_64" or "aarch64"; features are those of compiler/codegen/targets.def, e.g. "avx2", "avx512", "dotprod", "i8mm", "fp16".}];
+  let parameters = (ins "::mlir::StringAttr":$arch, ArrayRefParameter<"::mlir::StringAttr">:$features);
+  let assemblyFormat = "`<` $arch (`,` `[` $features^ `]`)? `>`";
+  let extraClassDeclaration = [{
+    bool has(llvm::StringRef feature) const {
+      return llvm::any_of(getFeatures(), [&](::mlir::StringAttr it) { return it.getValue() == feature; });
+    }
+  }];
 }
 
 class Edge_Op<string mnemonic, list<Trait> traits = []> : Op<Edge_Dialect, mnemonic, traits>;

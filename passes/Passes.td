@@ -1,0 +1,55 @@
+//===- Passes.td - The one list of passes -----------------------------------===//
+#ifndef EDGE_PASSES
+#define EDGE_PASSES
+include "mlir/Pass/PassBase.td"
+
+//===----------------------------------------------------------------------===//
+// normalize: onnx -> edge
+//===----------------------------------------------------------------------===//
+
+def ConvertOnnx : Pass<"edge-convert-onnx", "::mlir::ModuleOp"> {
+  let summary = "turn onnx nodes into edge and linalg ops, with all shapes resolved to expressions of named dimensions";
+  let description = [{
+    Walks the graph once. Shape arithmetic is evaluated symbolically on the way and never becomes code. All nodes that cannot
+    be converted are reported at once.
+  }];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::math::MathDialect", "::mlir::tensor::TensorDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect"];
+}
+
+//===----------------------------------------------------------------------===//
+// lower: edge -> kernels -> plan -> LLVM
+//===----------------------------------------------------------------------===//
+
+def FuseElementwise : Pass<"edge-fuse-elementwise", "::mlir::func::FuncOp"> {
+  let summary = "fuse chains of elementwise linalg ops";
+}
+
+def PackWeights : Pass<"edge-pack-weights", "::mlir::ModuleOp"> {
+  let summary = "repack the weights of edge.linear into the panels that the matrix kernels read";
+}
+
+def LowerLayers : Pass<"edge-lower-layers", "::mlir::func::FuncOp"> {
+  let summary = "turn edge layer ops (linear, attention, norms, ...) into kernels for the module's target";
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",
+                           "::mlir::affine::AffineDialect"];
+}
+
+def LowerGenerics : Pass<"edge-lower-generics", "::mlir::func::FuncOp"> {
+  let summary = "turn linalg.generic on tensors into kernels";
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect"];
+}
+
+def PlanMemory : Pass<"edge-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "outline kernels, give every buffer its place, and state it all as a plan.model";
+  let dependentDialects = ["plan::PlanDialect", "::mlir::LLVM::LLVMDialect", "::mlir::func::FuncDialect"];
+}
+
+def LowerToLLVM : Pass<"edge-lower-to-llvm", "::mlir::ModuleOp"> {
+  let summary = "kernels and entries as freestanding LLVM dialect functions";
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+#endif
