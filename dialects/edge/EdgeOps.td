@@ -51,7 +51,7 @@ def Edge_TargetAttr : AttrDef<Edge_Dialect, "Target"> {
   let mnemonic = "target";
   let summary = "the CPU variant that this module is lowered for (module attribute edge.target)";
   let description = [{arch is "x86_64" or "aarch64"; features are those of compiler/codegen/targets.def, e.g. "avx2", "avx512", "dotprod", "i8mm", "fp16".}];
-  let parameters = (ins "::mlir::StringAttr":$arch, ArrayRefParameter<"::mlir::StringAttr">:$features);
+  let parameters = (ins "::mlir::StringAttr":$arch, OptionalArrayRefParameter<"::mlir::StringAttr">:$features);
   let assemblyFormat = "`<` $arch (`,` `[` $features^ `]`)? `>`";
   let extraClassDeclaration = [{
     bool has(llvm::StringRef feature) const {
@@ -145,7 +145,7 @@ def Edge_QuantizedLinearOp : Edge_Op<"quantized_linear", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Edge_AttentionOp : Edge_Op<"attention", [Pure, AttrSizedOperandSegments]> {
+def Edge_AttentionOp : Edge_Op<"attention", [Pure]> {
   let summary = "streaming scaled dot-product attention over grouped heads";
   let description = [{
     `softmax(cap(scale * q k^T) + mask) v`, head h of q reading KV head `h / (heads / kv_heads)`; scores and sums in f32.
@@ -178,7 +178,7 @@ def Edge_AttentionOp : Edge_Op<"attention", [Pure, AttrSizedOperandSegments]> {
   }];
 }
 
-def Edge_RopeOp : Edge_Op<"rope", [Pure]> {
+def Edge_RopeOp : Edge_Op<"rope", [Pure, AllTypesMatch<["cos", "sin"]>]> {
   let summary = "rotary position embedding";
   let description = [{
     Rotates the first `2 * half` of each head's elements, half = the last size of cos: pairs (i, i + half), or (2i, 2i + 1) if

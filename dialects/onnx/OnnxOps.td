@@ -23,7 +23,7 @@ def Onnx_NodeOp : Op<Onnx_Dialect, "node", [Pure]> {
   let summary = "one node of the graph";
   let description = [{
     `version` is the opset version the graph imports for the domain. Omitted optional inputs are `onnx.none`.
-    ONNX attributes stand in the dictionary `attributes`: ints `i64`, floats `f32`, strings, lists as `DenseI64ArrayAttr`,
+    ONNX attributes stand in the dictionary `params`: ints `i64`, floats `f32`, strings, lists as `DenseI64ArrayAttr`,
     `DenseF32ArrayAttr` or `ArrayAttr` of strings, tensors as elements attributes, element types as `TypeAttr`.
 
     ```mlir
@@ -32,7 +32,7 @@ def Onnx_NodeOp : Op<Onnx_Dialect, "node", [Pure]> {
     ```
   }];
   let arguments = (ins StrAttr:$op, DefaultValuedStrAttr<StrAttr, "">:$domain, I64Attr:$version, StrAttr:$name,
-                       DefaultValuedAttr<DictionaryAttr, "::mlir::DictionaryAttr::get($_builder.getContext())">:$attributes,
+                       DefaultValuedAttr<DictionaryAttr, "{}">:$params,
                        Variadic<AnyType>:$inputs);
   let results = (outs Variadic<AnyType>:$outputs);
   let assemblyFormat = "$op `(` $inputs `)` attr-dict `:` functional-type($inputs, $outputs)";

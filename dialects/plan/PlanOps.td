@@ -21,7 +21,7 @@ class Plan_Op<string mnemonic, list<Trait> traits = []> : Op<Plan_Dialect, mnemo
 
 def Plan_ModelOp : Plan_Op<"model", [NoTerminator, SingleBlock]> {
   let summary = "the artifact; its symbols are the module's `edge.symbols`";
-  let arguments = (ins StrAttr:$name, DefaultValuedAttr<DictionaryAttr, "::mlir::DictionaryAttr::get($_builder.getContext())">:$properties);
+  let arguments = (ins StrAttr:$name, DefaultValuedAttr<DictionaryAttr, "{}">:$facts);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$name attr-dict-with-keyword $body";
 }

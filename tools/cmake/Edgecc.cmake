@@ -1,6 +1,10 @@
 # The project's own wrappers: one place for warnings, sanitizers and the precompiled header.
 
+# -fpch-preprocess: without it ccache cannot cache files that use gcc's precompiled headers.
 set(EDGECC_WARNINGS -Wall -Wextra -Werror -Wno-unused-parameter)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  list(APPEND EDGECC_WARNINGS -fpch-preprocess)
+endif()
 if(EDGECC_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
   add_link_options(-fsanitize=address,undefined)

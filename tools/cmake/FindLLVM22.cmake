@@ -14,7 +14,7 @@ file(WRITE ${CMAKE_BINARY_DIR}/edgecc_pch.cpp "")
 add_library(edgecc_pch STATIC ${CMAKE_BINARY_DIR}/edgecc_pch.cpp)
 target_compile_options(edgecc_pch PRIVATE ${EDGECC_WARNINGS})
 target_precompile_headers(edgecc_pch PRIVATE
-  <mlir/IR/Builders.h> <mlir/IR/BuiltinOps.h> <mlir/IR/PatternMatch.h> <mlir/Pass/Pass.h>
+  <mlir/Dialect/Affine/IR/AffineOps.h> <mlir/IR/Builders.h> <mlir/IR/BuiltinOps.h> <mlir/IR/PatternMatch.h> <mlir/Pass/Pass.h>
   <mlir/Dialect/Arith/IR/Arith.h> <mlir/Dialect/Func/IR/FuncOps.h> <mlir/Dialect/Linalg/IR/Linalg.h>
   <mlir/Dialect/Math/IR/Math.h> <mlir/Dialect/MemRef/IR/MemRef.h> <mlir/Dialect/SCF/IR/SCF.h>
   <mlir/Dialect/Tensor/IR/Tensor.h> <mlir/Dialect/Vector/IR/VectorOps.h> <mlir/Dialect/LLVMIR/LLVMDialect.h>)
