@@ -48,8 +48,13 @@ def PlanMemory : Pass<"edge-plan-memory", "::mlir::ModuleOp"> {
   let dependentDialects = ["plan::PlanDialect", "::mlir::LLVM::LLVMDialect", "::mlir::func::FuncDialect"];
 }
 
-def LowerToLLVM : Pass<"edge-lower-to-llvm", "::mlir::ModuleOp"> {
-  let summary = "kernels and entries as freestanding LLVM dialect functions";
-  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+def ExpandMath : Pass<"edge-expand-math"> {
+  let summary = "replace mathematical functions by polynomials: generated code has no libm";
+  let description = [{
+    exp, tanh, erf, log and the like by MLIR's own approximations, in f32 (narrower types are widened around them); sin and cos by a
+    three-step Cody-Waite reduction, since rotary embeddings take the sine of positions in the thousands.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect", "::mlir::scf::SCFDialect"];
 }
+
 #endif

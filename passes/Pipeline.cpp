@@ -1,5 +1,8 @@
 //===- Pipeline.cpp - The order of the passes, and why ----------------------===//
 #include "passes/Pipeline.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
 
@@ -26,7 +29,26 @@ void buildLowerPipeline(OpPassManager &pm) {
   function.addPass(createLowerGenerics());
   // Only kernels, reshapes and weights are left: buffers are known, and who reads them.
   pm.addPass(createPlanMemory());
-  pm.addPass(createLowerToLLVM());
+  // While loops still are loops: a polynomial is straight-line code that LLVM can vectorize with the loop around it.
+  pm.addPass(createExpandMath());
+  pm.addPass(createConvertVectorToSCFPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createSCFToControlFlowPass());
+  // bf16 has no instructions on most targets, and f16/bf16 conversions must not become library calls.
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  pm.addPass(arith::createArithExpandOpsPass(expand));
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCSEPass());
 }
 
 } // namespace edgecc

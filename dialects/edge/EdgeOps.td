@@ -265,7 +265,7 @@ def Edge_KernelOp : Edge_Op<"kernel", [Pure, AttrSizedOperandSegments, SingleBlo
 def Edge_YieldOp : Edge_Op<"yield", [Pure, Terminator, ParentOneOf<["KernelOp", "LinearOp"]>]> {
   let summary = "ends a kernel's body (no operands) or a linear's epilogue (one)";
   let arguments = (ins Variadic<AnyType>:$values);
-  let builders = [OpBuilder<(ins), [{}]>];
+  let builders = [OpBuilder<(ins), [{ (void)$_state; }]>];
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
 #endif

@@ -245,8 +245,12 @@ std::pair<int64_t, int64_t> boundsOf(AffineExpr expr, ArrayRef<SymbolAttr> symbo
   case AffineExprKind::Add:
     return {la + lb, ha + hb};
   case AffineExprKind::Mul: {
-    auto [low, high] = std::minmax({la * lb, la * hb, ha * lb, ha * hb});
-    return {low, high};
+    auto times = [](int64_t a, int64_t b) {
+      int64_t result;
+      bool overflow = llvm::MulOverflow(a, b, result);
+      return overflow ? std::numeric_limits<int64_t>::max() / 4 : result;
+    };
+    return std::minmax({times(la, lb), times(la, hb), times(ha, lb), times(ha, hb)});
   }
   case AffineExprKind::FloorDiv:
     return {llvm::divideFloorSigned(la, std::max<int64_t>(hb, 1)), llvm::divideFloorSigned(ha, std::max<int64_t>(lb, 1))};

@@ -1,0 +1,85 @@
+//===- ExpandMath.cpp - No libm on the phone --------------------------------===//
+#include "mlir/Dialect/Math/Transforms/Approximation.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "passes/Passes.h"
+
+using namespace mlir;
+namespace edgecc {
+#define GEN_PASS_DEF_EXPANDMATH
+#include "passes/Passes.h.inc"
+
+namespace {
+
+Value constantLike(PatternRewriter &rewriter, Location loc, Type type, double value) {
+  Attribute scalar = rewriter.getFloatAttr(getElementTypeOrSelf(type), value);
+  if (auto vector = dyn_cast<VectorType>(type))
+    return arith::ConstantOp::create(rewriter, loc, DenseElementsAttr::get(vector, scalar));
+  return arith::ConstantOp::create(rewriter, loc, cast<TypedAttr>(scalar));
+}
+
+Type withElement(Type type, Type element) {
+  if (auto vector = dyn_cast<VectorType>(type))
+    return vector.clone(element);
+  return element;
+}
+
+// sin(x), cos(x) with x = n * pi/2 + r: pi/2 is subtracted in three parts that are exact in f32 (Cody and Waite 1980), so that
+// r keeps its precision up to |x| of about 1e5; then minimax polynomials on [-pi/4, pi/4] (coefficients: Cephes sinf, cosf).
+template <typename Op, bool isCosine>
+struct ExpandTrigonometric : OpRewritePattern<Op> {
+  using OpRewritePattern<Op>::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(Op op, PatternRewriter &rewriter) const override {
+    Type type = op.getType();
+    if (!getElementTypeOrSelf(type).isF32())
+      return rewriter.notifyMatchFailure(op, "not f32");
+    Location loc = op.getLoc();
+    Value x = op.getOperand();
+    auto f = [&](double value) { return constantLike(rewriter, loc, type, value); };
+    auto mul = [&](Value a, Value b) -> Value { return arith::MulFOp::create(rewriter, loc, a, b); };
+    auto fma = [&](Value a, Value b, Value c) -> Value { return math::FmaOp::create(rewriter, loc, a, b, c); };
+    Value n = math::RoundEvenOp::create(rewriter, loc, mul(x, f(0.636619772367581343)));
+    Value r = fma(n, f(-1.5703125), x);
+    r = fma(n, f(-4.837512969970703125e-4), r);
+    r = fma(n, f(-7.54978995489188216e-8), r);
+    Value r2 = mul(r, r);
+    Value sine = fma(fma(fma(f(-1.9515295891e-4), r2, f(8.3321608736e-3)), r2, f(-1.6666654611e-1)), mul(r2, r), r);
+    Value cosine = fma(fma(fma(f(2.443315711809948e-5), r2, f(-1.388731625493765e-3)), r2, f(4.166664568298827e-2)), mul(r2, r2),
+                       fma(r2, f(-0.5), f(1.0)));
+    Type i32 = withElement(type, rewriter.getI32Type());
+    auto i = [&](int32_t value) -> Value {
+      Attribute scalar = rewriter.getI32IntegerAttr(value);
+      if (auto vector = dyn_cast<VectorType>(i32))
+        return arith::ConstantOp::create(rewriter, loc, DenseElementsAttr::get(vector, scalar));
+      return arith::ConstantOp::create(rewriter, loc, cast<TypedAttr>(scalar));
+    };
+    Value quadrant = arith::FPToSIOp::create(rewriter, loc, i32, n);
+    if (isCosine)
+      quadrant = arith::AddIOp::create(rewriter, loc, quadrant, i(1));
+    auto bit = [&](int32_t mask) -> Value {
+      return arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::ne, arith::AndIOp::create(rewriter, loc, quadrant, i(mask)), i(0));
+    };
+    Value value = arith::SelectOp::create(rewriter, loc, bit(1), cosine, sine);
+    rewriter.replaceOpWithNewOp<arith::SelectOp>(op, bit(2), arith::NegFOp::create(rewriter, loc, value), value);
+    return success();
+  }
+};
+
+struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
+  void runOnOperation() override {
+    RewritePatternSet patterns(&getContext());
+    patterns.add<ExpandTrigonometric<math::SinOp, false>, ExpandTrigonometric<math::CosOp, true>>(&getContext());
+    math::populateExpansionPatterns(patterns, {"tan", "sinh", "cosh", "asinh", "acosh", "atanh", "fpowi", "powf", "exp2", "rsqrt", "ctlz"});
+    // f16 and bf16 functions are evaluated in f32.
+    populateMathF32ExpansionPatterns(patterns, [](StringRef) { return true; });
+    populateMathPolynomialApproximationPatterns(patterns, [](StringRef op) { return op != "math.sin" && op != "math.cos"; });
+    GreedyRewriteConfig config;
+    config.enableFolding(false);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns), config)))
+      signalPassFailure();
+  }
+};
+
+} // namespace
+} // namespace edgecc
