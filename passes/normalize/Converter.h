@@ -1,0 +1,227 @@
+//===- Converter.h - From onnx nodes to edge ops, one node at a time --------===//
+//
+// The graph is walked once, in order. For each onnx value the converter knows the symbolic shape, for small integer tensors also the
+// contents as expressions of the symbols (so shape arithmetic is evaluated here and never becomes code), and the edge value, made
+// only when somebody needs it. An operator is a row `on("Name", since, convert)` in one of the Convert*.cpp files. A row may look back
+// at the nodes that made its inputs (`producer`): what was converted on the way and is not used in the end is dead and goes away.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGECC_PASSES_NORMALIZE_CONVERTER_H
+#define EDGECC_PASSES_NORMALIZE_CONVERTER_H
+
+#include "dialects/edge/Shape.h"
+#include "passes/Passes.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace edgecc {
+
+/// What is known of an onnx value.
+struct TensorInfo {
+  edge::SymbolicShape shape;
+  mlir::Type element;                                         // signless
+  bool isUnsigned = false;
+  mlir::Value value;                                          // null: not made yet, or there are only contents
+  std::optional<llvm::SmallVector<mlir::AffineExpr>> contents; // integer tensors of few elements, row-major
+  mlir::ElementsAttr constant;                                // an initializer
+  std::string name;                                           // of an initializer, for the ledger and for messages
+  int64_t state = -1;                                         // this is a KV cache, see `stateValue`
+  mlir::Value stateValue;                                     // [batch, heads, capacity, dim]; `shape` is what the graph sees of it
+};
+
+class Converter;
+
+/// The emitting side of a conversion: shapes in, tensor values out. All element functions compute in f32 where the tensors are f16
+/// or bf16: a body sees f32 and yields f32.
+class TensorBuilder {
+public:
+  using Body = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)>;
+
+  TensorBuilder(mlir::OpBuilder &builder, mlir::Location loc) : builder(builder), loc(loc) {}
+
+  /// result[i...] = body(in0[i...], in1[i...], ...), inputs broadcast to `shape` from the right.
+  mlir::Value map(llvm::ArrayRef<mlir::Value> inputs, llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element, Body body);
+  /// result[i...] = body(i...); the body reads tensors with `load`.
+  mlir::Value compute(llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element, Body body);
+  /// Folds over `axes` (sorted, not negative) of the inputs, which have equal shapes: acc = body(in0, in1, ..., acc), starting from
+  /// `init`. Reduced dimensions are dropped. The accumulator has the type of `init`.
+  mlir::Value reduce(llvm::ArrayRef<mlir::Value> inputs, llvm::ArrayRef<int64_t> axes, mlir::TypedAttr init, Body body);
+  /// Sum of products over loops named by affine maps, e.g. (b, m, k), (b, k, n) -> (b, m, n); accumulates in f32 (or the integer `element`).
+  mlir::Value contract(mlir::Value lhs, mlir::AffineMap lhsMap, mlir::Value rhs, mlir::AffineMap rhsMap, mlir::AffineMap resultMap,
+                       llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element);
+
+  /// The same elements in another shape. Sizes must be provably equal (asserted by whoever computed `shape`).
+  mlir::Value reshape(mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> shape);
+  mlir::Value transpose(mlir::Value value, llvm::ArrayRef<int64_t> permutation);
+  /// Materializes a broadcast.
+  mlir::Value broadcast(mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> shape);
+  /// Element type conversion with ONNX Cast semantics (float to int truncates, to bool is != 0).
+  mlir::Value cast(mlir::Value value, mlir::Type element, bool fromUnsigned = false, bool toUnsigned = false);
+  /// A tensor of one repeated scalar.
+  mlir::Value splat(llvm::ArrayRef<mlir::AffineExpr> shape, mlir::TypedAttr scalar);
+  /// A small constant tensor.
+  mlir::Value constant(mlir::DenseElementsAttr value, llvm::StringRef name = "constant");
+  mlir::Value empty(llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element);
+
+  /// A kernel with a hand-written body on buffers (bool is i8 there): body(task, inputs..., inouts..., outputs...).
+  llvm::SmallVector<mlir::Value> kernel(llvm::StringRef name, mlir::AffineExpr tasks, llvm::ArrayRef<mlir::Value> inputs,
+                                        llvm::ArrayRef<mlir::Value> inouts, llvm::ArrayRef<mlir::RankedTensorType> outputs,
+                                        llvm::function_ref<void(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)> body);
+
+  /// Inside bodies.
+  static mlir::Value load(mlir::OpBuilder &b, mlir::Location loc, mlir::Value tensor, mlir::ValueRange indices);
+  static mlir::Value castScalar(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Type to, bool fromUnsigned = false,
+                                bool toUnsigned = false);
+  static mlir::Value f32(mlir::OpBuilder &b, mlir::Location loc, double value);
+  static mlir::Value index(mlir::OpBuilder &b, mlir::Location loc, int64_t value);
+  static mlir::Value scalar(mlir::OpBuilder &b, mlir::Location loc, mlir::Type type, double value);
+  static mlir::Value size(mlir::OpBuilder &b, mlir::Location loc, mlir::AffineExpr expr) { return edge::materialize(b, loc, expr); }
+
+  mlir::MLIRContext *context() { return builder.getContext(); }
+  mlir::AffineExpr expr(int64_t value) { return mlir::getAffineConstantExpr(value, context()); }
+
+  mlir::OpBuilder &builder;
+  mlir::Location loc;
+};
+
+/// f16 and bf16 are computed in f32.
+mlir::Type computeType(mlir::Type element);
+
+/// One node being converted. Accessors that find the node wanting record an error and return a default; rows return `success()` or
+/// the `failure()` of `unsupported`.
+class NodeContext : public TensorBuilder {
+public:
+  NodeContext(Converter &converter, onnx::NodeOp node);
+
+  llvm::StringRef op() { return node.getOp(); }
+  int64_t version() { return node.getVersion(); }
+  unsigned inputs() { return node.getInputs().size(); }
+  unsigned outputs() { return node.getOutputs().size(); }
+  bool has(unsigned i);
+  bool wanted(unsigned output) { return output < outputs() && !node.getOutputs()[output].use_empty(); }
+
+  TensorInfo &info(unsigned i);
+  mlir::Value tensor(unsigned i);
+  /// A KV cache is not turned into a tensor: its buffer, or null.
+  mlir::Value stateBuffer(unsigned i) { return has(i) ? info(i).stateValue : mlir::Value(); }
+  edge::SymbolicShape shape(unsigned i) { return info(i).shape; }
+  int64_t rank(unsigned i) { return info(i).shape.size(); }
+  mlir::Type element(unsigned i) { return info(i).element; }
+  bool isUnsigned(unsigned i) { return info(i).isUnsigned; }
+  bool isFloat(unsigned i) { return mlir::isa<mlir::FloatType>(element(i)); }
+  /// The node that made input i, through Identity; null for graph inputs and initializers.
+  onnx::NodeOp producer(unsigned i);
+
+  /// Attributes.
+  bool hasAttr(llvm::StringRef name) { return bool(node.getParams().get(name)); }
+  int64_t intAttr(llvm::StringRef name, int64_t fallback);
+  double floatAttr(llvm::StringRef name, double fallback);
+  std::string stringAttr(llvm::StringRef name, llvm::StringRef fallback);
+  llvm::SmallVector<int64_t> intsAttr(llvm::StringRef name);
+  mlir::Type typeAttr(llvm::StringRef name, bool *isUnsigned = nullptr);
+  mlir::Attribute attr(llvm::StringRef name) { return node.getParams().get(name); }
+
+  /// Inputs known at compile time.
+  std::optional<llvm::SmallVector<int64_t>> constantInts(unsigned i);
+  std::optional<llvm::SmallVector<double>> constantFloats(unsigned i); // also of integer tensors; at most 4096 elements
+  std::optional<llvm::SmallVector<mlir::AffineExpr>> contents(unsigned i);
+  /// `axes` as an input (since some version) or attribute; normalized to [0, rank), sorted. None: not given.
+  std::optional<llvm::SmallVector<int64_t>> axes(unsigned input, int64_t rank);
+  int64_t normalizeAxis(int64_t axis, int64_t rank) { return axis < 0 ? axis + rank : axis; }
+
+  /// Results.
+  void set(unsigned i, mlir::Value value, bool isUnsigned = false);
+  void setInfo(unsigned i, TensorInfo info);
+  void setContents(unsigned i, llvm::ArrayRef<mlir::AffineExpr> contents, llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element);
+  /// Reports this node: what is not supported, and what to do.
+  mlir::LogicalResult unsupported(const llvm::Twine &reason);
+  /// Says what was not recognised, without failing.
+  void remark(const llvm::Twine &text);
+
+  /// The shape that all inputs broadcast to, or an error.
+  mlir::FailureOr<edge::SymbolicShape> broadcastShape(llvm::ArrayRef<edge::SymbolicShape> shapes);
+  /// For each size whether it is the constant 1.
+  static bool isOne(mlir::AffineExpr size);
+
+  Converter &converter;
+  onnx::NodeOp node;
+};
+
+using Conversion = std::function<mlir::LogicalResult(NodeContext &)>;
+
+/// Rows: the conversion of (domain, op) since a version; the highest version not above the node's is taken.
+class ConversionTable {
+public:
+  /// The domain of the rows that follow ("" is ONNX itself).
+  void domain(llvm::StringRef name) { currentDomain = name.str(); }
+  void on(llvm::StringRef op, int64_t since, Conversion conversion);
+  /// Null if there is none; `known` tells whether another version is there.
+  const Conversion *find(llvm::StringRef domain, llvm::StringRef op, int64_t version, bool *known = nullptr) const;
+  /// "domain op since", sorted: for the documentation.
+  std::vector<std::string> list() const;
+
+private:
+  std::string currentDomain;
+  llvm::StringMap<std::map<int64_t, Conversion>> rows; // key: domain + ":" + op
+};
+
+/// One function per Convert*.cpp.
+void addElementwise(ConversionTable &table);
+void addShapes(ConversionTable &table);
+void addMoves(ConversionTable &table);
+void addReductions(ConversionTable &table);
+void addLayers(ConversionTable &table);
+void addConvolutions(ConversionTable &table);
+void addScatters(ConversionTable &table);
+void addQuantized(ConversionTable &table);
+void addAttention(ConversionTable &table);
+void addMicrosoft(ConversionTable &table);
+
+class Converter {
+public:
+  explicit Converter(mlir::ModuleOp module);
+  mlir::LogicalResult run();
+
+  TensorInfo &info(mlir::Value onnxValue) { return infos[onnxValue]; }
+  /// The edge tensor of an onnx value: made from its contents, constant or state if there is none yet.
+  mlir::Value tensor(mlir::Value onnxValue);
+  void report(onnx::NodeOp node, const llvm::Twine &reason);
+
+  mlir::MLIRContext *context() { return module.getContext(); }
+  mlir::OpBuilder &getBuilder() { return builder; }
+  /// Positions held before this call, or null in a model without a KV cache.
+  mlir::AffineExpr position;
+  /// Positions that this call adds.
+  mlir::AffineExpr tokens;
+
+private:
+  mlir::LogicalResult collectSymbols(mlir::func::FuncOp source);
+  unsigned symbolNamed(llvm::StringRef name);
+  void findStates(mlir::func::FuncOp source);
+  mlir::LogicalResult createFunction(mlir::func::FuncOp source);
+  mlir::LogicalResult convertReturn(mlir::func::FuncOp source);
+  void convertConstant(onnx::ConstantOp constant);
+  mlir::Value readState(TensorInfo &info, mlir::Location loc);
+  mlir::Value implicitInput(llvm::StringRef name, mlir::RankedTensorType type, mlir::Location loc);
+
+  struct SymbolInfo {
+    std::string name;
+    int64_t min, max;
+    edge::SymbolRole role;
+    mlir::AffineExpr replacement; // a constant, or an expression of other symbols
+  };
+
+  mlir::ModuleOp module;
+  mlir::OpBuilder builder;
+  mlir::func::FuncOp function;
+  ConversionTable table;
+  llvm::DenseMap<mlir::Value, TensorInfo> infos;
+  std::vector<SymbolInfo> symbols;
+  llvm::SmallVector<edge::SymbolicShape> argShapes;          // per argument of the source
+  llvm::SmallVector<std::pair<unsigned, unsigned>> stateIO;  // argument, result of the source
+  llvm::SmallVector<unsigned> implicit;                      // arguments that a stateful model computes itself
+  std::vector<std::string> errors;
+  std::vector<mlir::Operation *> errorNodes;
+};
+
+} // namespace edgecc
+#endif // EDGECC_PASSES_NORMALIZE_CONVERTER_H
