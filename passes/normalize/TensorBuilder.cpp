@@ -94,7 +94,7 @@ static linalg::GenericOp createGeneric(TensorBuilder &t, ArrayRef<Value> inputs,
   return linalg::GenericOp::create(t.builder, t.loc, init.getType(), inputs, init, maps, iterators,
                                    [&](OpBuilder &b, Location loc, ValueRange args) {
                                      Value result = body(b, loc, args);
-                                     Type element = cast<RankedTensorType>(init.getType()).getElementType();
+                                     Type element = mlir::cast<RankedTensorType>(init.getType()).getElementType();
                                      linalg::YieldOp::create(b, loc, TensorBuilder::castScalar(b, loc, result, element));
                                    });
 }
@@ -171,8 +171,8 @@ Value TensorBuilder::contract(Value lhs, AffineMap lhsMap, Value rhs, AffineMap 
   Type accumulator = isa<FloatType>(element) ? computeType(element) : element;
   SmallVector<utils::IteratorType> iterators(resultMap.getNumDims(), utils::IteratorType::reduction);
   for (AffineExpr result : resultMap.getResults())
-    iterators[cast<AffineDimExpr>(result).getPosition()] = utils::IteratorType::parallel;
-  Value zero = arith::ConstantOp::create(builder, loc, cast<TypedAttr>(builder.getZeroAttr(accumulator)));
+    iterators[mlir::cast<AffineDimExpr>(result).getPosition()] = utils::IteratorType::parallel;
+  Value zero = arith::ConstantOp::create(builder, loc, mlir::cast<TypedAttr>(builder.getZeroAttr(accumulator)));
   Value filled = linalg::FillOp::create(builder, loc, zero, empty(shape, accumulator)).getResult(0);
   Value result = createGeneric(*this, {lhs, rhs}, filled, {lhsMap, rhsMap, resultMap}, iterators,
                                [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
