@@ -186,8 +186,12 @@ void edgecc_model_memory(const edgecc_model *model, int64_t context, edgecc_memo
   if (!model->hasCapacity())
     return;
   const fb::Symbol &bounds = model->symbol(model->capacity);
-  if (bounds.max() > bounds.min())
-    info->bytes_per_position = (model->stateBytes(bounds.max()) - model->stateBytes(bounds.min())) / uint64_t(bounds.max() - bounds.min());
+  if (bounds.max() == bounds.min())
+    return;
+  uint64_t growth = 0;
+  for (uint32_t i = 0; i < model->metadata->states()->size(); ++i)
+    growth = saturatingAdd(growth, model->exactStateBytes(i, bounds.max()) - model->exactStateBytes(i, bounds.min()));
+  info->bytes_per_position = growth / uint64_t(bounds.max() - bounds.min());
 }
 
 } // extern "C"

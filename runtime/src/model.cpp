@@ -18,13 +18,17 @@ static constexpr uint64_t kHashedByDefault = uint64_t(4) << 20;
 
 edgecc_model::~edgecc_model() { free(functions); }
 
-uint64_t edgecc_model::stateBytes(uint32_t state, int64_t value) const {
+uint64_t edgecc_model::exactStateBytes(uint32_t state, int64_t value) const {
   // A state's extents name the capacity symbol only (verified), so one value stands for all symbols.
   const fb::State &description = *metadata->states()->Get(state);
   uint64_t bytes = edgecc_type_size(edgecc_type(description.type()));
   for (const fb::Extent *extent : *description.shape())
     bytes *= uint64_t(evaluateUniform(*extent, value));
-  return (bytes + EDGECC_ALIGNMENT - 1) / EDGECC_ALIGNMENT * EDGECC_ALIGNMENT;
+  return bytes;
+}
+
+uint64_t edgecc_model::stateBytes(uint32_t state, int64_t value) const {
+  return (exactStateBytes(state, value) + EDGECC_ALIGNMENT - 1) / EDGECC_ALIGNMENT * EDGECC_ALIGNMENT;
 }
 
 uint64_t edgecc_model::stateBytes(int64_t value) const {

@@ -21,6 +21,8 @@ struct edgecc_model {
   /// Bytes of all states at a capacity, each rounded up to EDGECC_ALIGNMENT.
   uint64_t stateBytes(int64_t capacity) const;
   uint64_t stateBytes(uint32_t state, int64_t capacity) const;
+  /// Without the rounding: element size times the shape's product.
+  uint64_t exactStateBytes(uint32_t state, int64_t capacity) const;
   uint64_t arenaBytes() const;
   uint64_t weightBytes() const { return weights ? weights->length() : 0; }
   /// Weights, states and the largest arena.

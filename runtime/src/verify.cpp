@@ -177,7 +177,7 @@ edgecc_status Verifier::segments() {
   if (edgecc_status status = names("segment", list))
     return status;
   for (const fb::Entry *entry : *model->entries())
-    if (reinterpret_cast<uintptr_t>(entry->code_offsets()->Data()) % alignof(uint64_t) != 0)
+    if (entry->code_offsets()->size() && reinterpret_cast<uintptr_t>(entry->code_offsets()->Data()) % alignof(uint64_t) != 0)
       return fail(error, EDGECC_MALFORMED, "entry '%s': the table of code offsets is not aligned", entry->name()->c_str());
   const fb::Segment *weights = nullptr;
   for (uint32_t i = 0; i < list.size(); ++i) {
