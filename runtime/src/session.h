@@ -1,0 +1,71 @@
+//===- session.h - What one conversation with a model holds -----------------===//
+#ifndef EDGECC_RUNTIME_SESSION_H
+#define EDGECC_RUNTIME_SESSION_H
+
+#include "runtime/src/format.h"
+#include "runtime/src/model.h"
+#include "runtime/src/threadpool.h"
+
+namespace edgecc::rt {
+
+/// An input or output of an entry. Grows when a shape needs more and never shrinks: a steady state allocates nothing.
+struct Slot {
+  Slot() = default;
+  Slot(const Slot &) = delete;
+  Slot &operator=(const Slot &) = delete;
+  ~Slot();
+
+  uint8_t *data = nullptr;  ///< aligned to EDGECC_ALIGNMENT; not null once reserved, even for no bytes
+  uint64_t reserved = 0, bytes = 0;
+  int64_t shape[kMaxRank] = {};
+  bool filled = false;
+};
+
+/// The slots of one entry, with the pointer arrays that generated code takes.
+struct EntrySlots {
+  EntrySlots() = default;
+  EntrySlots(const EntrySlots &) = delete;
+  EntrySlots &operator=(const EntrySlots &) = delete;
+  ~EntrySlots();
+  bool create(uint32_t inputCount, uint32_t outputCount);
+
+  uint32_t inputCount = 0, outputCount = 0;
+  Slot *inputs = nullptr, *outputs = nullptr;
+  const uint8_t **inputPointers = nullptr;
+  uint8_t **outputPointers = nullptr;
+};
+
+} // namespace edgecc::rt
+
+struct edgecc_session {
+  explicit edgecc_session(edgecc_model *model);
+  ~edgecc_session();
+
+  edgecc_status open(const edgecc_session_options &options, edgecc_error *error);
+  edgecc_status setInput(size_t entry, size_t index, edgecc_type type, const int64_t *shape, uint32_t rank, const void *data, edgecc_error *error);
+  edgecc_status run(size_t entry, edgecc_error *error);
+  edgecc_status setPosition(int64_t position, edgecc_error *error);
+  void zeroStates(bool onlyWithoutPositions);
+  uint64_t memory() const { return edgecc::rt::saturatingAdd(model->totalBytes(context), slotBytes); }
+
+  /// binding.cpp: fills `dims` from the inputs' shapes, the position and the context.
+  edgecc_status bind(const edgecc::fb::Entry &entry, const edgecc::rt::EntrySlots &slots, edgecc_error *error);
+  /// binding.cpp: what the call adds to the position; refuses what goes beyond the context.
+  edgecc_status computeAdvance(const edgecc::fb::Entry &entry, int64_t &advance, edgecc_error *error) const;
+
+  edgecc_model *const model;
+  edgecc::rt::ThreadPool pool;
+  edgecc::rt::Mapping states, arena;
+  edgecc::rt::EntrySlots *entries = nullptr;
+  int64_t *dims = nullptr;  ///< one per symbol
+  uint8_t **statePointers = nullptr;
+  int64_t context = 0;      ///< positions there is room for; INT64_MAX without a limit
+  int64_t position = 0;
+  uint64_t slotBytes = 0, memoryLimit = 0;
+
+private:
+  edgecc_status chooseContext(int64_t wanted, edgecc_error *error);
+  edgecc_status reserve(edgecc::rt::Slot &slot, uint64_t bytes, const char *name, edgecc_error *error);
+};
+
+#endif // EDGECC_RUNTIME_SESSION_H

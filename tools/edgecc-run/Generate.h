@@ -1,0 +1,30 @@
+//===- Generate.h - Writing text with a language model ----------------------===//
+#ifndef EDGECC_TOOLS_GENERATE_H
+#define EDGECC_TOOLS_GENERATE_H
+
+#include "edgecc/edgecc.hpp"
+#include "runtime/text/Sampler.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace edgecc::tools {
+
+struct GenerateOptions {
+  std::optional<std::string> prompt;
+  std::vector<int64_t> ids;
+  std::string tokenizer;  ///< a file; "" takes the model's own tokenizer segment
+  std::string entry;      ///< "" takes `prefill` and `decode`, or the one entry there is
+  uint32_t maxTokens = 64;
+  uint32_t prefillChunk = 0;
+  text::SamplingOptions sampling;
+  std::vector<int64_t> stopIds;
+  bool ignoreStop = false, printIds = false;
+};
+
+/// Streams text (or ids) to stdout and times to stderr. Returns the exit status.
+int runGenerate(const Model &model, Session &session, const GenerateOptions &options);
+
+} // namespace edgecc::tools
+#endif // EDGECC_TOOLS_GENERATE_H

@@ -1,0 +1,164 @@
+#include "tools/edgecc-run/LanguageModel.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace edgecc::tools {
+
+static bool isInteger(edgecc_type type) { return type == EDGECC_I64 || type == EDGECC_I32; }
+static bool isFloat(edgecc_type type) { return type == EDGECC_F32 || type == EDGECC_F16 || type == EDGECC_BF16; }
+
+static float widenHalf(uint16_t half) {
+  const int exponent = half >> 10 & 31, mantissa = half & 1023;
+  float value = exponent == 31 ? (mantissa ? NAN : INFINITY) : std::ldexp(float(exponent ? mantissa | 1024 : mantissa), std::max(exponent, 1) - 25);
+  return half & 0x8000 ? -value : value;
+}
+
+std::string LanguageModel::describe(size_t index, Entry &entry) {
+  edgecc_entry_info info;
+  edgecc_model_entry(model, index, &info);
+  entry.index = index;
+  entry.name = info.name;
+  entry.advances = info.advances;
+  edgecc_tensor_info tensor, tokens = {}, logits = {};
+  for (size_t i = info.input_count; i-- > 0;) {
+    edgecc_model_input(model, index, i, &tensor);
+    const bool fits = isInteger(tensor.type) && (tensor.rank == 1 || tensor.rank == 2);
+    if (fits && (strcmp(tensor.name, "input_ids") == 0 || !tokens.name || strcmp(tokens.name, "input_ids") != 0)) {
+      tokens = tensor;
+      entry.tokens = i;
+    }
+  }
+  for (size_t i = info.output_count; i-- > 0;) {
+    edgecc_model_output(model, index, i, &tensor);
+    if (isFloat(tensor.type) && tensor.rank >= 2 && (strcmp(tensor.name, "logits") == 0 || !logits.name || strcmp(logits.name, "logits") != 0)) {
+      logits = tensor;
+      entry.logits = i;
+    }
+  }
+  if (!tokens.name || !logits.name)
+    return "entry '" + entry.name + "' has no integer input [batch, sequence] or no floating-point output [batch, sequence, vocabulary]";
+  edgecc_extent_info extent;
+  edgecc_model_extent(model, &tokens, tokens.rank - 1, &extent);
+  entry.tokenType = tokens.type;
+  entry.tokenRank = tokens.rank;
+  entry.shortest = std::max<int64_t>(extent.min, 1);
+  entry.longest = extent.max;
+  edgecc_model_extent(model, &logits, logits.rank - 1, &extent);
+  vocabularySize = extent.max;
+  return "";
+}
+
+std::string LanguageModel::find(const std::string &name) {
+  std::vector<ptrdiff_t> indices;
+  for (const char *known : {"prefill", "decode"})
+    if (ptrdiff_t index = edgecc_model_find_entry(model, known); name.empty() && index >= 0)
+      indices.push_back(index);
+  if (indices.empty())
+    indices.push_back(name.empty() ? 0 : edgecc_model_find_entry(model, name.c_str()));
+  for (ptrdiff_t index : indices) {
+    if (index < 0)
+      return "the model has no entry '" + name + "'; see --list";
+    entries.emplace_back();
+    if (std::string fault = describe(size_t(index), entries.back()); !fault.empty())
+      return fault;
+  }
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry &a, const Entry &b) { return a.longest > b.longest; });
+  return "";
+}
+
+std::string LanguageModel::feed(const std::vector<int64_t> &tokens, uint32_t chunk, std::vector<float> &logits) {
+  if (!entries[0].advances) {
+    everything.insert(everything.end(), tokens.begin(), tokens.end());
+    std::string fault = call(entries[0], everything.data(), int64_t(everything.size()));
+    return fault.empty() ? readLogits(entries[0], logits) : fault;
+  }
+  const int64_t limit = chunk ? int64_t(chunk) : INT64_MAX;
+  const Entry *last = nullptr;
+  for (int64_t done = 0, count = 0, total = int64_t(tokens.size()); done < total; done += count) {
+    // The narrowest entry that takes all that is left; the widest if none does.
+    const Entry *entry = nullptr;
+    count = std::min(limit, total - done);
+    for (const Entry &candidate : entries)
+      if (candidate.shortest <= count && (!entry || candidate.longest >= count))
+        entry = &candidate;
+    if (!entry)
+      return "the model takes " + std::to_string(entries.back().shortest) + " tokens per call at least, not " + std::to_string(count);
+    count = std::min(count, entry->longest);
+    if (std::string fault = call(*entry, tokens.data() + done, count); !fault.empty())
+      return fault;
+    last = entry;
+  }
+  return last ? readLogits(*last, logits) : "there are no tokens to start from";
+}
+
+std::string LanguageModel::setIntegers(const Entry &entry, size_t input, edgecc_type type, uint32_t rank, const std::vector<int64_t> &values) {
+  std::vector<int64_t> shape(rank, 1);
+  shape.back() = int64_t(values.size());
+  std::vector<int32_t> narrow;
+  const void *data = values.data();
+  if (type == EDGECC_I32) {
+    narrow.assign(values.begin(), values.end());
+    data = narrow.data();
+  }
+  Status status = Status::of([&](edgecc_error *error) {
+    return edgecc_session_set_input(session, entry.index, input, type, shape.data(), rank, data, error);
+  });
+  return status.message();
+}
+
+std::string LanguageModel::call(const Entry &entry, const int64_t *tokens, int64_t count) {
+  const int64_t position = entry.advances ? edgecc_session_position(session) : 0;
+  edgecc_tensor_info tensor;
+  for (size_t i = 0; edgecc_model_input(model, entry.index, i, &tensor) == EDGECC_OK; ++i) {
+    std::vector<int64_t> values(tokens, tokens + count);
+    // What exporters add and the compiler could not remove: one sequence, nothing masked, positions in order.
+    if (i != entry.tokens) {
+      const std::string name = tensor.name;
+      if (name == "attention_mask")
+        values.assign(size_t(position + count), 1);
+      else if (name == "token_type_ids")
+        values.assign(size_t(count), 0);
+      else if (name == "position_ids" || name == "cache_position")
+        for (int64_t p = 0; p < count; ++p)
+          values[size_t(p)] = position + p;
+      else
+        return "input '" + name + "' of entry '" + entry.name + "' is none that text needs; run the model on arrays instead (--input)";
+      if (!isInteger(tensor.type) || tensor.rank == 0)
+        return "input '" + name + "' of entry '" + entry.name + "' is not of an integer type with a rank";
+    }
+    if (std::string fault = setIntegers(entry, i, tensor.type, tensor.rank, values); !fault.empty())
+      return fault;
+  }
+  Status status = Status::of([&](edgecc_error *error) { return edgecc_session_run(session, entry.index, error); });
+  return status.message();
+}
+
+std::string LanguageModel::readLogits(const Entry &entry, std::vector<float> &logits) const {
+  edgecc_output output;
+  Status status = Status::of([&](edgecc_error *error) { return edgecc_session_output(session, entry.index, entry.logits, &output, error); });
+  if (!status)
+    return status.message();
+  const size_t vocabulary = size_t(output.shape[output.rank - 1]), size = edgecc_type_size(output.type);
+  if (vocabulary == 0 || output.bytes < vocabulary * size)
+    return "entry '" + entry.name + "' gave no logits";
+  const uint8_t *row = static_cast<const uint8_t *>(output.data) + output.bytes - vocabulary * size;
+  logits.resize(vocabulary);
+  if (output.type == EDGECC_F32) {
+    memcpy(logits.data(), row, vocabulary * size);
+    return "";
+  }
+  for (size_t i = 0; i < vocabulary; ++i) {
+    uint16_t bits;
+    memcpy(&bits, row + 2 * i, sizeof(bits));
+    const uint32_t wide = uint32_t(bits) << 16;
+    if (output.type == EDGECC_BF16)
+      memcpy(&logits[i], &wide, sizeof(float));
+    else
+      logits[i] = widenHalf(bits);
+  }
+  return "";
+}
+
+} // namespace edgecc::tools

@@ -1,0 +1,51 @@
+//===- LanguageModel.h - Tokens in, logits out ------------------------------===//
+//
+// Why apart from Generate: how a compiled language model is driven (which entry for how many tokens, which inputs it still has)
+// is one thing, what is written with it another.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGECC_TOOLS_LANGUAGEMODEL_H
+#define EDGECC_TOOLS_LANGUAGEMODEL_H
+
+#include "edgecc/edgecc.hpp"
+
+#include <string>
+#include <vector>
+
+namespace edgecc::tools {
+
+class LanguageModel {
+public:
+  LanguageModel(const Model &model, Session &session) : model(model.handle()), session(session.handle()) {}
+
+  /// Finds the entries `prefill` and `decode`, or takes `entry`, or the model's first. "" or why they are no language model.
+  std::string find(const std::string &entry);
+
+  /// Feeds the tokens after those fed before, at most `chunk` per call (0: as many as the model takes); `logits` are of the last.
+  std::string feed(const std::vector<int64_t> &tokens, uint32_t chunk, std::vector<float> &logits);
+
+  int64_t vocabulary() const { return vocabularySize; }
+
+private:
+  struct Entry {
+    size_t index = 0, tokens = 0, logits = 0;
+    edgecc_type tokenType = EDGECC_I64;
+    uint32_t tokenRank = 2;
+    int64_t shortest = 1, longest = 1;
+    bool advances = false;
+    std::string name;
+  };
+  std::string describe(size_t index, Entry &entry);
+  std::string call(const Entry &entry, const int64_t *tokens, int64_t count);
+  std::string setIntegers(const Entry &entry, size_t input, edgecc_type type, uint32_t rank, const std::vector<int64_t> &values);
+  std::string readLogits(const Entry &entry, std::vector<float> &logits) const;
+
+  edgecc_model *model;
+  edgecc_session *session;
+  std::vector<Entry> entries;      ///< the one for most tokens first
+  std::vector<int64_t> everything; ///< for an entry without a cache, which takes all tokens each time
+  int64_t vocabularySize = 0;
+};
+
+} // namespace edgecc::tools
+#endif // EDGECC_TOOLS_LANGUAGEMODEL_H

@@ -1,0 +1,24 @@
+//===- Tensors.h - Running a plain model on arrays --------------------------===//
+#ifndef EDGECC_TOOLS_TENSORS_H
+#define EDGECC_TOOLS_TENSORS_H
+
+#include "edgecc/edgecc.hpp"
+
+#include <string>
+#include <vector>
+
+namespace edgecc::tools {
+
+struct TensorOptions {
+  std::string entry;                ///< "" is the first
+  std::vector<std::string> inputs;  ///< "name=file.npy"
+  std::string inputArchive;         ///< .npz
+  std::string outputDir, outputArchive;
+  unsigned repeat = 1;
+};
+
+/// Sets the inputs, runs the entry, writes the outputs and prints their shapes. Returns the exit status.
+int runTensors(const Model &model, Session &session, const TensorOptions &options);
+
+} // namespace edgecc::tools
+#endif // EDGECC_TOOLS_TENSORS_H

@@ -1,0 +1,108 @@
+//===- edgecc-run - Run a model.edge from the command line ------------------===//
+#include "tools/edgecc-run/Generate.h"
+#include "tools/edgecc-run/Tensors.h"
+
+#include <CLI/CLI.hpp>
+
+using namespace edgecc;
+using namespace edgecc::tools;
+
+static std::string shapeText(const edgecc_model *model, const edgecc_tensor_info &tensor) {
+  std::string text = std::string(edgecc_type_name(tensor.type)) + " [";
+  for (uint32_t d = 0; d < tensor.rank; ++d) {
+    edgecc_extent_info extent;
+    edgecc_model_extent(model, &tensor, d, &extent);
+    text += (d ? ", " : "") + std::string(extent.text);
+  }
+  return text + "]";
+}
+
+static int list(const edgecc_model *model) {
+  edgecc_model_info info;
+  edgecc_model_get_info(model, &info);
+  printf("%s (%s)\n", info.name, info.compiler);
+  for (size_t i = 0; i < info.symbol_count; ++i) {
+    edgecc_symbol_info symbol;
+    edgecc_model_symbol(model, i, &symbol);
+    printf("symbol %s: %lld..%lld\n", symbol.name, static_cast<long long>(symbol.min), static_cast<long long>(symbol.max));
+  }
+  for (size_t e = 0; e < info.entry_count; ++e) {
+    edgecc_entry_info entry;
+    edgecc_model_entry(model, e, &entry);
+    printf("entry %s\n", entry.name);
+    edgecc_tensor_info tensor;
+    for (size_t i = 0; edgecc_model_input(model, e, i, &tensor) == EDGECC_OK; ++i)
+      printf("  input  %s: %s\n", tensor.name, shapeText(model, tensor).c_str());
+    for (size_t i = 0; edgecc_model_output(model, e, i, &tensor) == EDGECC_OK; ++i)
+      printf("  output %s: %s\n", tensor.name, shapeText(model, tensor).c_str());
+  }
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  CLI::App app("Runs a model.edge: arrays in, arrays out; or, for a language model, a prompt in and text out.");
+  app.set_version_flag("--version", edgecc_version());
+  std::string path, cpu;
+  edgecc_model_options modelOptions;
+  edgecc_session_options sessionOptions;
+  edgecc_model_options_init(&modelOptions);
+  edgecc_session_options_init(&sessionOptions);
+  bool listOnly = false, verifyAll = false;
+  TensorOptions tensors;
+  GenerateOptions generate;
+  std::string prompt;
+
+  app.add_option("model", path, "the compiled model")->required();
+  app.add_flag("--list", listOnly, "show entries, inputs and outputs, and stop");
+  app.add_flag("--verify", verifyAll, "compare every hash before running");
+  app.add_option("--threads", sessionOptions.threads, "threads to compute with (default: the performance cores)");
+  app.add_option("--cpu", cpu, "CPU features to use: 'baseline', a list like dotprod,fp16, or a code segment (default: EDGECC_CPU, or all)");
+  app.add_option("--memory-limit", sessionOptions.memory_limit, "bytes (or 512MB, 2GB) the session may hold")->transform(CLI::AsSizeValue(true));
+  app.add_option("--context", sessionOptions.context, "positions to have room for (default: the most that fits)");
+  app.add_option("--entry", tensors.entry, "entry to run (default: the first)");
+
+  auto *arrays = app.add_option_group("arrays");
+  arrays->add_option("--input", tensors.inputs, "name=file.npy; may be repeated");
+  arrays->add_option("--inputs", tensors.inputArchive, "an .npz with all inputs");
+  arrays->add_option("--output-dir", tensors.outputDir, "write each output as NAME.npy into this directory");
+  arrays->add_option("--outputs", tensors.outputArchive, "write all outputs into this .npz");
+  arrays->add_option("--repeat", tensors.repeat, "run so often and report times")->check(CLI::Range(1u, 1000000u));
+
+  auto *text = app.add_option_group("text");
+  auto *promptOption = text->add_option("--prompt", prompt, "text to continue; needs --tokenizer");
+  auto *idsOption = text->add_option("--ids", generate.ids, "token ids to continue, separated by commas")->delimiter(',')->excludes(promptOption);
+  text->add_option("--tokenizer", generate.tokenizer, "a SentencePiece .model or a llama2.c tok*.bin");
+  text->add_option("--max-tokens", generate.maxTokens, "tokens to write at most")->capture_default_str();
+  text->add_option("--temperature", generate.sampling.temperature, "0 takes the likeliest token")->capture_default_str()->check(CLI::NonNegativeNumber);
+  text->add_option("--top-k", generate.sampling.topK, "sample from the k likeliest; 0 is all")->capture_default_str();
+  text->add_option("--top-p", generate.sampling.topP, "sample from the likeliest that make up this share")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  text->add_option("--repetition-penalty", generate.sampling.repetitionPenalty, "above 1 disfavours tokens that were there")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  text->add_option("--seed", generate.sampling.seed, "of the sampling")->capture_default_str();
+  text->add_option("--prefill-chunk", generate.prefillChunk, "prompt tokens per call; 1 is token by token (default: as many as the model takes)");
+  text->add_option("--stop", generate.stopIds, "ids that end the text (default: the model's eos_token_id)")->delimiter(',');
+  text->add_flag("--ignore-eos", generate.ignoreStop, "write on after an end token");
+  text->add_flag("--print-ids", generate.printIds, "print ids instead of text");
+  CLI11_PARSE(app, argc, argv);
+
+  modelOptions.cpu = cpu.empty() ? nullptr : cpu.c_str();
+  modelOptions.flags = (verifyAll ? EDGECC_VERIFY_ALL : 0) | (listOnly ? EDGECC_INSPECT_ONLY : 0);
+  Model model;
+  Session session;
+  Status status = model.open(path.c_str(), &modelOptions);
+  if (status && listOnly)
+    return list(model.handle());
+  if (status)
+    status = session.open(model, &sessionOptions);
+  if (!status) {
+    fprintf(stderr, "edgecc-run: %s\n", status.message());
+    return 1;
+  }
+  if (!*promptOption && !*idsOption)
+    return runTensors(model, session, tensors);
+  generate.entry = tensors.entry;
+  if (*promptOption)
+    generate.prompt = prompt;
+  return runGenerate(model, session, generate);
+}
