@@ -1,0 +1,1 @@
+"""edgecc: compile ONNX transformers ahead of time, and run them."""
