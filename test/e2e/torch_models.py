@@ -144,6 +144,7 @@ def _random(family: str) -> TorchModel:
                           {"pixel_values": {0: "batch"}}, {"last_hidden_state": {0: "batch"}})
     if family == "whisper-encoder":
         config = t.WhisperConfig(d_model=64, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=128, num_mel_bins=80,
+                                 decoder_layers=1, decoder_attention_heads=4, decoder_ffn_dim=128,
                                  max_source_positions=50, vocab_size=128, pad_token_id=0, bos_token_id=1, eos_token_id=2,
                                  decoder_start_token_id=1)
         model = _spread(t.WhisperModel(config).get_encoder())
