@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from ctypes import byref, c_char_p, c_void_p
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Sequence
@@ -142,26 +143,27 @@ class Session:
         error = abi.Error()
         _check(self._lib.edgecc_session_restore(self._handle, data, len(data), byref(error)), error)
 
-    def feed(self, ids: np.ndarray) -> np.ndarray:
-        """Takes tokens ids [n] at the session's position, in chunks that the prefill entry allows; returns the logits [vocabulary]
-        (f32) of the last one."""
+    def feed(self, ids: np.ndarray, chunk: int = 0) -> np.ndarray:
+        """Takes tokens ids [n] at the session's position, in calls of at most `chunk` (0: as many as the model takes); returns the
+        logits [vocabulary] (f32) of the last one."""
         ids, logits = np.asarray(ids).reshape(-1), None
         if not len(ids):
             raise EdgeccError("no tokens: a prompt has at least one")
         while len(ids):
-            chunk = min(len(ids), self.model._chunk(len(ids)))
-            logits = self.run(self.model._token_inputs(ids[:chunk], self.position))["logits"]
-            ids = ids[chunk:]
+            count = min(len(ids), chunk or len(ids))
+            count = min(count, self.model._chunk(count))
+            logits = self.run(self.model._token_inputs(ids[:count], self.position))["logits"]
+            ids = ids[count:]
         return logits.reshape(-1, logits.shape[-1])[-1].astype(np.float32)
 
     def generate(self, ids: Sequence[int], max_tokens: int = 256, *, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
-                 seed: int | None = None, stop: Sequence[int] | None = None) -> Iterator[int]:
+                 seed: int | None = None, stop: Sequence[int] | None = None, chunk: int = 0) -> Iterator[int]:
         """Yields tokens as they come, up to `max_tokens`, a token of `stop` (default: the model's eos_token_id; it is not
-        yielded), or the end of the context. Temperature 0 is greedy."""
+        yielded), or the end of the context. Temperature 0 is greedy; `chunk` is as for `feed`."""
         if stop is None:
-            stop = [int(t) for t in self.model.properties.get("eos_token_id", "").split(",") if t]
+            stop = [int(t) for t in re.findall(r"\d+", self.model.properties.get("eos_token_id", ""))]
         rng = np.random.default_rng(seed)
-        logits = self.feed(np.asarray(ids))
+        logits = self.feed(np.asarray(ids), chunk)
         for left in range(max_tokens, 0, -1):
             token = _sample(logits, temperature, top_k, top_p, rng)
             if token in stop:
@@ -313,7 +315,7 @@ class Model:
         return self._tokens_dim(self.entry("prefill")).max
 
     def _token_inputs(self, ids: np.ndarray, position: int) -> dict[str, np.ndarray]:
-        """The inputs that a language model's entry wants beside the tokens, by their names."""
+        """What a language model's entry wants to go with the tokens [n], by the inputs' names."""
         tokens = np.asarray(ids, np.int64)[None]
         entry = self.entries[self._entry_index(None, {"input_ids": tokens})]
         inputs = {}

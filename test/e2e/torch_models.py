@@ -121,25 +121,25 @@ def _random(family: str) -> TorchModel:
     }
     if family in decoders:
         model = decoders[family]().eval()
-        _spread(model)
+        spread(model)
         return language_model(model)
     if family == "bert":
         model = t.BertModel(t.BertConfig(**small, max_position_embeddings=64), add_pooling_layer=False)
-        return _text_encoder(_spread(model), types=True)
+        return _text_encoder(spread(model), types=True)
     if family == "distilbert":
         model = t.DistilBertModel(t.DistilBertConfig(dim=64, hidden_dim=128, n_layers=2, n_heads=4, vocab_size=128,
                                                      max_position_embeddings=64))
-        return _text_encoder(_spread(model))
+        return _text_encoder(spread(model))
     if family == "t5-encoder":
         model = t.T5EncoderModel(t.T5Config(d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4, vocab_size=128))
-        return _text_encoder(_spread(model))
+        return _text_encoder(spread(model))
     if family == "clip-text":
         model = t.CLIPTextModel(t.CLIPTextConfig(**small, max_position_embeddings=64, eos_token_id=2))
-        return _text_encoder(_spread(model))
+        return _text_encoder(spread(model))
     if family == "vit":
         config = dict(small, image_size=32, patch_size=8, num_channels=3)
         config.pop("vocab_size")
-        model = _spread(t.ViTModel(t.ViTConfig(**config), add_pooling_layer=False))
+        model = spread(t.ViTModel(t.ViTConfig(**config), add_pooling_layer=False))
         return TorchModel(_forward(model, ["pixel_values"], "last_hidden_state"), (torch.randn(2, 3, 32, 32),),
                           {"pixel_values": {0: "batch"}}, {"last_hidden_state": {0: "batch"}})
     if family == "whisper-encoder":
@@ -147,13 +147,13 @@ def _random(family: str) -> TorchModel:
                                  decoder_layers=1, decoder_attention_heads=4, decoder_ffn_dim=128,
                                  max_source_positions=50, vocab_size=128, pad_token_id=0, bos_token_id=1, eos_token_id=2,
                                  decoder_start_token_id=1)
-        model = _spread(t.WhisperModel(config).get_encoder())
+        model = spread(t.WhisperModel(config).get_encoder())
         return TorchModel(_forward(model, ["input_features"], "last_hidden_state"), (torch.randn(2, 80, 100),),
                           {"input_features": {0: "batch"}}, {"last_hidden_state": {0: "batch"}})
     raise KeyError(family)
 
 
-def _spread(model: Any) -> Any:
+def spread(model: Any) -> Any:
     """Larger weights than the initial ones: else every attention is nearly uniform and a wrong mask goes unseen."""
     import torch
 
