@@ -1,0 +1,140 @@
+"""runtime/include/edgecc/edgecc.h for ctypes: the same structs and functions, in the same order."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import POINTER, Structure, c_char, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import EdgeccError
+
+# In the order of edgecc_type. bf16 has no numpy type: it travels as u16.
+DTYPES: list[Any] = [np.float32, np.float16, np.uint16, np.float64, np.int64, np.int32, np.int16, np.int8, np.uint64, np.uint32,
+                     np.uint16, np.uint8, np.bool_]
+TYPE_NAMES = ["f32", "f16", "bf16", "f64", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "bool"]
+CONTEXT_FULL = 6
+VERIFY_ALL, INSPECT_ONLY = 1, 2
+SEGMENT_KINDS = ["weights", "code", "tokenizer", "ledger"]
+
+
+class Error(Structure):
+    _fields_ = [("message", c_char * 1024)]
+
+
+class ModelOptions(Structure):
+    _fields_ = [("size", c_size_t), ("flags", c_uint32), ("cpu", c_char_p), ("code", c_void_p), ("memory_limit", c_uint64)]
+
+
+class ModelInfo(Structure):
+    _fields_ = [("name", c_char_p), ("compiler", c_char_p), ("command_line", c_char_p), ("source_sha256", c_char_p),
+                ("code", c_char_p), ("abi_version", c_uint32), ("features", c_uint64), ("file_size", c_uint64),
+                ("metadata_size", c_uint64), ("symbol_count", c_size_t), ("state_count", c_size_t), ("entry_count", c_size_t),
+                ("segment_count", c_size_t), ("property_count", c_size_t)]
+
+
+class SymbolInfo(Structure):
+    _fields_ = [("name", c_char_p), ("min", c_int64), ("max", c_int64), ("role", c_int)]
+
+
+class TensorInfo(Structure):
+    _fields_ = [("name", c_char_p), ("type", c_int), ("rank", c_uint32), ("tensor", c_void_p)]
+
+
+class ExtentInfo(Structure):
+    _fields_ = [("min", c_int64), ("max", c_int64), ("text", c_char * 128)]
+
+
+class EntryInfo(Structure):
+    _fields_ = [("name", c_char_p), ("input_count", c_size_t), ("output_count", c_size_t), ("arena_size", c_uint64),
+                ("advances", c_int), ("entry", c_void_p)]
+
+
+class SegmentInfo(Structure):
+    _fields_ = [("name", c_char_p), ("kind", c_int), ("offset", c_uint64), ("length", c_uint64), ("alignment", c_uint64),
+                ("sha256", POINTER(c_uint8)), ("architecture", c_char_p), ("feature_count", c_size_t), ("data", c_void_p)]
+
+
+class MemoryInfo(Structure):
+    _fields_ = [(name, c_uint64) for name in ("weights", "arena", "states", "bytes_per_position", "total")]
+
+
+class SessionOptions(Structure):
+    _fields_ = [("size", c_size_t), ("threads", c_uint32), ("context", c_int64), ("memory_limit", c_uint64)]
+
+
+class Output(Structure):
+    _fields_ = [("type", c_int), ("rank", c_uint32), ("shape", POINTER(c_int64)), ("data", c_void_p), ("bytes", c_size_t)]
+
+
+_P = c_void_p  # edgecc_model *, edgecc_session *
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "edgecc_status_name": (c_char_p, [c_int]),
+    "edgecc_version": (c_char_p, []),
+    "edgecc_model_options_init": (None, [POINTER(ModelOptions)]),
+    "edgecc_model_open": (c_int, [c_char_p, POINTER(ModelOptions), POINTER(_P), POINTER(Error)]),
+    "edgecc_model_close": (None, [_P]),
+    "edgecc_model_get_info": (None, [_P, POINTER(ModelInfo)]),
+    "edgecc_model_symbol": (c_int, [_P, c_size_t, POINTER(SymbolInfo)]),
+    "edgecc_model_state": (c_int, [_P, c_size_t, POINTER(TensorInfo)]),
+    "edgecc_model_entry": (c_int, [_P, c_size_t, POINTER(EntryInfo)]),
+    "edgecc_model_input": (c_int, [_P, c_size_t, c_size_t, POINTER(TensorInfo)]),
+    "edgecc_model_output": (c_int, [_P, c_size_t, c_size_t, POINTER(TensorInfo)]),
+    "edgecc_model_extent": (c_int, [_P, POINTER(TensorInfo), c_uint32, POINTER(ExtentInfo)]),
+    "edgecc_model_advance": (c_int, [_P, POINTER(EntryInfo), POINTER(ExtentInfo)]),
+    "edgecc_model_segment": (c_int, [_P, c_size_t, POINTER(SegmentInfo)]),
+    "edgecc_model_segment_feature": (c_char_p, [_P, c_size_t, c_size_t]),
+    "edgecc_model_property_at": (c_int, [_P, c_size_t, POINTER(c_char_p), POINTER(c_char_p)]),
+    "edgecc_model_memory": (None, [_P, c_int64, POINTER(MemoryInfo)]),
+    "edgecc_session_options_init": (None, [POINTER(SessionOptions)]),
+    "edgecc_session_open": (c_int, [_P, POINTER(SessionOptions), POINTER(_P), POINTER(Error)]),
+    "edgecc_session_close": (None, [_P]),
+    "edgecc_session_set_input": (c_int, [_P, c_size_t, c_size_t, c_int, POINTER(c_int64), c_uint32, c_void_p, POINTER(Error)]),
+    "edgecc_session_run": (c_int, [_P, c_size_t, POINTER(Error)]),
+    "edgecc_session_output": (c_int, [_P, c_size_t, c_size_t, POINTER(Output), POINTER(Error)]),
+    "edgecc_session_context": (c_int64, [_P]),
+    "edgecc_session_threads": (c_uint32, [_P]),
+    "edgecc_session_memory": (c_uint64, [_P]),
+    "edgecc_session_position": (c_int64, [_P]),
+    "edgecc_session_set_position": (c_int, [_P, c_int64, POINTER(Error)]),
+    "edgecc_session_reset": (None, [_P]),
+    "edgecc_session_save_size": (c_size_t, [_P]),
+    "edgecc_session_save": (c_int, [_P, c_void_p, c_size_t, POINTER(Error)]),
+    "edgecc_session_restore": (c_int, [_P, c_void_p, c_size_t, POINTER(Error)]),
+}
+
+_library: ctypes.CDLL | None = None
+
+
+def library() -> ctypes.CDLL:
+    """The runtime's shared library: $EDGECC_RUNTIME, beside this file, in lib beside the edgecc program, build/lib of a checkout,
+    or where the system looks."""
+    global _library
+    if _library is None:
+        here, candidates = Path(__file__).resolve(), []
+        if os.environ.get("EDGECC_RUNTIME"):
+            candidates = [os.environ["EDGECC_RUNTIME"]]
+        else:
+            name = "libedgecc_runtime.so"
+            candidates = [here.with_name(name)]
+            if os.environ.get("EDGECC"):
+                candidates.append(Path(os.environ["EDGECC"]).parent.parent / "lib" / name)
+            candidates += [here.parents[2] / "build/lib" / name, name]
+        reasons = []
+        for candidate in candidates:
+            try:
+                loaded = ctypes.CDLL(str(candidate))
+                for function, (result, arguments) in _SIGNATURES.items():
+                    getattr(loaded, function).restype = result
+                    getattr(loaded, function).argtypes = arguments
+                _library = loaded
+                break
+            except (OSError, AttributeError) as error:
+                reasons.append(str(error))
+        else:
+            raise EdgeccError("the runtime library is not found; build it, and set EDGECC_RUNTIME to libedgecc_runtime.so ("
+                              + "; ".join(reasons) + ")")
+    return _library

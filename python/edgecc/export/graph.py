@@ -1,0 +1,143 @@
+"""Builds an ONNX graph node by node; weights are references into the checkpoint's files.
+
+Node names are paths ("/layers.3/self_attn/q_proj/MatMul"), because the compiler's remarks and errors quote them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from .checkpoint import DTYPES, Checkpoint, ExportError, Weight
+
+OPSET = 23
+FLOAT, FLOAT16, INT64, BOOL = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.BOOL
+Dim = "int | str"
+
+
+class Graph:
+    """Values are names. `compute` is the type that activations have: f16 for f16 checkpoints, f32 for all others."""
+
+    def __init__(self, checkpoint: Checkpoint, main_weight: str):
+        self.checkpoint = checkpoint
+        self.compute = FLOAT16 if checkpoint.weights[main_weight].dtype == "F16" else FLOAT
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self.references: dict[str, Weight] = {}  # the initializers that lie in files
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+        self._scopes: list[str] = []
+        self._taken: dict[str, int] = {}
+        self._params: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        self._scopes.append(name)
+        yield
+        self._scopes.pop()
+
+    def _path(self, leaf: str) -> str:
+        path = "/" + "/".join([*self._scopes, leaf])
+        count = self._taken.get(path, 0)
+        self._taken[path] = count + 1
+        return f"{path}_{count}" if count else path
+
+    def op(self, op_type: str, *inputs: str, outputs: Sequence[str] | None = None, **attributes: Any) -> str:
+        """Appends a node and returns its first output. `outputs` names all of them where the names matter."""
+        path = self._path(op_type)
+        names = list(outputs) if outputs else [path + "_out"]
+        self.nodes.append(helper.make_node(op_type, list(inputs), names, name=path, **attributes))
+        return names[0]
+
+    def input(self, name: str, dtype: int, shape: Sequence[Any]) -> str:
+        self.inputs.append(helper.make_tensor_value_info(name, dtype, list(shape)))
+        return name
+
+    def output(self, value: str, name: str, dtype: int, shape: Sequence[Any]) -> None:
+        """Declares `value` as the output `name`; an Identity renames it if it is not called so yet."""
+        if value != name:
+            self.nodes.append(helper.make_node("Identity", [value], [name], name=f"/{name}"))
+        self.outputs.append(helper.make_tensor_value_info(name, dtype, list(shape)))
+
+    def constant(self, values: Any, dtype: Any = np.int64) -> str:
+        """A small constant, inside the .onnx; equal ones share one initializer."""
+        array = np.asarray(values, dtype)
+        name = f"const_{array.dtype}_{'x'.join(map(str, array.shape))}_" + "_".join(str(v) for v in array.ravel()[:4])
+        if array.size > 4:
+            name += f"_{len(self.initializers)}"
+        self.initializers.setdefault(name, numpy_helper.from_array(array, name))
+        return name
+
+    def scalar(self, value: float) -> str:
+        """A constant of the compute type, rank 0."""
+        return self.constant(value, np.float16 if self.compute == FLOAT16 else np.float32)
+
+    def weight(self, name: str, shape: Sequence[int] | None = None) -> str:
+        """The checkpoint's tensor as an initializer of its own type, by reference; `shape` is what the architecture expects."""
+        weight = self.checkpoint.weights.get(name)
+        if weight is None:
+            raise ExportError(f"{self.checkpoint.directory}: the tensor {name} is missing")
+        if shape is not None and tuple(shape) != weight.shape:
+            raise ExportError(f"{self.checkpoint.directory}: the tensor {name} is {list(weight.shape)}, but config.json makes it "
+                              f"{list(shape)}")
+        if name not in self.initializers:
+            tensor = TensorProto(name=name, data_type=DTYPES[weight.dtype][0], dims=weight.shape,
+                                 data_location=TensorProto.EXTERNAL)
+            self.initializers[name] = tensor
+            self.references[name] = weight
+        return name
+
+    def param(self, name: str, shape: Sequence[int] | None = None) -> str:
+        """The tensor in the compute type: a Cast where the checkpoint stores another one (bf16). The file keeps its type."""
+        self.weight(name, shape)
+        if self.initializers[name].data_type == self.compute:
+            return name
+        if name not in self._params:
+            scopes, self._scopes = self._scopes, [name]
+            self._params[name] = self.op("Cast", name, to=self.compute)
+            self._scopes = scopes
+        return self._params[name]
+
+    def cast(self, value: str, dtype: int) -> str:
+        return self.op("Cast", value, to=dtype)
+
+    def linear(self, x: str, name: str, rows: int, columns: int, bias: bool | None = None) -> str:
+        """x W^T (+ b) for the tensors `name`.weight [rows, columns] and `name`.bias [rows], the latter if there is one."""
+        with self.scope(name.rsplit(".", 1)[-1]):
+            transposed = self.op("Transpose", self.param(name + ".weight", (rows, columns)), perm=[1, 0])
+            y = self.op("MatMul", x, transposed)
+            if bias or (bias is None and name + ".bias" in self.checkpoint):
+                y = self.op("Add", y, self.param(name + ".bias", (rows,)))
+            return y
+
+    def embedding(self, ids: str, name: str, shape: Sequence[int] | None = None) -> str:
+        """Rows of a table in the compute type: the rows are cast, never the table."""
+        rows = self.op("Gather", self.weight(name, shape), ids, axis=0)
+        return rows if self.initializers[name].data_type == self.compute else self.cast(rows, self.compute)
+
+    def activation(self, x: str, kind: str) -> str:
+        """`hidden_act` of config.json."""
+        if kind in ("silu", "swish"):
+            return self.op("Mul", x, self.op("Sigmoid", x))
+        if kind == "gelu":
+            return self.op("Gelu", x)
+        if kind in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"):
+            return self.op("Gelu", x, approximate="tanh")
+        if kind == "relu":
+            return self.op("Relu", x)
+        if kind == "tanh":
+            return self.op("Tanh", x)
+        raise ExportError(f"the activation {kind} (hidden_act in config.json) is not supported; known are silu, gelu, gelu_new, "
+                          "gelu_pytorch_tanh, gelu_fast, relu, tanh")
+
+    def model(self, name: str, metadata: dict[str, str]) -> onnx.ModelProto:
+        """The finished model; external data has no location yet (see link.py)."""
+        graph = helper.make_graph(self.nodes, name, self.inputs, self.outputs, list(self.initializers.values()))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=11,
+                                  producer_name="edgecc-export", producer_version="0.1.0")
+        helper.set_model_props(model, metadata)
+        return model

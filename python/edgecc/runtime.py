@@ -1,0 +1,377 @@
+"""A compiled model in Python: numpy arrays in and out, over the runtime's C interface."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from ctypes import byref, c_char_p, c_void_p
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from . import abi
+from .errors import ContextFullError, EdgeccError, RunError
+
+
+@dataclass(frozen=True)
+class Dim:
+    """A size: `text` is a number or an expression of the model's symbols; min and max are its bounds."""
+
+    text: str
+    min: int
+    max: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    name: str
+    type: str
+    shape: tuple[Dim, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type} [{', '.join(d.text for d in self.shape)}]"
+
+
+@dataclass(frozen=True)
+class Entry:
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    arena_size: int
+    advance: str  # what a call adds to the session's position; "" if nothing
+
+
+@dataclass(frozen=True)
+class Symbol:
+    name: str
+    min: int
+    max: int
+    role: str  # free, position or capacity
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory contract in bytes."""
+
+    weights: int
+    arena: int
+    states: int
+    bytes_per_position: int
+    total: int
+
+
+def _check(status: int, error: abi.Error) -> None:
+    if status:
+        name = abi.library().edgecc_status_name(status).decode()
+        text = error.message.decode(errors="replace") or name
+        raise (ContextFullError if status == abi.CONTEXT_FULL else RunError)(text, status, name)
+
+
+class Session:
+    """States, arena and threads of one conversation. One thread at a time."""
+
+    def __init__(self, model: "Model", *, threads: int = 0, context: int = 0, memory_limit: int = 0):
+        self.model, self._lib, self._handle = model, abi.library(), c_void_p()
+        options, error = abi.SessionOptions(), abi.Error()
+        self._lib.edgecc_session_options_init(byref(options))
+        options.threads, options.context, options.memory_limit = threads, context, memory_limit
+        _check(self._lib.edgecc_session_open(model._handle, byref(options), byref(self._handle), byref(error)), error)
+
+    def run(self, inputs: Mapping[str, Any], entry: str | None = None) -> dict[str, np.ndarray]:
+        """Runs an entry: by default the model's only one, or for a language model the one that fits the number of tokens.
+        Arrays are converted to the input's type where that loses nothing; outputs are copies. bf16 travels as uint16."""
+        index = self.model._entry_index(entry, inputs)
+        info, error = self.model.entries[index], abi.Error()
+        unknown = set(inputs) - {t.name for t in info.inputs}
+        if unknown:
+            raise RunError(f"entry {info.name} has no input {', '.join(sorted(unknown))}; it has "
+                               f"{'; '.join(map(str, info.inputs))}", 1, "invalid argument")
+        for i, tensor in enumerate(info.inputs):
+            if tensor.name not in inputs:
+                continue
+            kind = abi.TYPE_NAMES.index(tensor.type)
+            array = _convert(inputs[tensor.name], abi.DTYPES[kind], tensor)
+            shape = (ctypes.c_int64 * array.ndim)(*array.shape)
+            _check(self._lib.edgecc_session_set_input(self._handle, index, i, kind, shape, array.ndim,
+                                                      array.ctypes.data_as(c_void_p), byref(error)), error)
+        _check(self._lib.edgecc_session_run(self._handle, index, byref(error)), error)
+        return {t.name: self._output(index, i) for i, t in enumerate(info.outputs)}
+
+    def _output(self, entry: int, index: int) -> np.ndarray:
+        out, error = abi.Output(), abi.Error()
+        _check(self._lib.edgecc_session_output(self._handle, entry, index, byref(out), byref(error)), error)
+        shape = tuple(out.shape[i] for i in range(out.rank))
+        data = ctypes.string_at(out.data, out.bytes) if out.bytes else b""
+        return np.frombuffer(bytearray(data), abi.DTYPES[out.type]).reshape(shape)
+
+    @property
+    def position(self) -> int:
+        """How many positions the states hold. Setting it rewinds."""
+        return self._lib.edgecc_session_position(self._handle)
+
+    @position.setter
+    def position(self, value: int) -> None:
+        error = abi.Error()
+        _check(self._lib.edgecc_session_set_position(self._handle, value, byref(error)), error)
+
+    @property
+    def context(self) -> int:
+        return self._lib.edgecc_session_context(self._handle)
+
+    @property
+    def threads(self) -> int:
+        return self._lib.edgecc_session_threads(self._handle)
+
+    @property
+    def memory(self) -> int:
+        """Bytes held now, the mapped weights included."""
+        return self._lib.edgecc_session_memory(self._handle)
+
+    def reset(self) -> None:
+        self._lib.edgecc_session_reset(self._handle)
+
+    def save(self) -> bytes:
+        """The states and the position, for `restore` of a session of the same model and context length."""
+        size, error = self._lib.edgecc_session_save_size(self._handle), abi.Error()
+        data = ctypes.create_string_buffer(size)
+        _check(self._lib.edgecc_session_save(self._handle, data, size, byref(error)), error)
+        return data.raw
+
+    def restore(self, data: bytes) -> None:
+        error = abi.Error()
+        _check(self._lib.edgecc_session_restore(self._handle, data, len(data), byref(error)), error)
+
+    def feed(self, ids: np.ndarray, chunk: int = 0) -> np.ndarray:
+        """Takes tokens ids [n] at the session's position, in calls of at most `chunk` (0: as many as the model takes); returns the
+        logits [vocabulary] (f32) of the last one."""
+        ids, logits = np.asarray(ids).reshape(-1), None
+        if not len(ids):
+            raise EdgeccError("no tokens: a prompt has at least one")
+        while len(ids):
+            count = min(len(ids), chunk or len(ids))
+            count = min(count, self.model._chunk(count))
+            logits = self.run(self.model._token_inputs(ids[:count], self.position))["logits"]
+            ids = ids[count:]
+        return logits.reshape(-1, logits.shape[-1])[-1].astype(np.float32)
+
+    def generate(self, ids: Sequence[int], max_tokens: int = 256, *, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
+                 seed: int | None = None, stop: Sequence[int] | None = None, chunk: int = 0) -> Iterator[int]:
+        """Yields tokens as they come, up to `max_tokens`, a token of `stop` (default: the model's eos_token_id; it is not
+        yielded), or the end of the context. Temperature 0 is greedy; `chunk` is as for `feed`."""
+        if stop is None:
+            stop = [int(t) for t in re.findall(r"\d+", self.model.properties.get("eos_token_id", ""))]
+        rng = np.random.default_rng(seed)
+        logits = self.feed(np.asarray(ids), chunk)
+        for left in range(max_tokens, 0, -1):
+            token = _sample(logits, temperature, top_k, top_p, rng)
+            if token in stop:
+                return
+            yield token
+            if left == 1 or self.position >= self.context:
+                return
+            logits = self.feed(np.array([token]))
+
+    def close(self) -> None:
+        if self._handle:
+            self._lib.edgecc_session_close(self._handle)
+            self._handle = c_void_p()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+
+def _convert(value: Any, dtype: Any, tensor: Tensor) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype != dtype:
+        converted = array.astype(dtype)
+        if array.dtype.kind not in "iub" or not np.array_equal(converted, array):
+            if not (array.dtype.kind == "f" and converted.dtype.kind == "f"):
+                raise RunError(f"input {tensor} is given as {array.dtype}", 1, "invalid argument")
+        array = converted
+    return np.ascontiguousarray(array)
+
+
+def _sample(logits: np.ndarray, temperature: float, top_k: int, top_p: float, rng: np.random.Generator) -> int:
+    if temperature <= 0:
+        return int(logits.argmax())
+    order = np.argsort(-logits)
+    if top_k:
+        order = order[:top_k]
+    weights = np.exp((logits[order].astype(np.float64) - logits[order[0]]) / temperature)
+    weights /= weights.sum()
+    if top_p < 1:
+        keep = int(np.searchsorted(np.cumsum(weights), top_p)) + 1
+        order, weights = order[:keep], weights[:keep] / weights[:keep].sum()
+    return int(rng.choice(order, p=weights))
+
+
+class Model:
+    """A verified model.edge, mapped read-only. `run` and `generate` use a session of their own; open more with `session`."""
+
+    def __init__(self, path: str | os.PathLike[str], *, cpu: str | None = None, verify_all: bool = False,
+                 inspect_only: bool = False, memory_limit: int = 0, threads: int = 0, context: int = 0):
+        self._lib, self._handle = abi.library(), c_void_p()
+        self._session_options = {"threads": threads, "context": context}
+        self._session: Session | None = None
+        options, error = abi.ModelOptions(), abi.Error()
+        self._lib.edgecc_model_options_init(byref(options))
+        options.flags = (abi.VERIFY_ALL if verify_all else 0) | (abi.INSPECT_ONLY if inspect_only else 0)
+        options.cpu, options.memory_limit = cpu.encode() if cpu else None, memory_limit
+        _check(self._lib.edgecc_model_open(os.fsencode(path), byref(options), byref(self._handle), byref(error)), error)
+        info = abi.ModelInfo()
+        self._lib.edgecc_model_get_info(self._handle, byref(info))
+        self.name, self.compiler, self.command_line, self.source_sha256 = (
+            v.decode() for v in (info.name, info.compiler, info.command_line, info.source_sha256))
+        self.code = info.code.decode() if info.code else None
+        self.file_size = info.file_size
+        self.symbols = tuple(self._symbol(i) for i in range(info.symbol_count))
+        self.states = tuple(self._tensor(self._lib.edgecc_model_state, i) for i in range(info.state_count))
+        self.entries = tuple(self._entry(i) for i in range(info.entry_count))
+        self.segments = tuple(self._segment(i) for i in range(info.segment_count))
+        self.properties = dict(self._property(i) for i in range(info.property_count))
+
+    def _symbol(self, index: int) -> Symbol:
+        info = abi.SymbolInfo()
+        self._lib.edgecc_model_symbol(self._handle, index, byref(info))
+        return Symbol(info.name.decode(), info.min, info.max, ("free", "position", "capacity")[info.role])
+
+    def _tensor(self, function: Callable[..., int], *where: int) -> Tensor:
+        info, extent, shape = abi.TensorInfo(), abi.ExtentInfo(), []
+        function(self._handle, *where, byref(info))
+        for d in range(info.rank):
+            self._lib.edgecc_model_extent(self._handle, byref(info), d, byref(extent))
+            shape.append(Dim(extent.text.decode(), extent.min, extent.max))
+        return Tensor(info.name.decode(), abi.TYPE_NAMES[info.type], tuple(shape))
+
+    def _entry(self, index: int) -> Entry:
+        info, advance = abi.EntryInfo(), abi.ExtentInfo()
+        self._lib.edgecc_model_entry(self._handle, index, byref(info))
+        if info.advances:
+            self._lib.edgecc_model_advance(self._handle, byref(info), byref(advance))
+        return Entry(info.name.decode(),
+                     tuple(self._tensor(self._lib.edgecc_model_input, index, i) for i in range(info.input_count)),
+                     tuple(self._tensor(self._lib.edgecc_model_output, index, i) for i in range(info.output_count)),
+                     info.arena_size, advance.text.decode())
+
+    def _segment(self, index: int) -> dict[str, Any]:
+        info = abi.SegmentInfo()
+        self._lib.edgecc_model_segment(self._handle, index, byref(info))
+        features = [self._lib.edgecc_model_segment_feature(self._handle, index, i).decode() for i in range(info.feature_count)]
+        return {"name": info.name.decode(), "kind": abi.SEGMENT_KINDS[info.kind], "offset": info.offset, "length": info.length,
+                "alignment": info.alignment, "sha256": bytes(info.sha256[i] for i in range(32)).hex(),
+                "architecture": (info.architecture or b"").decode(), "features": features}
+
+    def _property(self, index: int) -> tuple[str, str]:
+        key, value = c_char_p(), c_char_p()
+        self._lib.edgecc_model_property_at(self._handle, index, byref(key), byref(value))
+        return (key.value or b"").decode(), (value.value or b"").decode(errors="replace")
+
+    def memory(self, context: int = 0) -> Memory:
+        """The memory contract at a context length."""
+        info = abi.MemoryInfo()
+        self._lib.edgecc_model_memory(self._handle, context, byref(info))
+        return Memory(info.weights, info.arena, info.states, info.bytes_per_position, info.total)
+
+    def entry(self, name: str) -> Entry:
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise RunError(f"no entry {name}; the model has {', '.join(e.name for e in self.entries)}", 1, "invalid argument")
+
+    def _entry_index(self, name: str | None, inputs: Mapping[str, Any]) -> int:
+        if name is not None:
+            return self.entries.index(self.entry(name))
+        names = [e.name for e in self.entries]
+        if len(names) == 1:
+            return 0
+        if "decode" in names and "prefill" in names:
+            ids = inputs.get("input_ids")
+            single = ids is not None and np.asarray(ids).size and np.asarray(ids).shape[-1] == 1
+            return names.index("decode" if single else "prefill")
+        if "main" in names:
+            return names.index("main")
+        raise RunError(f"which entry? The model has {', '.join(names)}", 1, "invalid argument")
+
+    def _tokens_dim(self, entry: Entry) -> Dim:
+        for tensor in entry.inputs:
+            if tensor.name == "input_ids":
+                return tensor.shape[-1]
+        raise EdgeccError(f"{self.name}: entry {entry.name} takes no input_ids, so it cannot generate text; use run")
+
+    def _chunk(self, count: int) -> int:
+        """How many of `count` tokens a call can take."""
+        names = [e.name for e in self.entries]
+        if count == 1 or "prefill" not in names:
+            return max(1, self._tokens_dim(self.entries[self._entry_index(None, {"input_ids": [[0]]})]).max)
+        return self._tokens_dim(self.entry("prefill")).max
+
+    def _token_inputs(self, ids: np.ndarray, position: int) -> dict[str, np.ndarray]:
+        """What a language model's entry wants to go with the tokens [n], by the inputs' names."""
+        tokens = np.asarray(ids, np.int64)[None]
+        entry = self.entries[self._entry_index(None, {"input_ids": tokens})]
+        inputs = {}
+        for tensor in entry.inputs:
+            if tensor.name == "input_ids":
+                inputs[tensor.name] = tokens
+            elif tensor.name == "position_ids":
+                inputs[tensor.name] = np.arange(position, position + tokens.shape[1])[None]
+            elif tensor.name == "attention_mask":
+                inputs[tensor.name] = np.ones((1, position + tokens.shape[1]), np.int64)
+            else:
+                raise EdgeccError(f"{self.name}: generate does not know what to give the input {tensor}; use run")
+        return inputs
+
+    def session(self, **options: int) -> Session:
+        """A new session; options are threads, context and memory_limit."""
+        return Session(self, **{**self._session_options, **options})
+
+    @property
+    def default_session(self) -> Session:
+        if self._session is None:
+            self._session = self.session()
+        return self._session
+
+    def run(self, inputs: Mapping[str, Any], entry: str | None = None) -> dict[str, np.ndarray]:
+        """Runs the model on arrays by input name, in the model's own session (a language model's position moves on)."""
+        return self.default_session.run(inputs, entry)
+
+    def generate(self, ids: Sequence[int], max_tokens: int = 256, **options: Any) -> Iterator[int]:
+        """Continues `ids` from an empty context, token by token; options as for Session.generate."""
+        self.default_session.reset()
+        return self.default_session.generate(ids, max_tokens, **options)
+
+    def close(self) -> None:
+        if self._session:
+            self._session.close()
+            self._session = None
+        if self._handle:
+            self._lib.edgecc_model_close(self._handle)
+            self._handle = c_void_p()
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<edgecc.Model {self.name}: {', '.join(e.name for e in self.entries)}>"
+
+
+def load(path: str | os.PathLike[str], **options: Any) -> Model:
+    """Opens a model.edge. Options: threads and context of the model's own session, cpu ("baseline", "dotprod,fp16", ...),
+    memory_limit (bytes), verify_all, inspect_only (look at it on any processor)."""
+    return Model(path, **options)

@@ -1,0 +1,179 @@
+"""Whole models, from the exporter to the answers: compiled for the host and for AArch64 (under qemu), against ONNX Runtime.
+
+    pytest test/e2e/models.py [--build-dir build] [--aarch64-build-dir build-aarch64] [-k stories260K]
+
+Models and compiled files are kept in BUILD_DIR/models and BUILD_DIR/e2e; a compiled file is made anew when the compiler is newer.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+
+import edgecc  # noqa: E402
+import export_models  # noqa: E402
+from run_cases import entry_for, relative_error, visible  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+# Three kinds of AArch64: plain NEON, dotprod and fp16 (most phones in use), everything.
+CPUS = ("cortex-a53", "cortex-a76", "max")
+EVERY_CPU = ("minilm", "stories260K", "llama-f16", "tiny-random-Llama-fp16")
+
+
+def model_directory(name: str, build_dir: Path) -> Path:
+    try:
+        return export_models.write(name, build_dir / "models")
+    except export_models.Missing as missing:
+        pytest.skip(str(missing))
+    except ImportError as missing:
+        pytest.skip(f"{missing}; pip install -r python/requirements-test.txt")
+
+
+def compiled(name: str, build_dir: Path, target: str) -> tuple[Path, Path]:
+    """The model's directory and its compiled file for `target`."""
+    directory = model_directory(name, build_dir)
+    edge = build_dir / "e2e" / f"{name}-{target}.edge"
+    source = directory / "model.onnx"
+    newest = max(source.stat().st_mtime, (build_dir / "bin/edgecc").stat().st_mtime)
+    if not edge.exists() or edge.stat().st_mtime < newest:
+        edge.parent.mkdir(exist_ok=True)
+        edge.unlink(missing_ok=True)
+        facts = json.loads((directory / "model.json").read_text())
+        # A language model's bounds are the compiler's defaults: they are part of what is tested.
+        dims = {} if facts["language"] else {d: tuple(b) for d, b in facts["dims"].items()}
+        edgecc.compile(source, edge, dims=dims, target=target, timeout=300)
+    return directory, edge
+
+
+def child(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=600)
+    assert done.returncode == 0, f"ended with {done.returncode}: {done.stderr.strip()[-2000:]}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", export_models.MODELS)
+def test_host(name, build_dir):
+    """The same numbers as ONNX Runtime, and the same 64 tokens however the prompt is cut."""
+    directory, edge = compiled(name, build_dir, "host")
+    result = json.loads(child(sys.executable, str(HERE / "run_cases.py"), str(directory), str(edge)))
+    tolerance = json.loads((directory / "model.json").read_text())["tolerance"]
+    wrong = [f"case {i}, {output}: {error:.2e}" for i, case in enumerate(result["cases"]) for output, error in case.items()
+             if not error <= tolerance]
+    assert not wrong, f"relative error above {tolerance}: " + "; ".join(wrong)
+    if (directory / "tokens.npz").exists():
+        expected = np.load(directory / "tokens.npz")["tokens"].tolist()
+        for how, tokens in result["tokens"].items():
+            assert tokens == expected, f"prompt given {how}"
+
+
+@pytest.mark.parametrize("name, cpu", [(n, c) for n in export_models.MODELS for c in (CPUS if n in EVERY_CPU else CPUS[1:2])])
+def test_aarch64(name, cpu, build_dir, aarch64_run, tmp_path):
+    """The same under qemu: the first case's numbers, and the 64 tokens."""
+    directory, edge = compiled(name, build_dir, "linux-arm64")
+    run = [aarch64_run[0], "-cpu", cpu, *aarch64_run[1:], str(edge), "--threads", "1"]
+    feeds, expected = (dict(np.load(directory / f"case0.{part}.npz")) for part in ("inputs", "outputs"))
+    entry = entry_for(edgecc.load(edge, inspect_only=True), feeds)
+    wanted = {t.name for t in entry.inputs}
+    np.savez(tmp_path / "in.npz", **{n: v for n, v in feeds.items() if n in wanted})
+    child(*run, "--entry", entry.name, "--inputs", str(tmp_path / "in.npz"), "--outputs", str(tmp_path / "out.npz"))
+    tolerance = json.loads((directory / "model.json").read_text())["tolerance"]
+    for output, value in np.load(tmp_path / "out.npz").items():
+        want, keep = expected[output], visible(expected, feeds, output)
+        if output == "logits" and value.shape != want.shape:
+            want, keep = want[:, -1:], keep[:, -1:]
+        assert value.shape == want.shape, output
+        error = relative_error(np.where(keep, value, 0), np.where(keep, want, 0))
+        assert error <= tolerance, f"{output}: relative error {error:.2e}"
+    if (directory / "tokens.npz").exists():
+        reference = np.load(directory / "tokens.npz")
+        said = child(*run, "--ids", ",".join(map(str, reference["prompt"])), "--max-tokens", "64", "--ignore-eos", "--print-ids")
+        assert [int(t) for t in re.findall(r"\d+", said)] == reference["tokens"].tolist()
+
+
+def test_minilm_sizes(build_dir):
+    """Batch 1..4 and sequence 1..256, the bounds themselves included, by one compiled file."""
+    directory = model_directory("minilm", build_dir)
+    edge = build_dir / "e2e/minilm-sizes.edge"
+    edge.parent.mkdir(exist_ok=True)
+    edgecc.compile(directory / "model.onnx", edge, dims={"batch": (1, 4), "sequence": (1, 256)})
+    oracle, model = export_models.Oracle(directory / "model.onnx"), edgecc.load(edge)
+    for batch, sequence in ((1, 1), (4, 256), (2, 33), (1, 256), (4, 1)):
+        feeds = oracle.feeds(batch, sequence, None, None, np.random.default_rng(sequence))
+        expected = oracle.run(feeds)
+        keep = visible(expected, feeds, "last_hidden_state")
+        value = model.run(feeds)["last_hidden_state"]
+        error = relative_error(np.where(keep, value, 0), np.where(keep, expected["last_hidden_state"], 0))
+        assert error <= 1e-4, f"batch {batch}, sequence {sequence}: {error:.2e}"
+
+
+def test_inputs_beyond_the_bounds_are_refused(build_dir):
+    """With the numbers in the sentence; the session stays usable."""
+    directory, edge = compiled("minilm", build_dir, "host")
+    feeds = dict(np.load(directory / "case1.inputs.npz"))
+    with edgecc.load(edge) as model:
+        good = model.run(feeds)
+        for change, said in (({"input_ids": np.zeros((1, 65), np.int64)}, "64"),
+                             ({"input_ids": np.zeros((1, 7, 1), np.int64)}, "input_ids"),
+                             ({"input_ids": np.zeros((1, 7), np.float32)}, "input_ids"),
+                             ({"nonsense": np.zeros(1)}, "nonsense")):
+            with pytest.raises(edgecc.RunError, match=said):
+                model.run({**feeds, **change})
+        again = model.run(feeds)
+    assert all(np.array_equal(good[n], again[n]) for n in good)
+
+
+def test_full_context_is_refused(build_dir):
+    """Generation ends at the context; one more token is an error, and the session can be rewound."""
+    _, edge = compiled("stories260K", build_dir, "host")
+    with edgecc.load(edge) as model, model.session(context=16) as session:
+        assert session.context == 16
+        list(session.generate([1], 100, stop=[]))
+        assert session.position == 16
+        with pytest.raises(edgecc.ContextFullError, match="16"):
+            session.feed(np.array([5]))
+        session.position = 8
+        session.feed(np.array([5]))
+        assert session.position == 9
+
+
+def test_saved_sessions_continue(build_dir):
+    directory, edge = compiled("stories260K", build_dir, "host")
+    expected = np.load(directory / "tokens.npz")["tokens"].tolist()
+    with edgecc.load(edge) as model, model.session() as first, model.session() as second:
+        begin = list(first.generate([1], 20, stop=[]))
+        second.restore(first.save())
+        assert begin + list(second.generate(begin[-1:], 10, stop=[])) == expected[:30]
+
+
+def test_stories_by_the_program(build_dir):
+    """edgecc-run writes the story of the model card."""
+    directory, edge = compiled("stories260K", build_dir, "host")
+    source = export_models.DATA / "models/stories260K"
+    program = build_dir / "bin/edgecc-run"
+    if not program.exists():
+        pytest.skip(f"{program} is not built")
+    said = child(str(program), str(edge), "--ids", "1", "--max-tokens", "254", "--tokenizer", str(source / "tok512.bin"))
+    card = re.search(r"-t 0\.0\n(.*?)```", (source / "stories260K.md").read_text(), re.S)[1].strip()
+    assert said.strip().startswith(card[:-5])
+
+
+def test_rxnmapper_masked_tokens(build_dir):
+    """Real ALBERT recovers masked atoms of reactions as well as under ONNX Runtime."""
+    from rxnmapper_task import masked_examples
+
+    directory, edge = compiled("rxnmapper", build_dir, "host")
+    oracle, correct, same, total = export_models.Oracle(directory / "model.onnx"), 0, 0, 0
+    with edgecc.load(edge) as model:
+        for feeds, position, token in masked_examples(export_models.DATA / "models/rxnmapper", 64):
+            found = int(model.run(feeds)["logits"][0, position].argmax())
+            same += found == int(oracle.run(feeds)["logits"][0, position].argmax())
+            correct += found == token
+            total += 1
+    assert same == total
+    assert correct / total > 0.97

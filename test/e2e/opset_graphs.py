@@ -1,0 +1,103 @@
+"""Small graphs of opset 23 and 24 written by hand: forms of the transformer operators that no exporter of ours writes."""
+
+from __future__ import annotations
+
+import math
+from typing import Callable
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+F32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+
+
+def _model(nodes: list, inputs: dict, outputs: dict, weights: dict | None = None, opset: int = 23) -> onnx.ModelProto:
+    def info(values: dict) -> list:
+        return [helper.make_tensor_value_info(n, t, s) for n, (t, s) in values.items()]
+
+    graph = helper.make_graph(nodes, "graph", info(inputs), info(outputs),
+                              [numpy_helper.from_array(w, n) for n, w in (weights or {}).items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=11)
+
+
+def _weights(**shapes: tuple) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    return {n: (rng.standard_normal(s) / math.sqrt(s[0])).astype(np.float32) for n, s in shapes.items()}
+
+
+def _projections(x: str = "x") -> list:
+    return [helper.make_node("MatMul", [x, "w" + p], [p]) for p in "qkv"]
+
+
+def attention_soft_cap() -> onnx.ModelProto:
+    """Grouped heads, causal, soft cap, 3-D inputs."""
+    nodes = _projections() + [helper.make_node("Attention", ["q", "k", "v"], ["y"], q_num_heads=4, kv_num_heads=2, is_causal=1,
+                                               softcap=5.0)]
+    return _model(nodes, {"x": (F32, ["batch", "sequence", 32])}, {"y": (F32, ["batch", "sequence", 32])},
+                  _weights(wq=(32, 32), wk=(32, 16), wv=(32, 16)))
+
+
+def attention_bias() -> onnx.ModelProto:
+    """A float mask per head, added to the scores; 4-D inputs and a scale of its own."""
+    shape = ["batch", 4, "sequence", 8]
+    return _model([helper.make_node("Attention", ["q", "k", "v", "mask"], ["y"], scale=0.3)],
+                  {"q": (F32, shape), "k": (F32, shape), "v": (F32, shape),
+                   "mask": (F32, ["batch", 4, "sequence", "sequence"])}, {"y": (F32, shape)})
+
+
+def attention_past() -> onnx.ModelProto:
+    """One layer with a cache: past in, present out."""
+    past, present = (F32, ["batch", 2, "past", 8]), (F32, ["batch", 2, "past + sequence", 8])
+    nodes = _projections() + [helper.make_node(
+        "Attention", ["q", "k", "v", "", "past_key_values.0.key", "past_key_values.0.value"],
+        ["y", "present.0.key", "present.0.value"], q_num_heads=4, kv_num_heads=2, is_causal=1)]
+    return _model(nodes, {"x": (F32, ["batch", "sequence", 32]), "past_key_values.0.key": past, "past_key_values.0.value": past},
+                  {"y": (F32, ["batch", "sequence", 32]), "present.0.key": present, "present.0.value": present},
+                  _weights(wq=(32, 32), wk=(32, 16), wv=(32, 16)))
+
+
+def rotary_tables() -> onnx.ModelProto:
+    """Tables of cos and sin indexed by position_ids, half of the head rotated, interleaved; then an RMS norm."""
+    angle = np.arange(64)[:, None] / 100.0 ** (np.arange(2) / 2)[None]
+    weights = {"cos": np.cos(angle).astype(np.float32), "sin": np.sin(angle).astype(np.float32), **_weights(scale=(8,))}
+    nodes = [helper.make_node("RotaryEmbedding", ["x", "cos", "sin", "position_ids"], ["r"], interleaved=1, rotary_embedding_dim=4),
+             helper.make_node("RMSNormalization", ["r", "scale"], ["y"], axis=-1, epsilon=1e-6)]
+    shape = (F32, ["batch", 4, "sequence", 8])
+    return _model(nodes, {"x": shape, "position_ids": (I64, ["batch", "sequence"])}, {"y": shape}, weights)
+
+
+def tensor_scatter() -> onnx.ModelProto:
+    """A cache of fixed capacity (64) written at write_indices, read with a count of valid positions: opset 24's form."""
+    cache = (F32, ["batch", 2, 64, 8])
+    nodes = _projections() + [
+        *(helper.make_node("Reshape", [p, "split"], [p + "4"]) for p in "kv"),
+        *(helper.make_node("Transpose", [p + "4"], [p + "t"], perm=[0, 2, 1, 3]) for p in "kv"),
+        helper.make_node("TensorScatter", ["past_key_values.0.key", "kt", "write_indices"], ["present.0.key"], axis=-2),
+        helper.make_node("TensorScatter", ["past_key_values.0.value", "vt", "write_indices"], ["present.0.value"], axis=-2),
+        helper.make_node("Reshape", ["q", "split"], ["q4"]),
+        helper.make_node("Transpose", ["q4"], ["qt"], perm=[0, 2, 1, 3]),
+        helper.make_node("Attention", ["qt", "present.0.key", "present.0.value", "mask"], ["a"]),
+        helper.make_node("Transpose", ["a"], ["at"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["at", "join"], ["y"]),
+    ]
+    weights = {"split": np.array([0, 0, -1, 8]), "join": np.array([0, 0, -1]), **_weights(wq=(32, 32), wk=(32, 16), wv=(32, 16))}
+    return _model(nodes, {"x": (F32, ["batch", "sequence", 32]), "mask": (BOOL, ["sequence", 64]),
+                          "write_indices": (I64, ["batch"]), "past_key_values.0.key": cache, "past_key_values.0.value": cache},
+                  {"y": (F32, ["batch", "sequence", 32]), "present.0.key": cache, "present.0.value": cache}, weights, opset=24)
+
+
+def swish_block() -> onnx.ModelProto:
+    """Opset 24: a gated MLP with Swish after a layer norm without bias."""
+    nodes = [helper.make_node("LayerNormalization", ["x", "scale"], ["n"], axis=-1),
+             helper.make_node("MatMul", ["n", "w1"], ["g"]), helper.make_node("MatMul", ["n", "w3"], ["u"]),
+             helper.make_node("Swish", ["g"], ["s"], alpha=1.702), helper.make_node("Mul", ["s", "u"], ["m"]),
+             helper.make_node("MatMul", ["m", "w2"], ["d"]), helper.make_node("Add", ["x", "d"], ["y"])]
+    return _model(nodes, {"x": (F32, ["batch", "sequence", 32])}, {"y": (F32, ["batch", "sequence", 32])},
+                  _weights(scale=(32,), w1=(32, 80), w3=(32, 80), w2=(80, 32)), opset=24)
+
+
+GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "attention-soft-cap": attention_soft_cap, "attention-bias": attention_bias, "attention-past": attention_past,
+    "rotary-tables": rotary_tables, "tensor-scatter": tensor_scatter, "swish-block": swish_block,
+}

@@ -1,0 +1,35 @@
+"""The task that rxnmapper was trained for: fill in a masked token of a chemical reaction."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+
+# Tokens of reaction SMILES as in Schwaller et al. 2019.
+_TOKEN = re.compile(r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|/|:|~|@|\?|>>?|\*|\$|%[0-9]{2}|[0-9]")
+
+
+def masked_examples(directory: Path, count: int | None = None) -> Iterator[tuple[dict[str, np.ndarray], int, int]]:
+    """Inputs of one reaction with one token masked, its position, and the token; the position is seeded. Reactions that do not fit
+    in 512 positions are left out."""
+    ids = {token: i for i, token in enumerate((directory / "vocab.txt").read_text().split("\n"))}
+    rng = np.random.default_rng(0)
+    given = 0
+    with open(directory / "example_rxns.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            tokens = [ids.get(t, ids["[UNK]"]) for t in _TOKEN.findall(row["rxn"])]
+            if len(tokens) > 510:
+                continue
+            if given == count:
+                return
+            given += 1
+            sequence = np.array([[ids["[CLS]"], *tokens, ids["[SEP]"]]])
+            position = int(rng.integers(1, len(tokens) + 1))
+            token = int(sequence[0, position])
+            sequence[0, position] = ids["[MASK]"]
+            yield ({"input_ids": sequence, "attention_mask": np.ones_like(sequence), "token_type_ids": np.zeros_like(sequence)},
+                   position, token)
