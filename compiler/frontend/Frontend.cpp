@@ -83,6 +83,7 @@ void Importer::importMain(mlir::ModuleOp module) {
   }
 
   importNodes(scope);
+  bool complete = !problems.any();
 
   llvm::SmallVector<mlir::DictionaryAttr> resultAttributes;
   llvm::SmallVector<mlir::Value> results;
@@ -91,7 +92,7 @@ void Importer::importMain(mlir::ModuleOp module) {
     problems.add("the graph has no outputs");
   for (const proto::ValueInfo &output : graph.outputs) {
     mlir::Value value = lookup(scope, output.name);
-    if (!value && !problems.many())
+    if (!value && complete)
       problems.add("output '" + output.name + "' is not computed by any node");
     if (!seen.insert(output.name).second)
       problems.add("output '" + output.name + "' is there twice");

@@ -126,14 +126,18 @@ mlir::Type Importer::typeOf(const proto::Type &type) {
 // Nodes
 //===----------------------------------------------------------------------===//
 
+static std::string nameOf(const proto::Node &node, size_t index) {
+  return node.name.empty() ? (node.op + "_" + Twine(index)).str() : node.name.str();
+}
+
 void Importer::importNodes(Scope &scope) {
   llvm::SmallVector<size_t> order = executionOrder(scope.nodes);
   if (order.size() != scope.nodes.size()) {
     llvm::SmallVector<bool> sorted(scope.nodes.size());
     for (size_t index : order)
       sorted[index] = true;
-    const proto::Node &node = scope.nodes[llvm::find(sorted, false) - sorted.begin()];
-    return problems.add("node '" + node.name + "' (" + node.op + ") waits for its own result: the graph has a cycle");
+    size_t first = llvm::find(sorted, false) - sorted.begin();
+    return problems.add("node '" + scope.prefix + nameOf(scope.nodes[first], first) + "' waits for its own result: the graph has a cycle");
   }
   for (size_t index : order) {
     const proto::Node &node = scope.nodes[index];
@@ -144,9 +148,8 @@ void Importer::importNodes(Scope &scope) {
         problems.add("the graph has more than " + Twine(options.maxNodes) + " nodes with its functions inlined");
       return;
     }
-    std::string name = node.name.empty() ? (node.op + "_" + Twine(index)).str() : node.name.str();
     auto version = scope.opsets->find(node.domain);
-    importNode({node, scope, scope.prefix + name, version == scope.opsets->end() ? 0 : version->second});
+    importNode({node, scope, scope.prefix + nameOf(node, index), version == scope.opsets->end() ? 0 : version->second});
   }
 }
 
