@@ -35,7 +35,8 @@ mlir::Attribute Importer::convert(NodeContext &node, StringRef name, const proto
   case proto::AttributeKind::Ints: return builder.getDenseI64ArrayAttr(attribute.ints);
   case proto::AttributeKind::Strings: return builder.getStrArrayAttr(attribute.strings);
   case proto::AttributeKind::Tensor:
-    return attribute.tensors.empty() ? unsupported("has no value") : load(attribute.tensors.front(), node.name + "." + name.str());
+    return attribute.tensors.empty() ? unsupported("has no value")
+                                     : load(attribute.tensors.front(), node.name + "." + name.str());
   case proto::AttributeKind::Tensors: {
     llvm::SmallVector<mlir::Attribute> values;
     for (const proto::Tensor &tensor : attribute.tensors)

@@ -5,10 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/frontend/Constants.h"
-#include "llvm/Support/Endian.h"
-#include "llvm/Support/MathExtras.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/Endian.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace edgecc::onnx;
 using llvm::StringRef;
@@ -22,21 +22,21 @@ enum TypedField : unsigned { FloatData = 4, Int32Data = 5, Int64Data = 7, Double
 
 struct DataTypeRow {
   const char *name;
-  unsigned bits;       ///< in a file; 0 if it cannot be imported
-  TypedField typed;    ///< where ONNX puts values that are not raw
+  unsigned bits;    ///< in a file; 0 if it cannot be imported
+  TypedField typed; ///< where ONNX puts values that are not raw
 };
 } // namespace
 
 /// Indexed by TensorProto.DataType.
 static const DataTypeRow dataTypes[] = {
-    {"undefined", 0, Int32Data},     {"float", 32, FloatData},       {"uint8", 8, Int32Data},
-    {"int8", 8, Int32Data},          {"uint16", 16, Int32Data},      {"int16", 16, Int32Data},
-    {"int32", 32, Int32Data},        {"int64", 64, Int64Data},       {"string", 0, Int32Data},
-    {"bool", 8, Int32Data},          {"float16", 16, Int32Data},     {"double", 64, DoubleData},
-    {"uint32", 32, UInt64Data},      {"uint64", 64, UInt64Data},     {"complex64", 0, FloatData},
-    {"complex128", 0, DoubleData},   {"bfloat16", 16, Int32Data},    {"float8e4m3fn", 8, Int32Data},
-    {"float8e4m3fnuz", 8, Int32Data}, {"float8e5m2", 8, Int32Data},  {"float8e5m2fnuz", 8, Int32Data},
-    {"uint4", 4, Int32Data},         {"int4", 4, Int32Data},         {"float4e2m1", 4, Int32Data},
+    {"undefined", 0, Int32Data},      {"float", 32, FloatData},     {"uint8", 8, Int32Data},
+    {"int8", 8, Int32Data},           {"uint16", 16, Int32Data},    {"int16", 16, Int32Data},
+    {"int32", 32, Int32Data},         {"int64", 64, Int64Data},     {"string", 0, Int32Data},
+    {"bool", 8, Int32Data},           {"float16", 16, Int32Data},   {"double", 64, DoubleData},
+    {"uint32", 32, UInt64Data},       {"uint64", 64, UInt64Data},   {"complex64", 0, FloatData},
+    {"complex128", 0, DoubleData},    {"bfloat16", 16, Int32Data},  {"float8e4m3fn", 8, Int32Data},
+    {"float8e4m3fnuz", 8, Int32Data}, {"float8e5m2", 8, Int32Data}, {"float8e5m2fnuz", 8, Int32Data},
+    {"uint4", 4, Int32Data},          {"int4", 4, Int32Data},       {"float4e2m1", 4, Int32Data},
     {"float8e8m0", 8, Int32Data}};
 
 std::string edgecc::onnx::dataTypeName(int32_t type) {
@@ -47,8 +47,7 @@ std::string edgecc::onnx::dataTypeName(int32_t type) {
 
 mlir::Type edgecc::onnx::elementType(int32_t type, mlir::MLIRContext *context) {
   auto integer = [&](unsigned bits, bool isUnsigned = false) -> mlir::Type {
-    return mlir::IntegerType::get(context, bits,
-                                  isUnsigned ? mlir::IntegerType::Unsigned : mlir::IntegerType::Signless);
+    return mlir::IntegerType::get(context, bits, isUnsigned ? mlir::IntegerType::Unsigned : mlir::IntegerType::Signless);
   };
   switch (type) {
   case proto::Float: return mlir::Float32Type::get(context);
@@ -103,7 +102,7 @@ llvm::Expected<SharedBytes> ConstantLoader::bytesOf(const proto::Tensor &tensor,
   if (tensor.external)
     return store.find(tensor, bytes);
   SharedBytes result{tensor.raw, model};
-  if (!tensor.hasRaw && tensor.typedField) {
+  if (!tensor.raw.data() && tensor.typedField) {
     TypedField wanted = dataTypes[tensor.type].typed;
     if (tensor.typedField != wanted)
       return wrong(name, "has its " + dataTypeName(tensor.type) + " values in a field for another type");
@@ -114,8 +113,8 @@ llvm::Expected<SharedBytes> ConstantLoader::bytesOf(const proto::Tensor &tensor,
     result.bytes = result.owner->bytes();
   }
   if (result.bytes.size() != bytes)
-    return wrong(name, "has " + llvm::Twine(bytes) + " bytes by its type, but " + llvm::Twine(result.bytes.size()) +
-                           " in the file");
+    return wrong(name,
+                 "has " + llvm::Twine(bytes) + " bytes by its type, but " + llvm::Twine(result.bytes.size()) + " in the file");
   return result;
 }
 
@@ -136,8 +135,8 @@ static mlir::DenseElementsAttr denseOf(mlir::RankedTensorType type, StringRef by
   bool splat = bytes.size() > first.size();
   for (StringRef rest = bytes; splat && !rest.empty(); rest = rest.drop_front(first.size()))
     splat = rest.starts_with(first);
-  return mlir::DenseElementsAttr::getFromRawBuffer(type, llvm::ArrayRef<char>((splat ? first : bytes).data(),
-                                                                             (splat ? first : bytes).size()));
+  return mlir::DenseElementsAttr::getFromRawBuffer(
+      type, llvm::ArrayRef<char>((splat ? first : bytes).data(), (splat ? first : bytes).size()));
 }
 
 llvm::Expected<mlir::ElementsAttr> ConstantLoader::load(const proto::Tensor &tensor, StringRef name) {
@@ -168,7 +167,6 @@ llvm::Expected<mlir::ElementsAttr> ConstantLoader::load(const proto::Tensor &ten
   if (reinterpret_cast<uintptr_t>(data.data()) % alignment)
     blob = mlir::HeapAsmResourceBlob::allocateAndCopyWithAlign(data, 64, /*dataIsMutable=*/false);
   else
-    blob = mlir::UnmanagedAsmResourceBlob::allocateWithAlign(data, alignment,
-                                                             [owner = found->owner](void *, size_t, size_t) {});
+    blob = mlir::UnmanagedAsmResourceBlob::allocateWithAlign(data, alignment, [owner = found->owner](void *, size_t, size_t) {});
   return mlir::DenseResourceElementsAttr::get(type, name, std::move(blob));
 }

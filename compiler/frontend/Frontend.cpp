@@ -36,9 +36,7 @@ void Importer::enterGraph(const proto::Graph &graph, Scope &scope) {
 }
 
 static mlir::ArrayAttr dimNames(mlir::OpBuilder &builder, const proto::Type &type) {
-  auto names = llvm::map_to_vector(type.dims, [](const proto::Dimension &dim) {
-    return dim.value < 0 ? dim.name : StringRef();
-  });
+  auto names = llvm::map_to_vector(type.dims, [](const proto::Dimension &dim) { return dim.value < 0 ? dim.name : StringRef(); });
   return builder.getStrArrayAttr(names);
 }
 
@@ -132,8 +130,7 @@ mlir::OwningOpRef<mlir::ModuleOp> Importer::run() {
   (*module)->setAttr("onnx.metadata", metadata.getDictionary(context));
   (*module)->setAttr("onnx.ir_version", builder.getI64IntegerAttr(model.irVersion));
   (*module)->setAttr("onnx.opset", builder.getI64IntegerAttr(opset));
-  (*module)->setAttr("onnx.producer",
-                     builder.getStringAttr((model.producer + " " + model.producerVersion).str()));
+  (*module)->setAttr("onnx.producer", builder.getStringAttr((model.producer + " " + model.producerVersion).str()));
   return module;
 }
 
@@ -159,9 +156,7 @@ static const char *otherFormat(StringRef bytes) {
 static llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> import(std::shared_ptr<const FileBytes> file, StringRef path,
                                                                 mlir::MLIRContext &context, const ImportOptions &options) {
   context.loadDialect<OnnxDialect, mlir::func::FuncDialect>();
-  auto refuse = [&](llvm::Error why) {
-    return llvm::createStringError(path + ": " + llvm::toString(std::move(why)));
-  };
+  auto refuse = [&](llvm::Error why) { return llvm::createStringError(path + ": " + llvm::toString(std::move(why))); };
   if (const char *format = otherFormat(file->bytes()))
     return llvm::createStringError(path + ": not an ONNX model: " + format);
   std::string hash = file->sha256();
@@ -193,8 +188,7 @@ llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> edgecc::onnx::importOnnx(Strin
   return import(std::move(*file), path, context, options);
 }
 
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> edgecc::onnx::importOnnxBytes(std::string bytes, StringRef path,
-                                                                                mlir::MLIRContext &context,
-                                                                                const ImportOptions &options) {
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+edgecc::onnx::importOnnxBytes(std::string bytes, StringRef path, mlir::MLIRContext &context, const ImportOptions &options) {
   return import(FileBytes::own(std::move(bytes)), path, context, options);
 }

@@ -29,8 +29,7 @@ llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> importOnnx(llvm::StringRef pat
 
 /// The same for bytes at hand; external data is looked for beside `path`.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> importOnnxBytes(std::string bytes, llvm::StringRef path,
-                                                                  mlir::MLIRContext &context,
-                                                                  const ImportOptions &options = {});
+                                                                  mlir::MLIRContext &context, const ImportOptions &options = {});
 
 } // namespace edgecc::onnx
 #endif // EDGECC_COMPILER_FRONTEND_FRONTEND_H

@@ -37,8 +37,7 @@ static std::string functionKey(StringRef domain, StringRef name, StringRef overl
   return (domain + "\1" + name + "\1" + overload).str();
 }
 
-Importer::Importer(mlir::MLIRContext &context, const proto::Model &model, ConstantLoader &constants,
-                   const ImportOptions &options)
+Importer::Importer(mlir::MLIRContext &context, const proto::Model &model, ConstantLoader &constants, const ImportOptions &options)
     : context(&context), model(model), constants(constants), options(options), builder(&context) {
   for (const proto::Function &function : model.functions)
     functions[functionKey(function.domain, function.name, function.overload)] = &function;
@@ -116,9 +115,8 @@ mlir::Type Importer::typeOf(const proto::Type &type) {
     return {};
   if (!type.hasShape)
     return mlir::UnrankedTensorType::get(element);
-  auto sizes = llvm::map_to_vector(type.dims, [](const proto::Dimension &dim) {
-    return dim.value < 0 ? mlir::ShapedType::kDynamic : dim.value;
-  });
+  auto sizes = llvm::map_to_vector(
+      type.dims, [](const proto::Dimension &dim) { return dim.value < 0 ? mlir::ShapedType::kDynamic : dim.value; });
   return mlir::RankedTensorType::get(sizes, element);
 }
 
@@ -137,7 +135,8 @@ void Importer::importNodes(Scope &scope) {
     for (size_t index : order)
       sorted[index] = true;
     size_t first = llvm::find(sorted, false) - sorted.begin();
-    return problems.add("node '" + scope.prefix + nameOf(scope.nodes[first], first) + "' waits for its own result: the graph has a cycle");
+    return problems.add("node '" + scope.prefix + nameOf(scope.nodes[first], first) +
+                        "' waits for its own result: the graph has a cycle");
   }
   for (size_t index : order) {
     const proto::Node &node = scope.nodes[index];
@@ -216,11 +215,13 @@ void Importer::importConstant(NodeContext &node) {
     return fail(node, "a constant has exactly one value and one result");
   const proto::Attribute &attribute = *attributes.front().second;
   mlir::ElementsAttr value;
-  auto list = [&](size_t size, mlir::Type element) {
-    return mlir::RankedTensorType::get(static_cast<int64_t>(size), element);
-  };
+  auto list = [&](size_t size, mlir::Type element) { return mlir::RankedTensorType::get(static_cast<int64_t>(size), element); };
   switch (attribute.kind) {
-  case proto::AttributeKind::Tensor: value = load(attribute.tensors.front(), node.name); break;
+  case proto::AttributeKind::Tensor:
+    if (attribute.tensors.empty())
+      return fail(node, "the constant has no value");
+    value = load(attribute.tensors.front(), node.name);
+    break;
   case proto::AttributeKind::Float:
     value = mlir::DenseElementsAttr::get(mlir::RankedTensorType::get({}, builder.getF32Type()), attribute.f);
     break;
@@ -269,8 +270,7 @@ void Importer::importIf(NodeContext &node) {
   if (!graph)
     return fail(node, llvm::toString(graph.takeError()));
   if (graph->outputs.size() != node.node.outputs.size())
-    return fail(node, "the branch has " + Twine(graph->outputs.size()) + " results, the node " +
-                          Twine(node.node.outputs.size()));
+    return fail(node, "the branch has " + Twine(graph->outputs.size()) + " results, the node " + Twine(node.node.outputs.size()));
   if (depth >= 64)
     return fail(node, "branches and functions nest more than 64 deep");
   Scope inner;

@@ -37,8 +37,8 @@ struct Scope {
   llvm::ArrayRef<proto::Node> nodes;
   std::string prefix; ///< of node names: the calls that led here
   llvm::StringMap<mlir::Value> values;
-  llvm::StringMap<const proto::Tensor *> initializers; ///< become values when first used
-  llvm::StringMap<mlir::Type> types;                   ///< what the file says about values
+  llvm::StringMap<const proto::Tensor *> initializers;  ///< become values when first used
+  llvm::StringMap<mlir::Type> types;                    ///< what the file says about values
   llvm::StringMap<const proto::Attribute *> attributes; ///< the arguments of a function's attribute references
 
   const proto::Attribute *attribute(llvm::StringRef name) const;

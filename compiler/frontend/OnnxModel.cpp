@@ -48,14 +48,19 @@ public:
       switch (wire.field()) {
       case 1: integers(wire, result.dims); break;
       case 2: result.type = static_cast<int32_t>(wire.integer()); break;
-      case 4: case 5: case 6: case 7: case 10: case 11:
+      case 4:
+      case 5:
+      case 6:
+      case 7:
+      case 10:
+      case 11:
         if (result.typedField && result.typedField != wire.field())
           wire.fail("a tensor with values of two types");
         result.typedField = wire.field();
         result.typed.push_back(wire.numbers());
         break;
       case 8: result.name = wire.bytes(); break;
-      case 9: result.raw = wire.bytes(); result.hasRaw = true; break;
+      case 9: result.raw = wire.bytes(); break;
       case 13: result.externalData.push_back(keyValue(wire.bytes())); break;
       case 14: result.external = wire.integer() == 1; break;
       default: wire.skip();
@@ -67,27 +72,22 @@ public:
     Attribute result;
     AttributeKind seen = AttributeKind::None;
     for (Wire wire(bytes, fault); wire.next();) {
-      auto is = [&](AttributeKind kind) { seen = kind; };
+      if (AttributeKind kind = kindOfField(wire.field()); kind != AttributeKind::None)
+        seen = kind;
       switch (wire.field()) {
       case 1: result.name = wire.bytes(); break;
-      case 2: result.f = wire.f32(); is(AttributeKind::Float); break;
-      case 3: result.i = static_cast<int64_t>(wire.integer()); is(AttributeKind::Int); break;
-      case 4: result.s = wire.bytes(); is(AttributeKind::String); break;
-      case 5: case 10:
-        is(wire.field() == 5 ? AttributeKind::Tensor : AttributeKind::Tensors);
-        result.tensors.push_back(tensor(wire.bytes()));
-        break;
-      case 6: result.graph = wire.bytes(); is(AttributeKind::Graph); break;
-      case 7: floats(wire, result.floats); is(AttributeKind::Floats); break;
-      case 8: integers(wire, result.ints); is(AttributeKind::Ints); break;
-      case 9: result.strings.push_back(wire.bytes()); is(AttributeKind::Strings); break;
-      case 11: wire.skip(); is(AttributeKind::Graphs); break;
-      case 14: result.type = type(wire.bytes()); is(AttributeKind::TypeProto); break;
-      case 15: wire.skip(); is(AttributeKind::TypeProtos); break;
+      case 2: result.f = wire.f32(); break;
+      case 3: result.i = static_cast<int64_t>(wire.integer()); break;
+      case 4: result.s = wire.bytes(); break;
+      case 5:
+      case 10: result.tensors.push_back(tensor(wire.bytes())); break;
+      case 6: result.graph = wire.bytes(); break;
+      case 7: floats(wire, result.floats); break;
+      case 8: integers(wire, result.ints); break;
+      case 9: result.strings.push_back(wire.bytes()); break;
+      case 14: result.type = type(wire.bytes()); break;
       case 20: result.kind = declaredKind(wire); break;
       case 21: result.reference = wire.bytes(); break;
-      case 22: wire.skip(); is(AttributeKind::SparseTensor); break;
-      case 23: wire.skip(); is(AttributeKind::SparseTensors); break;
       default: wire.skip();
       }
     }
@@ -136,7 +136,10 @@ public:
       case 1: result.irVersion = static_cast<int64_t>(wire.integer()); break;
       case 2: result.producer = wire.bytes(); break;
       case 3: result.producerVersion = wire.bytes(); break;
-      case 7: result.graph = graph(wire.bytes()); result.hasGraph = true; break;
+      case 7:
+        result.graph = graph(wire.bytes());
+        result.hasGraph = true;
+        break;
       case 8: result.opsets.push_back(opset(wire.bytes())); break;
       case 14: result.metadata.push_back(keyValue(wire.bytes())); break;
       case 25: result.functions.push_back(function(wire.bytes())); break;
@@ -148,6 +151,27 @@ public:
 private:
   /// The two spellings of ONNX's own domain become one.
   static StringRef domain(StringRef spelled) { return spelled == "ai.onnx" ? StringRef() : spelled; }
+
+  /// The kind of attribute whose value stands in that field.
+  static AttributeKind kindOfField(unsigned field) {
+    switch (field) {
+    case 2: return AttributeKind::Float;
+    case 3: return AttributeKind::Int;
+    case 4: return AttributeKind::String;
+    case 5: return AttributeKind::Tensor;
+    case 6: return AttributeKind::Graph;
+    case 7: return AttributeKind::Floats;
+    case 8: return AttributeKind::Ints;
+    case 9: return AttributeKind::Strings;
+    case 10: return AttributeKind::Tensors;
+    case 11: return AttributeKind::Graphs;
+    case 14: return AttributeKind::TypeProto;
+    case 15: return AttributeKind::TypeProtos;
+    case 22: return AttributeKind::SparseTensor;
+    case 23: return AttributeKind::SparseTensors;
+    default: return AttributeKind::None;
+    }
+  }
 
   static AttributeKind declaredKind(Wire &wire) {
     uint64_t kind = wire.integer();

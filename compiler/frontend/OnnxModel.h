@@ -16,8 +16,31 @@ namespace edgecc::onnx::proto {
 
 /// TensorProto.DataType of ONNX 1.22.
 enum DataType : int32_t {
-  Undefined = 0, Float, UInt8, Int8, UInt16, Int16, Int32, Int64, String, Bool, Float16, Double, UInt32, UInt64, Complex64,
-  Complex128, BFloat16, Float8E4M3FN, Float8E4M3FNUZ, Float8E5M2, Float8E5M2FNUZ, UInt4, Int4, Float4E2M1, Float8E8M0
+  Undefined = 0,
+  Float,
+  UInt8,
+  Int8,
+  UInt16,
+  Int16,
+  Int32,
+  Int64,
+  String,
+  Bool,
+  Float16,
+  Double,
+  UInt32,
+  UInt64,
+  Complex64,
+  Complex128,
+  BFloat16,
+  Float8E4M3FN,
+  Float8E4M3FNUZ,
+  Float8E5M2,
+  Float8E5M2FNUZ,
+  UInt4,
+  Int4,
+  Float4E2M1,
+  Float8E8M0
 };
 
 using KeyValue = std::pair<llvm::StringRef, llvm::StringRef>;
@@ -26,8 +49,8 @@ struct Tensor {
   llvm::StringRef name;
   int32_t type = Undefined;
   std::vector<int64_t> dims;
-  llvm::StringRef raw; ///< little endian; 4-bit types two to a byte, low half first
-  bool hasRaw = false;
+  /// Little endian; 4-bit types two to a byte, low half first. Without data() if the file has none.
+  llvm::StringRef raw;
   /// The encoded values of float_data, int32_data, ... in order: little endian for floats, varints for integers.
   std::vector<llvm::StringRef> typed;
   unsigned typedField = 0; ///< field number of `typed`, 0 if there is none
@@ -53,8 +76,23 @@ struct ValueInfo {
 };
 
 /// AttributeProto.AttributeType, with its numbers.
-enum class AttributeKind { None = 0, Float, Int, String, Tensor, Graph, Floats, Ints, Strings, Tensors, Graphs, SparseTensor,
-                           SparseTensors, TypeProto, TypeProtos };
+enum class AttributeKind {
+  None = 0,
+  Float,
+  Int,
+  String,
+  Tensor,
+  Graph,
+  Floats,
+  Ints,
+  Strings,
+  Tensors,
+  Graphs,
+  SparseTensor,
+  SparseTensors,
+  TypeProto,
+  TypeProtos
+};
 
 struct Attribute {
   llvm::StringRef name, reference; ///< reference: the attribute of the enclosing function this one stands for, or empty

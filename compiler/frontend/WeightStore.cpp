@@ -16,8 +16,7 @@ using llvm::StringRef;
 namespace fs = llvm::sys::fs;
 namespace path = llvm::sys::path;
 
-template <typename... Args>
-static llvm::Error failure(const Args &...args) {
+template <typename... Args> static llvm::Error failure(const Args &...args) {
   std::string message;
   llvm::raw_string_ostream os(message);
   (os << ... << args);
