@@ -25,10 +25,6 @@ for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_SYMBOLIZER_PATH"):
 config.substitutions.append(("%shared", os.path.join(config.source_dir, "..", "shared")))
 config.substitutions.append(("%python", config.python))
 
-# A test of a program that is not built is unsupported, by name, rather than a puzzling failure.
-for program in ("edgecc", "edgecc-opt", "edgecc-run", "edgecc-dump"):
-    if os.path.exists(os.path.join(config.build_dir, "bin", program)):
-        config.available_features.add(program)
 if shutil.which("qemu-aarch64"):
     config.available_features.add("qemu-aarch64")
     config.substitutions.append(("%qemu-aarch64", "qemu-aarch64 -L /usr/aarch64-linux-gnu"))
