@@ -1,0 +1,35 @@
+"""How lit finds the programs under test, and what this machine can run."""
+
+import os
+import shutil
+
+import lit.formats
+
+config.name = "edgecc"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".onnxtxt", ".test"]
+config.excludes = ["e2e", "python", "Inputs"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.build_dir, "test")
+
+# Ours first, then LLVM's FileCheck, not, split-file, llvm-nm and friends.
+config.environment["PATH"] = os.pathsep.join(
+    [os.path.join(config.build_dir, "bin"), config.llvm_tools_dir, config.environment["PATH"]]
+)
+# A failing check then shows its input, a crash its stack.
+config.environment["FILECHECK_OPTS"] = "--dump-input=fail"
+for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_SYMBOLIZER_PATH"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
+
+config.substitutions.append(("%shared", os.path.join(config.source_dir, "..", "shared")))
+config.substitutions.append(("%python", config.python))
+
+if shutil.which("qemu-aarch64"):
+    config.available_features.add("qemu-aarch64")
+    config.substitutions.append(("%qemu-aarch64", "qemu-aarch64 -L /usr/aarch64-linux-gnu"))
+if shutil.which("aarch64-linux-gnu-g++"):
+    config.available_features.add("aarch64-cross")
+if os.path.isdir(os.path.join(config.source_dir, "..", "shared")):
+    config.available_features.add("shared")
+config.available_features.add("host-" + os.uname().machine)
