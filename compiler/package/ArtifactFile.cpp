@@ -52,7 +52,7 @@ Expected<std::unique_ptr<ArtifactFile>> ArtifactFile::create(StringRef path, uin
   if (size && fallocate(file->descriptor, 0, 0, size) != 0 && (errno == ENOSPC || errno == EFBIG))
     return file->failure(errno);
 #endif
-  return std::move(file);
+  return file;
 }
 
 ArtifactFile::~ArtifactFile() {

@@ -14,7 +14,7 @@ using namespace llvm;
 namespace edgecc {
 namespace {
 
-constexpr uint64_t kChunk = 8 << 20;
+constexpr uint64_t kChunk = 8 << 20, kWorthAThread = 256 << 10;
 
 ArrayRef<uint8_t> asUnsigned(ArrayRef<char> bytes) { return {reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size()}; }
 
@@ -56,9 +56,14 @@ public:
     while (!bytes.empty()) {
       ArrayRef<char> piece = bytes.take_front(kChunk);
       bytes = bytes.drop_front(piece.size());
-      std::thread hashing([&] { hash.update(asUnsigned(piece)); });
+      std::thread hashing;
+      if (piece.size() >= kWorthAThread)
+        hashing = std::thread([&] { hash.update(asUnsigned(piece)); });
+      else
+        hash.update(asUnsigned(piece));
       Error error = file.write(base + done, piece);
-      hashing.join();
+      if (hashing.joinable())
+        hashing.join();
       if (error)
         return error;
       mappings.release(piece);
@@ -141,7 +146,7 @@ Expected<Sha256> WeightSegment::stream(ArtifactFile &file, uint64_t base, functi
   Sink sink(file, base, progress);
   for (plan::WeightOp weight : weights) {
     if (Error error = sink.zeros(weight.getOffset() - sink.position()))
-      return std::move(error);
+      return error;
     Error error = Error::success();
     if (auto resource = dyn_cast<mlir::DenseResourceElementsAttr>(weight.getValue()))
       error = sink.put(resource.getRawHandle().getBlob()->getData());
@@ -150,7 +155,7 @@ Expected<Sha256> WeightSegment::stream(ArtifactFile &file, uint64_t base, functi
     else
       error = createStringError("weight '%s' is neither a resource nor dense", weight.getName().str().c_str());
     if (error)
-      return std::move(error);
+      return error;
   }
   return sink.digest();
 }
