@@ -1,0 +1,304 @@
+//===- Compiler.cpp ---------------------------------------------------------------===//
+#include "compiler/Compiler.h"
+#include "compiler/StaticCode.h"
+#include "compiler/codegen/Codegen.h"
+#include "compiler/frontend/Frontend.h"
+#include "compiler/package/ArtifactFile.h"
+#include "compiler/package/Package.h"
+#include "mlir/Parser/Parser.h"
+#include "passes/Passes.h"
+#include "passes/Pipeline.h"
+#include "llvm/Support/Path.h"
+#include <chrono>
+#include <thread>
+
+using namespace llvm;
+namespace edgecc {
+
+char AlreadyReported::ID;
+
+void registerDialects(mlir::DialectRegistry &registry) {
+  registry.insert<edge::EdgeDialect, onnx::OnnxDialect, plan::PlanDialect, mlir::affine::AffineDialect, mlir::arith::ArithDialect,
+                  mlir::func::FuncDialect, mlir::linalg::LinalgDialect, mlir::math::MathDialect, mlir::memref::MemRefDialect,
+                  mlir::scf::SCFDialect, mlir::tensor::TensorDialect, mlir::vector::VectorDialect, mlir::LLVM::LLVMDialect>();
+}
+
+namespace {
+
+using Module = mlir::OwningOpRef<mlir::ModuleOp>;
+
+class Compilation {
+public:
+  Compilation(const Options &options, mlir::MLIRContext &context) : options(options), context(context) {}
+  Expected<Report> run();
+
+private:
+  /// Measures `work` as a phase of the report.
+  template <typename Work> auto timed(const char *phase, Work work) {
+    auto start = std::chrono::steady_clock::now();
+    auto result = work();
+    report.seconds.push_back({phase, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+    return result;
+  }
+
+  Error load();
+  Error checkDims();
+  Error runPasses(mlir::ModuleOp module, function_ref<void(mlir::OpPassManager &)> build);
+  Expected<std::vector<Module>> lower();
+  Expected<std::vector<CodeUnit>> generate(ArrayRef<Module> lowered);
+  Error emitModule(mlir::ModuleOp printed);
+  Error emitCode(CodeUnit &unit);
+  Error emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit> units);
+  std::string outputPath(StringRef suffix) const;
+  unsigned threads() const { return options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency()); }
+
+  const Options &options;
+  mlir::MLIRContext &context;
+  Target target;
+  Module module;
+  enum class Level { Onnx, Edge, Lowered } level = Level::Onnx;
+  Report report;
+};
+
+Error Compilation::load() {
+  if (!StringRef(options.input).ends_with(".mlir")) {
+    onnx::ImportOptions import;
+    import.weightsDirs = options.weightsDirs;
+    auto imported = onnx::importOnnx(options.input, context, import);
+    if (!imported)
+      return imported.takeError();
+    module = std::move(*imported);
+  } else {
+    module = mlir::parseSourceFile<mlir::ModuleOp>(options.input, &context);
+    if (!module)
+      return make_error<AlreadyReported>();
+    bool onnx = module->walk([](onnx::NodeOp) { return mlir::WalkResult::interrupt(); }).wasInterrupted();
+    level = !module->getOps<plan::ModelOp>().empty() ? Level::Lowered : onnx ? Level::Onnx : Level::Edge;
+  }
+  if (auto hash = (*module)->getAttrOfType<mlir::StringAttr>("onnx.sha256"))
+    report.sourceSha256 = hash.str();
+  if (!(*module).getName())
+    (*module).setName(sys::path::stem(options.input));
+  return Error::success();
+}
+
+/// Bounds travel to the conversion in the module: `edge.dims` and `edge.context`.
+Error Compilation::checkDims() {
+  mlir::Builder builder(&context);
+  std::string known;
+  for (auto function : module->getOps<mlir::func::FuncOp>())
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (auto names = function.getArgAttrOfType<mlir::ArrayAttr>(i, "onnx.dims"))
+        for (auto name : names.getAsRange<mlir::StringAttr>())
+          if (!name.empty() && !StringRef(known + ",").contains((" " + name.getValue() + ",").str()))
+            known += (known.empty() ? " " : ", ") + name.str();
+  SmallVector<mlir::Attribute> dims;
+  for (const DimBounds &dim : options.dims) {
+    if (!StringRef(known + ",").contains(" " + dim.name + ",") && level == Level::Onnx)
+      return createStringError("--dim %s: no input of %s has a dimension of that name; it has:%s", dim.name.c_str(), options.input.c_str(),
+                               known.empty() ? " none" : known.c_str());
+    dims.push_back(edge::SymbolAttr::get(&context, builder.getStringAttr(dim.name), dim.min, dim.max, edge::SymbolRole::Free));
+  }
+  if (!dims.empty())
+    (*module)->setAttr("edge.dims", builder.getArrayAttr(dims));
+  if (options.context)
+    (*module)->setAttr("edge.context", builder.getI64IntegerAttr(*options.context));
+  return Error::success();
+}
+
+Error Compilation::runPasses(mlir::ModuleOp on, function_ref<void(mlir::OpPassManager &)> build) {
+  mlir::PassManager passes(&context);
+  build(passes);
+  if (options.configure && failed(options.configure(passes)))
+    return createStringError("an option that prints or times passes does not fit; see --help-hidden");
+  if (failed(passes.run(on)))
+    return make_error<AlreadyReported>();
+  return Error::success();
+}
+
+/// One module per variant, in the order of the target's.
+Expected<std::vector<Module>> Compilation::lower() {
+  std::vector<Module> lowered;
+  for (const Variant *variant : target.variants) {
+    Module clone = module->clone();
+    if (level != Level::Lowered) {
+      (*clone)->setAttr(edge::EdgeDialect::kTargetAttr, variant->attribute(&context));
+      if (Error error = runPasses(*clone, buildLowerPipeline))
+        return error;
+    }
+    lowered.push_back(std::move(clone));
+  }
+  return lowered;
+}
+
+Expected<std::vector<CodeUnit>> Compilation::generate(ArrayRef<Module> lowered) {
+  std::vector<CodeUnit> units;
+  for (auto [clone, variant] : llvm::zip(lowered, target.variants)) {
+    auto unit = CodeUnit::translate(*const_cast<Module &>(clone), *variant);
+    if (!unit)
+      return unit.takeError();
+    units.push_back(std::move(*unit));
+  }
+  if (Error error = forEachInParallel(units.size(), threads(), [&](size_t i) {
+        units[i].optimize();
+        return Error::success();
+      }))
+    return error;
+  return units;
+}
+
+std::string Compilation::outputPath(StringRef suffix) const {
+  return options.output.empty() ? (sys::path::stem(options.input) + suffix).str() : options.output;
+}
+
+static Error writeText(StringRef path, StringRef text) {
+  if (!path.empty() && path != "-")
+    return writeWholeFile(path, text);
+  outs() << text;
+  return Error::success();
+}
+
+Error Compilation::emitModule(mlir::ModuleOp printed) {
+  std::string text;
+  raw_string_ostream stream(text);
+  // Weights are named, not spelled out: they are bigger than everything else by orders of magnitude.
+  printed.print(stream, mlir::OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64).enableDebugInfo(false));
+  return writeText(options.output, text);
+}
+
+Error Compilation::emitCode(CodeUnit &unit) {
+  if (options.emit == Emit::LLVM)
+    return writeText(options.output, unit.llvmIR());
+  if (options.emit == Emit::Assembly) {
+    auto text = unit.assembly();
+    return text ? writeText(options.output, *text) : text.takeError();
+  }
+  auto object = unit.object();
+  return object ? writeWholeFile(outputPath(".o"), StringRef(object->data(), object->size())) : object.takeError();
+}
+
+Error Compilation::emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit> units) {
+  PackageOptions packaging;
+  packaging.output = outputPath(".edge");
+  packaging.alignment = target.alignment;
+  packaging.compiler = options.compiler;
+  packaging.commandLine = options.commandLine;
+  packaging.sourceSha256 = report.sourceSha256;
+  packaging.progress = options.progress;
+
+  std::vector<CodeImage> images(options.code == CodeDelivery::Embedded ? units.size() : 0);
+  Error failed = timed("code", [&]() -> Error {
+    if (options.code == CodeDelivery::Static) {
+      auto code = writeStaticCode(units.front(), lowered, packaging.output, options.compiler);
+      if (!code)
+        return code.takeError();
+      packaging.buildId = code->buildId;
+      report.otherFiles = code->files;
+      report.code.push_back({units.front().variant().name.str(), {}, code->bytes});
+      return Error::success();
+    }
+    return forEachInParallel(units.size(), threads(), [&](size_t i) -> Error {
+      auto image = units[i].image();
+      if (!image)
+        return image.takeError();
+      images[i] = std::move(*image);
+      return Error::success();
+    });
+  });
+  if (failed)
+    return failed;
+  for (const CodeImage &image : images)
+    report.code.push_back({image.variant->name.str(), {image.variant->features.begin(), image.variant->features.end()}, image.bytes.size()});
+
+  auto summary = timed("package", [&] { return package(lowered, images, packaging); });
+  if (!summary) {
+    // The code is of no use without the artifact.
+    for (const std::string &file : report.otherFiles)
+      sys::fs::remove(file);
+    return summary.takeError();
+  }
+  report.output = packaging.output;
+  report.target = target.name;
+  report.fileBytes = summary->fileBytes;
+  report.metadataBytes = summary->metadataBytes;
+  report.describePlan(lowered, summary->weightBytes);
+  return Error::success();
+}
+
+Expected<Report> Compilation::run() {
+  auto found = findTarget(options.target);
+  if (!found)
+    return found.takeError();
+  target = std::move(*found);
+  if (!options.variant.empty())
+    if (Error error = selectVariant(target, options.variant))
+      return error;
+  // Text and objects are of one variant, the best; the code to link with an application must run on all its machines.
+  if (options.emit != Emit::EdgeFile)
+    target.variants = {target.variants.back()};
+  else if (options.code == CodeDelivery::Static)
+    target.variants = {target.variants.front()};
+
+  if (Error error = timed("import", [&] { return load(); }))
+    return error;
+  if (Error error = checkDims())
+    return error;
+  if (options.emit == Emit::Onnx) {
+    if (level != Level::Onnx)
+      return createStringError("--emit=onnx: %s is no ONNX model any more", options.input.c_str());
+    if (Error error = emitModule(*module))
+      return error;
+    return std::move(report);
+  }
+  if (level == Level::Onnx)
+    if (Error error = timed("normalize", [&] { return runPasses(*module, buildNormalizePipeline); }))
+      return error;
+  report.countLayers(*module);
+  if (options.emit == Emit::Edge) {
+    if (level == Level::Lowered)
+      return createStringError("--emit=edge: %s is lowered already", options.input.c_str());
+    if (Error error = emitModule(*module))
+      return error;
+    return std::move(report);
+  }
+  if (level != Level::Lowered)
+    if (Error error = timed("pack", [&] { return runPasses(*module, buildPackPipeline); }))
+      return error;
+
+  auto lowered = timed("lower", [&] { return lower(); });
+  if (!lowered)
+    return lowered.takeError();
+  if (options.emit == Emit::Lowered) {
+    if (Error error = emitModule(*lowered->front()))
+      return error;
+    return std::move(report);
+  }
+  auto units = timed("optimize", [&] { return generate(*lowered); });
+  if (!units)
+    return units.takeError();
+  if (Error error = options.emit == Emit::EdgeFile ? emitArtifact(*lowered->front(), *units) : emitCode(units->front()))
+    return error;
+  return std::move(report);
+}
+
+} // namespace
+
+Expected<Report> compile(const Options &options, mlir::MLIRContext &context) { return Compilation(options, context).run(); }
+
+std::string describePipeline(mlir::MLIRContext &context) {
+  std::string text;
+  raw_string_ostream stream(text);
+  auto describe = [&](StringRef phase, function_ref<void(mlir::OpPassManager &)> build) {
+    mlir::PassManager passes(&context);
+    build(passes);
+    stream << "// " << phase << "\n";
+    passes.printAsTextualPipeline(stream);
+    stream << "\n";
+  };
+  describe("normalize: once", buildNormalizePipeline);
+  describe("pack: once", buildPackPipeline);
+  describe("lower: for each CPU variant", buildLowerPipeline);
+  return text;
+}
+
+} // namespace edgecc

@@ -1,0 +1,50 @@
+//===- Options.h - What a compile is asked for ----------------------------------===//
+//
+// A plain struct: the libraries have no global options, so that a program can compile two models with two sets of options.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGECC_COMPILER_OPTIONS_H
+#define EDGECC_COMPILER_OPTIONS_H
+
+#include "mlir/Pass/PassManager.h"
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace edgecc {
+
+/// The form in which the compile ends.
+enum class Emit { Onnx, Edge, Lowered, LLVM, Assembly, Object, EdgeFile };
+
+/// Where the code goes: into the artifact, or beside it for the application to link.
+enum class CodeDelivery { Embedded, Static };
+
+/// `--dim batch=1`, `--dim sequence=1..512`; bounds are inclusive.
+struct DimBounds {
+  std::string name;
+  int64_t min, max;
+};
+
+struct Options {
+  std::string input;  ///< .onnx, .onnxtxt, .textproto, or .mlir on any level of the pipeline
+  std::string output; ///< empty: beside the input, with the suffix that fits; "-": standard output (text only)
+  std::vector<std::string> weightsDirs; ///< where external data may lie, beside the model's own folder
+  std::vector<DimBounds> dims;
+  std::optional<int64_t> context; ///< the longest context of a language model, positions
+  std::string target = "host";
+  std::string variant; ///< only this one of the target's; empty: all
+  Emit emit = Emit::EdgeFile;
+  CodeDelivery code = CodeDelivery::Embedded;
+  unsigned threads = 0; ///< for code generation; 0: as many as the machine has
+  bool progress = false;
+  std::string compiler = "edgecc";
+  std::string commandLine;
+
+  /// Called on every pass manager before it runs: printing, timing, extra passes. May be empty.
+  std::function<mlir::LogicalResult(mlir::PassManager &)> configure;
+};
+
+} // namespace edgecc
+#endif // EDGECC_COMPILER_OPTIONS_H

@@ -1,0 +1,197 @@
+//===- Report.cpp -----------------------------------------------------------------===//
+#include "compiler/Report.h"
+#include "compiler/package/Extent.h"
+#include "compiler/package/Package.h"
+#include "dialects/edge/EdgeDialect.h"
+#include "dialects/edge/Shape.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
+#include <set>
+
+using namespace llvm;
+namespace edgecc {
+namespace {
+
+std::string sizeText(mlir::AffineExpr size, ArrayRef<edge::SymbolAttr> symbols) {
+  std::string printed, text;
+  raw_string_ostream(printed) << size;
+  // "s0 + s1" -> "past + sequence"
+  for (size_t i = 0; i < printed.size();) {
+    size_t end = i + 1;
+    if (printed[i] == 's' && end < printed.size() && isDigit(printed[end])) {
+      while (end < printed.size() && isDigit(printed[end]))
+        ++end;
+      text += symbols[std::stoul(printed.substr(i + 1, end - i - 1))].getName().str();
+    } else {
+      text += printed[i];
+    }
+    i = end;
+  }
+  return text;
+}
+
+std::string typeText(StringRef element, mlir::AffineMap shape, ArrayRef<edge::SymbolAttr> symbols) {
+  std::string text = element.str() + "[";
+  for (auto [i, size] : llvm::enumerate(shape.getResults()))
+    text += (i ? ", " : "") + sizeText(size, symbols);
+  return text + "]";
+}
+
+std::string bytesText(uint64_t bytes) {
+  std::string text;
+  raw_string_ostream os(text);
+  if (bytes < 10000)
+    os << bytes << " bytes";
+  else if (bytes < 10000000)
+    os << format("%.1f KB", bytes / 1e3);
+  else if (bytes < 10000000000)
+    os << format("%.1f MB", bytes / 1e6);
+  else
+    os << format("%.2f GB", bytes / 1e9);
+  return text;
+}
+
+} // namespace
+
+void Report::countLayers(mlir::ModuleOp module) {
+  module.walk([&](mlir::Operation *op) {
+    StringRef name = op->getName().getStringRef();
+    if (name.consume_front("edge.") && !is_contained({"dim", "weight", "reshape", "yield", "kernel"}, name))
+      ++layers[name.str()];
+  });
+}
+
+void Report::describePlan(mlir::ModuleOp module, uint64_t weightBytes) {
+  auto plan = *module.getOps<plan::ModelOp>().begin();
+  SmallVector<edge::SymbolAttr> all = edge::symbolsOf(module);
+  model = plan.getName().str();
+  memory.weights = weightBytes;
+  int64_t capacity = 0;
+  std::vector<int64_t> values;
+  for (edge::SymbolAttr symbol : all) {
+    symbols.push_back({symbol.getName().str(), stringifySymbolRole(symbol.getRole()).str(), symbol.getMin(), symbol.getMax()});
+    values.push_back(symbol.getMax());
+    if (symbol.getRole() == edge::SymbolRole::Capacity)
+      capacity = symbol.getMax();
+  }
+
+  auto bytesAt = [&](plan::StateOp state, int64_t context) {
+    std::vector<int64_t> at = values;
+    for (auto [value, symbol] : llvm::zip(at, all))
+      if (symbol.getRole() == edge::SymbolRole::Capacity)
+        value = context;
+    uint64_t bytes = elementSize(state.getElement());
+    for (mlir::AffineExpr size : state.getShape().getResults())
+      bytes *= evaluate(size, at);
+    return bytes;
+  };
+  auto statesAt = [&](int64_t context) {
+    uint64_t sum = 0;
+    for (plan::StateOp state : plan.getBody().getOps<plan::StateOp>())
+      sum += bytesAt(state, context);
+    return sum;
+  };
+  for (plan::StateOp state : plan.getBody().getOps<plan::StateOp>())
+    states.push_back({state.getName().str(), state.getElement().str(), typeText(state.getElement(), state.getShape(), all),
+                      bytesAt(state, capacity)});
+  for (plan::EntryOp op : plan.getBody().getOps<plan::EntryOp>()) {
+    Entry entry{op.getName().str(), {}, {}, op.getArena()};
+    for (plan::TensorOp tensor : op.getBody().getOps<plan::TensorOp>())
+      (tensor.getOutput() ? entry.outputs : entry.inputs)
+          .push_back(tensor.getName().str() + ": " + typeText(tensor.getElement(), tensor.getShape(), all));
+    memory.arena = std::max(memory.arena, op.getArena());
+    entries.push_back(std::move(entry));
+  }
+  std::set<int64_t> contexts = {0};
+  if (capacity > 0) {
+    memory.bytesPerToken = statesAt(capacity) - statesAt(capacity - 1);
+    contexts = {capacity};
+    for (int64_t usual : {512, 2048, 4096})
+      if (usual < capacity)
+        contexts.insert(usual);
+  }
+  for (int64_t context : contexts)
+    memory.contexts.push_back({context, statesAt(context), memory.weights + memory.arena + statesAt(context)});
+}
+
+json::Value Report::toJson() const {
+  json::Object counts, times;
+  for (auto &[name, count] : layers)
+    counts[name] = count;
+  for (auto &[phase, time] : seconds)
+    times[phase] = time;
+  json::Array symbolList, stateList, entryList, codeList, contextList;
+  for (const Symbol &symbol : symbols)
+    symbolList.push_back(json::Object{{"name", symbol.name}, {"role", symbol.role}, {"min", symbol.min}, {"max", symbol.max}});
+  for (const State &state : states)
+    stateList.push_back(json::Object{{"name", state.name}, {"type", state.shape}, {"bytes", state.bytes}});
+  for (const Entry &entry : entries)
+    entryList.push_back(json::Object{{"name", entry.name},
+                                     {"inputs", json::Array(entry.inputs)},
+                                     {"outputs", json::Array(entry.outputs)},
+                                     {"arena_bytes", entry.arena}});
+  for (const Code &image : code)
+    codeList.push_back(json::Object{{"variant", image.variant}, {"features", json::Array(image.features)}, {"bytes", image.bytes}});
+  for (const Memory::AtContext &at : memory.contexts)
+    contextList.push_back(json::Object{{"context", at.context}, {"state_bytes", at.states}, {"total_bytes", at.total}});
+  return json::Object{{"model", model},
+                      {"output", output},
+                      {"other_files", json::Array(otherFiles)},
+                      {"target", target},
+                      {"source_sha256", sourceSha256},
+                      {"file_bytes", fileBytes},
+                      {"metadata_bytes", metadataBytes},
+                      {"layers", std::move(counts)},
+                      {"symbols", std::move(symbolList)},
+                      {"states", std::move(stateList)},
+                      {"entries", std::move(entryList)},
+                      {"code", std::move(codeList)},
+                      {"memory", json::Object{{"weight_bytes", memory.weights},
+                                              {"arena_bytes", memory.arena},
+                                              {"kv_bytes_per_token", memory.bytesPerToken},
+                                              {"contexts", std::move(contextList)}}},
+                      {"seconds", std::move(times)}};
+}
+
+void Report::print(raw_ostream &os) const {
+  os << output << ": " << bytesText(fileBytes) << ", model '" << model << "', target " << target << "\n";
+  if (!layers.empty()) {
+    os << "  layers   ";
+    for (auto [i, layer] : llvm::enumerate(layers))
+      os << (i ? ", " : " ") << layer.second << " " << layer.first;
+    os << "\n";
+  }
+  if (!symbols.empty()) {
+    os << "  sizes    ";
+    for (auto [i, symbol] : llvm::enumerate(symbols)) {
+      os << (i ? ", " : " ") << symbol.name << " " << symbol.min;
+      if (symbol.min != symbol.max)
+        os << ".." << symbol.max;
+    }
+    os << "\n";
+  }
+  if (!states.empty())
+    os << "  states    " << states.size() << " x " << states.front().shape << (states.size() > 1 ? " and so on\n" : "\n");
+  for (const Entry &entry : entries)
+    os << "  entry     " << entry.name << "(" << join(entry.inputs, ", ") << ") -> (" << join(entry.outputs, ", ") << ")\n";
+  for (const Code &image : code)
+    os << "  code      " << image.variant << " " << bytesText(image.bytes) << "\n";
+  for (const std::string &file : otherFiles)
+    os << "  link      " << file << "\n";
+  os << "  memory    weights " << bytesText(memory.weights) << " (mapped), arena " << bytesText(memory.arena);
+  if (memory.bytesPerToken)
+    os << ", cache " << bytesText(memory.bytesPerToken) << " per token";
+  os << "\n";
+  for (const Memory::AtContext &at : memory.contexts) {
+    os << "            " << bytesText(at.total) << " in all";
+    if (at.context)
+      os << " at context " << at.context << " (cache " << bytesText(at.states) << ")";
+    os << "\n";
+  }
+  os << "  time     ";
+  for (auto [i, phase] : llvm::enumerate(seconds))
+    os << (i ? ", " : " ") << phase.first << format(" %.1f s", phase.second);
+  os << "\n";
+}
+
+} // namespace edgecc

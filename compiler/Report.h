@@ -1,0 +1,64 @@
+//===- Report.h - What a compile did, and what the model will cost -------------===//
+#ifndef EDGECC_COMPILER_REPORT_H
+#define EDGECC_COMPILER_REPORT_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/raw_ostream.h"
+#include <map>
+#include <string>
+#include <vector>
+
+namespace edgecc {
+
+struct Report {
+  struct State {
+    std::string name, element, shape;
+    uint64_t bytes; ///< at the largest context
+  };
+  struct Entry {
+    std::string name;
+    std::vector<std::string> inputs, outputs; ///< "input_ids: i64[batch, sequence]"
+    uint64_t arena;                           ///< bytes
+  };
+  struct Code {
+    std::string variant;
+    std::vector<std::string> features;
+    uint64_t bytes;
+  };
+  struct Symbol {
+    std::string name, role;
+    int64_t min, max;
+  };
+  struct Memory {
+    uint64_t weights = 0, arena = 0, bytesPerToken = 0;
+    struct AtContext {
+      int64_t context;
+      uint64_t states, total;
+    };
+    std::vector<AtContext> contexts; ///< one with context 0 where the model has none
+  };
+
+  std::string model, output, sourceSha256, target;
+  uint64_t fileBytes = 0, metadataBytes = 0;
+  std::map<std::string, uint64_t> layers; ///< edge ops after normalize: how many of each
+  std::vector<Symbol> symbols;
+  std::vector<State> states;
+  std::vector<Entry> entries;
+  std::vector<Code> code;
+  std::vector<std::string> otherFiles; ///< what --code=static wrote beside the artifact
+  Memory memory;
+  std::vector<std::pair<std::string, double>> seconds; ///< per phase, in order
+
+  /// Fills `layers` from a normalized module.
+  void countLayers(mlir::ModuleOp module);
+  /// Fills model, symbols, states, entries and memory from a lowered module; its plan has been packaged, so it is sound.
+  void describePlan(mlir::ModuleOp module, uint64_t weightBytes);
+
+  llvm::json::Value toJson() const;
+  /// A dozen lines for a person.
+  void print(llvm::raw_ostream &os) const;
+};
+
+} // namespace edgecc
+#endif // EDGECC_COMPILER_REPORT_H

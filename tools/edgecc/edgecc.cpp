@@ -1,0 +1,166 @@
+//===- edgecc.cpp - The compiler's command line ---------------------------------===//
+#include "compiler/Compiler.h"
+#include "compiler/codegen/Targets.h"
+#include "compiler/package/ArtifactFile.h"
+#include "mlir/IR/AsmState.h"
+#include "tools/edgecc/Diagnostics.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Signals.h"
+#include <csignal>
+#include <unistd.h>
+
+using namespace llvm;
+
+namespace {
+
+cl::OptionCategory category("edgecc options");
+
+cl::opt<std::string> input(cl::Positional, cl::desc("<model.onnx>"), cl::cat(category));
+cl::opt<std::string> output("o", cl::desc("Output file (default: the input's name with .edge; text goes to standard output)"),
+                            cl::value_desc("file"), cl::cat(category));
+cl::list<std::string> dims("dim", cl::desc("Value or inclusive bounds of a named dimension: batch=1, sequence=1..512"),
+                           cl::value_desc("name=N|A..B"), cl::cat(category));
+cl::opt<int64_t> context("context", cl::desc("Longest context of a language model, in tokens"), cl::value_desc("tokens"), cl::cat(category));
+cl::opt<std::string> target("target", cl::desc("What to compile for: host, x86-64-v3, x86-64-v4, linux-arm64, android-arm64"),
+                            cl::init("host"), cl::value_desc("name"), cl::cat(category));
+cl::opt<std::string> variant("variant", cl::desc("Only this CPU variant of the target, e.g. arm64-dotprod"), cl::value_desc("name"),
+                             cl::cat(category));
+cl::opt<edgecc::CodeDelivery> code("code", cl::desc("Where the code goes"), cl::cat(category),
+                                   cl::values(clEnumValN(edgecc::CodeDelivery::Embedded, "embedded", "into the artifact (default)"),
+                                              clEnumValN(edgecc::CodeDelivery::Static, "static",
+                                                         "into an object and a header beside it, to link into the application")));
+cl::opt<edgecc::Emit> emit("emit", cl::desc("Where to stop"), cl::init(edgecc::Emit::EdgeFile), cl::cat(category),
+                           cl::values(clEnumValN(edgecc::Emit::Onnx, "onnx", "the imported graph"),
+                                      clEnumValN(edgecc::Emit::Edge, "edge", "what the model computes"),
+                                      clEnumValN(edgecc::Emit::Lowered, "lowered", "LLVM dialect and plan of one variant"),
+                                      clEnumValN(edgecc::Emit::LLVM, "llvm", "optimized LLVM IR of one variant"),
+                                      clEnumValN(edgecc::Emit::Assembly, "asm", "assembly of one variant"),
+                                      clEnumValN(edgecc::Emit::Object, "obj", "object file of one variant"),
+                                      clEnumValN(edgecc::Emit::EdgeFile, "edge-file", "the artifact (default)")));
+cl::list<std::string> weightsDirs("weights-dir", cl::desc("Folder in which external data may lie, beside the model's own"),
+                                  cl::value_desc("folder"), cl::cat(category));
+cl::opt<std::string> reportFile("report", cl::desc("Write what was done, and the memory contract, as JSON"), cl::value_desc("file.json"),
+                                cl::cat(category));
+cl::opt<unsigned> threads("threads", cl::desc("Threads for code generation (default: all)"), cl::value_desc("count"), cl::cat(category));
+cl::opt<bool> remarks("remarks", cl::desc("Show what passes remark, e.g. layers that were not recognised"), cl::cat(category));
+cl::opt<bool> quiet("quiet", cl::desc("Print nothing but errors"), cl::cat(category));
+cl::opt<bool> printPipeline("print-pipeline", cl::desc("Print the passes of all phases and stop"), cl::cat(category));
+
+int fail(const Twine &message) {
+  errs() << "edgecc: error: " << message << "\n";
+  return 1;
+}
+
+/// "sequence=1..512" or "batch=1".
+Expected<edgecc::DimBounds> parseDim(StringRef text) {
+  auto [name, value] = text.split('=');
+  auto [low, high] = value.contains("..") ? value.split("..") : std::make_pair(value, value);
+  edgecc::DimBounds dim{name.str(), 0, 0};
+  if (name.empty() || low.getAsInteger(10, dim.min) || high.getAsInteger(10, dim.max))
+    return createStringError("--dim %s: write name=value or name=lowest..highest, e.g. sequence=1..512", text.str().c_str());
+  if (dim.min < 0 || dim.max < dim.min || dim.max == 0)
+    return createStringError("--dim %s: the bounds must be a range of sizes", text.str().c_str());
+  return dim;
+}
+
+Expected<edgecc::Options> collectOptions(int argc, char **argv) {
+  edgecc::Options options;
+  for (const std::string &text : dims) {
+    auto dim = parseDim(text);
+    if (!dim)
+      return dim.takeError();
+    options.dims.push_back(*dim);
+  }
+  if (context.getNumOccurrences()) {
+    if (context < 1)
+      return createStringError("--context %lld: a context has at least one token", static_cast<long long>(context));
+    options.context = context;
+  }
+  if (code == edgecc::CodeDelivery::Static && emit != edgecc::Emit::EdgeFile)
+    return createStringError("--code=static goes with the artifact; leave --emit away");
+  if (emit == edgecc::Emit::EdgeFile && output == "-")
+    return createStringError("-o -: an artifact cannot be written to standard output; name a file");
+  options.input = input;
+  options.output = output;
+  options.target = target;
+  options.variant = variant;
+  options.code = code;
+  options.emit = emit;
+  options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
+  options.threads = threads;
+  options.progress = !quiet && sys::Process::StandardErrIsDisplayed();
+  options.compiler = "edgecc " EDGECC_VERSION;
+  options.commandLine = "edgecc";
+  for (int i = 1; i < argc; ++i)
+    options.commandLine += std::string(" ") + argv[i];
+  options.configure = [](mlir::PassManager &passes) {
+    mlir::applyDefaultTimingPassManagerCLOptions(passes);
+    return mlir::applyPassManagerCLOptions(passes);
+  };
+  return options;
+}
+
+/// LLVM has removed unfinished files by now.
+void onInterrupt() {
+  static const char message[] = "\r\033[Kedgecc: error: interrupted; no output was written\n";
+  size_t skip = isatty(STDERR_FILENO) ? 0 : 4; // the terminal's codes that clear the progress bar
+  (void)!write(STDERR_FILENO, message + skip, sizeof message - 1 - skip);
+  _exit(130);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  sys::SetInterruptFunction(onInterrupt);
+  std::signal(SIGXFSZ, SIG_IGN); // a file size limit then shows as an error of the write
+  setBugReportMsg("edgecc crashed. Please report it with the command line and the model (or its graph without the weights).\n");
+  mlir::registerPassManagerCLOptions();
+  mlir::registerAsmPrinterCLOptions();
+  mlir::registerMLIRContextCLOptions();
+  mlir::registerDefaultTimingManagerCLOptions();
+  cl::HideUnrelatedOptions(category);
+  cl::SetVersionPrinter([](raw_ostream &os) { os << "edgecc " EDGECC_VERSION "\n"; });
+  cl::ParseCommandLineOptions(argc, argv,
+                              "Compiles a transformer exported to ONNX into one file, model.edge.\n\n"
+                              "  edgecc model.onnx -o model.edge --target android-arm64\n\n"
+                              "MLIR's own options (--mlir-print-ir-after-all, --mlir-timing, ...) work, too: see --help-hidden.\n");
+
+  mlir::DialectRegistry registry;
+  edgecc::registerDialects(registry);
+  mlir::MLIRContext mlirContext(registry);
+  if (printPipeline) {
+    outs() << edgecc::describePipeline(mlirContext);
+    return 0;
+  }
+  if (input.empty())
+    return fail("name a model: edgecc model.onnx -o model.edge (see --help)");
+  auto options = collectOptions(argc, argv);
+  if (!options)
+    return fail(toString(options.takeError()));
+
+  edgecc::DiagnosticPrinter diagnostics(mlirContext, remarks);
+  auto report = edgecc::compile(*options, mlirContext);
+  if (!report) {
+    bool said = report.errorIsA<edgecc::AlreadyReported>() && diagnostics.errors() > 0;
+    std::string message = toString(report.takeError());
+    return said ? 1 : fail(message);
+  }
+  if (emit != edgecc::Emit::EdgeFile)
+    return 0;
+  if (!quiet) {
+    report->print(outs());
+    if (size_t count = diagnostics.remarks().size(); count && !remarks)
+      outs() << "  remarks   " << count << " (shown with --remarks)\n";
+  }
+  if (!reportFile.empty()) {
+    json::Value json = report->toJson();
+    json.getAsObject()->insert({"remarks", json::Array(diagnostics.remarks())});
+    if (Error error = edgecc::writeWholeFile(reportFile, formatv("{0:2}\n", json).str()))
+      return fail(toString(std::move(error)));
+  }
+  return 0;
+}
