@@ -17,11 +17,6 @@ static Type withLanes(Type element, int64_t count) {
   return count == 1 ? element : Type(VectorType::get({count}, element));
 }
 
-static int64_t lanesOf(Type type) {
-  auto vector = dyn_cast<VectorType>(type);
-  return vector ? vector.getNumElements() : 1;
-}
-
 static Type sameLanes(Type type, Type element) {
   auto vector = dyn_cast<VectorType>(type);
   return vector ? Type(vector.clone(element)) : element;
@@ -139,8 +134,8 @@ Var Code::convert(Var value, Type element) {
     if (fromBits == toBits) // f16 and bf16
       return convert(convert(value, getF32Type()), element);
     if (fromBits < toBits)
-      return var(arith::ExtFOp::create(*this, to, value));
-    return var(arith::TruncFOp::create(*this, to, value));
+      return var(arith::ExtFOp::create(*this, to, Value(value)));
+    return var(arith::TruncFOp::create(*this, to, Value(value)));
   }
   if (fromBits == 1)
     return var(arith::ExtUIOp::create(*this, to, value));

@@ -47,6 +47,12 @@ const Family &fmaFamily(int64_t lanes) {
   }
 }
 
+const Family &floatFamily(const Machine &machine, int64_t lanes) {
+  if (machine.is("aarch64") && lanes == LaneFma.lanes)
+    return LaneFma;
+  return fmaFamily(lanes);
+}
+
 ArrayRef<Kernel> allKernels() {
   static const Kernel table[] = {
 #define EDGECC_KERNEL(name, lhs, rhs, acc, m, n, k, arch, feature, family)                                                       \

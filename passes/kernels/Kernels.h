@@ -51,6 +51,8 @@ llvm::SmallVector<const Kernel *> kernelsFor(const Machine &machine, mlir::Type 
 
 /// Fused multiply-adds on vectors of `lanes`; 1 is scalar code.
 const Family &fmaFamily(int64_t lanes);
+/// The best family for sums of `lanes` floats, for tiles that have no row in the table (attention).
+const Family &floatFamily(const Machine &machine, int64_t lanes);
 
 /// What a tile reads. Element k of row i of the left side is lhs[rows[i] + k]; columns [j * lanes, (j + 1) * lanes) of row k of
 /// the right side start at rhs[columns[j] + k * stride].

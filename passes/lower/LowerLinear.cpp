@@ -88,7 +88,7 @@ private:
     return code.var(mapped(block.getTerminator()->getOperand(0)));
   }
 
-  edge::LinearOp op;
+  mutable edge::LinearOp op;
   bool vectorizes = true;
 };
 
