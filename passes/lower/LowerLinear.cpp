@@ -102,8 +102,10 @@ public:
   void operator()(Var row, Var column, Var sums) {
     auto vector = dyn_cast<VectorType>(sums.type());
     int64_t lanes = vector ? vector.getNumElements() : 1;
-    if (n % lanes == 0)
+    if (n % edge::kPanelWidth == 0)
       return whole(row, column, sums);
+    if (n % lanes == 0)
+      return code.branch(column < n, [&] { whole(row, column, sums); });
     code.branch(column + lanes <= n, [&] { whole(row, column, sums); }, [&] {
       if (!spill)
         spill = code.stack(edge::kPanelWidth);

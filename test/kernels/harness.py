@@ -71,11 +71,9 @@ class Case:
         self.tolerance = tolerance or {"f32": 2e-5, "f16": 2e-3, "bf16": 1.6e-2}.get(result_element, 0)
 
     def function(self, name):
-        arguments = []
-        for i, t in enumerate(self.types):
-            attribute = " {edge.state = 0 : i64}" if self.state == i else ""
-            arguments.append("%%%d: %s%s" % (i, t.replace("i8", "i8"), attribute))
-        result = "(%s%s)" % (self.result_type, " {edge.state = 0 : i64}" if self.state is not None else "")
+        state = ' {edge.state = 0 : i64, edge.name = "state", edge.element = "f32"}'
+        arguments = ["%%%d: %s%s" % (i, t, state if self.state == i else "") for i, t in enumerate(self.types)]
+        result = "(%s%s)" % (self.result_type, state if self.state is not None else "")
         return "func.func @%s(%s) -> %s {\n%s\n  return %%r : %s\n}\n" % (name, ", ".join(arguments), result, self.text, self.result_type)
 
 

@@ -120,10 +120,10 @@ def norm(kind, rows, width, element="f32", scale=True, bias=True):
     inputs, shapes = [x], [["s0", width]]
     if kind == "rms_norm":
         y = v / np.sqrt((v * v).mean(-1, keepdims=True) + 1e-5)
-        text = "edge.rms_norm %0{} {{epsilon = 1e-5 : f32}} : {} -> {}".format(", %%1 : %s" % w if scale else "", t, t)
+        text = "edge.rms_norm %0{} {{epsilon = 1.0e-5 : f32}} : {} -> {}".format(", %%1 : %s" % w if scale else "", t, t)
     else:
         y = (v - v.mean(-1, keepdims=True)) / np.sqrt(v.var(-1, keepdims=True) + 1e-5)
-        text = "edge.layer_norm %0{}{} {{epsilon = 1e-5 : f32}} : {} -> {}".format(
+        text = "edge.layer_norm %0{}{} {{epsilon = 1.0e-5 : f32}} : {} -> {}".format(
             " scale(%%1 : %s)" % w if scale else "", " bias(%%2 : %s)" % w if scale and bias else "", t, t)
     if scale:
         y, inputs, shapes = y * wide(g), inputs + [g], shapes + [[width]]
