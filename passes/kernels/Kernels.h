@@ -1,0 +1,86 @@
+//===- Kernels.h - The table of micro-kernels and their emitter -------------===//
+//
+// The emitter (emitTile, emitMatrix) owns loops, tails and the packing contract; a Family supplies load, product and reduce.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGECC_PASSES_KERNELS_KERNELS_H
+#define EDGECC_PASSES_KERNELS_KERNELS_H
+
+#include "passes/kernels/Code.h"
+#include "passes/kernels/Machine.h"
+
+namespace edgecc {
+
+/// What an instruction family knows: how operands come into registers and how they are multiplied. Stateless.
+class Family {
+public:
+  Family(int64_t lanes, int64_t depth) : lanes(lanes), depth(depth) {}
+  virtual ~Family() = default;
+  /// Columns in one accumulator.
+  const int64_t lanes;
+  /// Elements of k that one load of the left side brings. The rest of k is done by rest(), whose depth is 1.
+  const int64_t depth;
+  /// A new accumulator, zero.
+  virtual Var zero(Code &code) const = 0;
+  /// Elements [at, at + depth) of a row of the left side, ready for product().
+  virtual Var loadLhs(Code &code, mlir::Value lhs, Var at) const = 0;
+  /// One element of k of `lanes` columns of the right side.
+  virtual Var loadRhs(Code &code, mlir::Value rhs, Var at) const = 0;
+  /// acc + lhs[k] * rhs, k < depth.
+  virtual Var product(Code &code, Var acc, Var lhs, int64_t k, Var rhs) const = 0;
+  /// The accumulator as `lanes` f32 columns.
+  virtual Var reduce(Code &code, Var acc) const = 0;
+  virtual const Family &rest() const = 0;
+};
+
+enum class KernelType { F32, F16, BF16 };
+
+/// A row of kernels.def.
+struct Kernel {
+  llvm::StringRef name;
+  KernelType lhs, rhs, acc;
+  int64_t m, n, k;
+  llvm::StringRef arch, feature;
+  const Family &family;
+};
+
+llvm::ArrayRef<Kernel> allKernels();
+
+/// The rows for a weight's element type on a machine, tallest first; the last has m = 1. Empty if the type has no row.
+llvm::SmallVector<const Kernel *> kernelsFor(const Machine &machine, mlir::Type rhs);
+
+/// Fused multiply-adds on vectors of `lanes`; 1 is scalar code.
+const Family &fmaFamily(int64_t lanes);
+/// The best family for sums of `lanes` floats, for tiles that have no row in the table (attention).
+const Family &floatFamily(const Machine &machine, int64_t lanes);
+
+/// What a tile reads. Element k of row i of the left side is lhs[rows[i] + k]; columns [j * lanes, (j + 1) * lanes) of row k of
+/// the right side start at rhs[columns[j] + k * stride].
+struct TileOperands {
+  mlir::Value lhs;
+  llvm::SmallVector<Var> rows;
+  mlir::Value rhs;
+  llvm::SmallVector<Var> columns;
+  int64_t stride;
+};
+
+/// acc[i][j] (row-major) += the sum over k in [0, depth) of lhs * rhs, `unroll` k per turn of the loop.
+llvm::SmallVector<Var> emitTile(Code &code, const Family &family, const TileOperands &operands, Var depth, int64_t unroll,
+                                llvm::ArrayRef<Var> acc);
+
+/// One product of a left side [rows, k] with a weight in panels [ceil(n / 16), k, 16].
+struct Matrix {
+  mlir::AffineExpr rows;
+  int64_t n, k;
+  llvm::ArrayRef<const Kernel *> kernels; ///< of kernelsFor()
+};
+
+/// Takes `lanes` sums (a scalar for one) of a row, from a column on; all of them exist.
+using MatrixStore = llvm::function_ref<void(Var row, Var column, Var sums)>;
+
+/// How many tasks emitMatrix wants.
+mlir::AffineExpr matrixTasks(const Matrix &matrix);
+void emitMatrix(Code &code, const Matrix &matrix, Var task, mlir::Value lhs, mlir::Value panels, MatrixStore store);
+
+} // namespace edgecc
+#endif // EDGECC_PASSES_KERNELS_KERNELS_H

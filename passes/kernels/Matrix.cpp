@@ -1,0 +1,118 @@
+//===- Matrix.cpp - Loops, tails and packing of matrix products -------------===//
+//
+// k is never split: a panel group of a transformer (at most 12k x 32 floats) fits a second-level cache, and a sum that stays
+// in registers from its first product to its store needs no second pass over the result.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/kernels/Kernels.h"
+
+using namespace mlir;
+namespace edgecc {
+
+static constexpr int64_t kPanel = edge::kPanelWidth;
+
+SmallVector<Var> emitTile(Code &code, const Family &family, const TileOperands &operands, Var depth, int64_t unroll, ArrayRef<Var> acc) {
+  size_t vectors = operands.columns.size();
+  auto steps = [&](const Family &family, Var lo, Var hi, int64_t step, ArrayRef<Var> acc) {
+    return code.loop(lo, hi, step, acc, [&](Var k, ArrayRef<Var> carried) {
+      SmallVector<Var> next(carried), lhs(operands.rows.size());
+      for (int64_t inner = 0; inner < step; ++inner) {
+        SmallVector<Var> rhs;
+        for (Var column : operands.columns)
+          rhs.push_back(family.loadRhs(code, operands.rhs, column + (k + inner) * operands.stride));
+        for (size_t i = 0; i < operands.rows.size(); ++i) {
+          if (inner % family.depth == 0)
+            lhs[i] = family.loadLhs(code, operands.lhs, operands.rows[i] + (k + inner));
+          for (size_t j = 0; j < vectors; ++j)
+            next[i * vectors + j] = family.product(code, next[i * vectors + j], lhs[i], inner % family.depth, rhs[j]);
+        }
+      }
+      return next;
+    });
+  };
+  Var whole = depth - depth % unroll;
+  SmallVector<Var> sums = steps(family, code.index(0), whole, unroll, acc);
+  return steps(family.rest(), whole, depth, 1, sums);
+}
+
+namespace {
+
+/// How the result is cut into tasks: blocks of rows x groups of panels.
+struct Cut {
+  explicit Cut(const Matrix &matrix) {
+    const Kernel &tallest = *matrix.kernels.front(), &vector = *matrix.kernels.back();
+    panels = llvm::divideCeil(matrix.n, kPanel);
+    auto rows = constantSize(matrix.rows);
+    // Several tiles under each other use the panels of a group while they are in the cache.
+    constexpr int64_t kReuse = 32;
+    blockRows = llvm::alignTo(std::max(kReuse, 4 * tallest.m), tallest.m);
+    if (rows)
+      blockRows = std::min(blockRows, *rows);
+    // About 64k multiply-adds in a task, assuming one tile of rows where their number is not known.
+    constexpr int64_t kProducts = 65536;
+    int64_t assumedRows = rows ? blockRows : tallest.m;
+    int64_t wanted = kProducts / std::max<int64_t>(1, assumedRows * matrix.k * kPanel);
+    int64_t widest = std::max({tallest.n, vector.n, kPanel}) / kPanel;
+    groupPanels = std::min(panels, int64_t(llvm::alignTo(std::max<int64_t>(1, wanted), widest)));
+  }
+  int64_t panels, groupPanels, blockRows;
+  int64_t groups() const { return llvm::divideCeil(panels, groupPanels); }
+};
+
+} // namespace
+
+AffineExpr matrixTasks(const Matrix &matrix) {
+  Cut cut(matrix);
+  return matrix.rows.ceilDiv(cut.blockRows) * cut.groups();
+}
+
+void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value panels, MatrixStore store) {
+  Cut cut(matrix);
+  Var depth = code.index(matrix.k);
+  Var rows = code.size(matrix.rows);
+  // Neighbouring tasks share their panels, not their rows: weights are what is expensive to bring in.
+  Var blocks = code.size(matrix.rows.ceilDiv(cut.blockRows));
+  Var firstRow = task % blocks * cut.blockRows;
+  Var lastRow = min(firstRow + cut.blockRows, rows);
+  Var firstColumn = task / blocks * (cut.groupPanels * kPanel);
+  Var lastColumn = cut.panels % cut.groupPanels == 0 ? firstColumn + cut.groupPanels * kPanel
+                                                     : min(firstColumn + cut.groupPanels * kPanel, code.index(cut.panels * kPanel));
+
+  auto tile = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
+    const Family &family = kernel.family;
+    TileOperands operands{lhs, {}, panels, {}, kPanel};
+    for (int64_t i = 0; i < kernel.m; ++i)
+      operands.rows.push_back((row + i) * matrix.k);
+    for (int64_t j = 0; j < columns; j += family.lanes) {
+      Var at = column + j;
+      operands.columns.push_back(at / kPanel * (matrix.k * kPanel) + at % kPanel);
+    }
+    size_t vectors = operands.columns.size();
+    SmallVector<Var> zeros(kernel.m * vectors, family.zero(code));
+    SmallVector<Var> sums = emitTile(code, family, operands, depth, kernel.k, zeros);
+    for (int64_t i = 0; i < kernel.m; ++i)
+      for (size_t j = 0; j < vectors; ++j)
+        store(row + i, column + int64_t(j) * family.lanes, family.reduce(code, sums[i * vectors + j]));
+  };
+
+  // For each height: all full tiles, panels outside so that they are read once for all of them.
+  Var row = firstRow;
+  for (const Kernel *kernel : matrix.kernels) {
+    auto known = constantSize(matrix.rows);
+    if (known && *known < kernel->m)
+      continue;
+    Var end = lastRow - (lastRow - row) % kernel->m;
+    Var wideEnd = lastColumn - (lastColumn - firstColumn) % kernel->n;
+    code.loop(firstColumn, wideEnd, kernel->n, [&](Var column) {
+      code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kernel->n, at, column); });
+    });
+    bool wholeGroups = cut.panels * kPanel % kernel->n == 0 && cut.groupPanels * kPanel % kernel->n == 0;
+    if (!wholeGroups)
+      code.loop(wideEnd, lastColumn, kPanel, [&](Var column) {
+        code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kPanel, at, column); });
+      });
+    row = end;
+  }
+}
+
+} // namespace edgecc

@@ -1,0 +1,41 @@
+//===- Lower.h - From layers to kernels, one function per family ------------===//
+//
+// Each function replaces one layer op by kernels. They are called by LowerLayers and share this page only.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGECC_PASSES_LOWER_LOWER_H
+#define EDGECC_PASSES_LOWER_LOWER_H
+
+#include "passes/kernels/Code.h"
+#include "passes/kernels/Machine.h"
+
+namespace edgecc::lower {
+
+/// The buffers of a kernel, flat (Code.h): ins, inouts, results that are no inouts.
+using Body = llvm::function_ref<void(Code &, Var task, llvm::ArrayRef<mlir::Value> buffers)>;
+
+/// A kernel of `tasks` tasks whose results have the types `outputs` (of which the first are the inouts').
+edge::KernelOp createKernel(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, mlir::AffineExpr tasks,
+                            mlir::ValueRange ins, mlir::ValueRange inouts, mlir::TypeRange outputs, int64_t lanes, Body body);
+
+/// The product of all sizes but the last `except`; 1 for none.
+mlir::AffineExpr leading(mlir::RankedTensorType type, int64_t except = 1);
+mlir::AffineExpr elements(mlir::RankedTensorType type);
+
+/// Runs body for the rows [task * perTask, ...) of `rows`.
+void forRows(Code &code, Var task, int64_t perTask, mlir::AffineExpr rows, llvm::function_ref<void(Var)> body);
+/// Rows in a task so that it handles a few thousand elements of `width` each.
+int64_t rowsPerTask(mlir::AffineExpr width);
+
+mlir::LogicalResult lowerLinear(edge::LinearOp op, const Machine &machine);
+mlir::LogicalResult lowerQuantizedLinear(edge::QuantizedLinearOp op, const Machine &machine);
+mlir::LogicalResult lowerAttention(edge::AttentionOp op, const Machine &machine);
+mlir::LogicalResult lowerRope(edge::RopeOp op, const Machine &machine);
+mlir::LogicalResult lowerRmsNorm(edge::RmsNormOp op, const Machine &machine);
+mlir::LogicalResult lowerLayerNorm(edge::LayerNormOp op, const Machine &machine);
+mlir::LogicalResult lowerSoftmax(edge::SoftmaxOp op, const Machine &machine);
+mlir::LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine);
+mlir::LogicalResult lowerAppend(edge::AppendOp op, const Machine &machine);
+
+} // namespace edgecc::lower
+#endif // EDGECC_PASSES_LOWER_LOWER_H

@@ -1,0 +1,199 @@
+//===- LowerLinear.cpp - edge.linear ----------------------------------------===//
+#include "mlir/IR/IRMapping.h"
+#include "passes/kernels/Kernels.h"
+#include "passes/lower/Lower.h"
+
+using namespace mlir;
+namespace edgecc::lower {
+namespace {
+
+/// The region of a linear, applied to one sum or a vector of them.
+class Epilogue {
+public:
+  explicit Epilogue(edge::LinearOp op) : op(op) {}
+
+  /// All that the region uses and does must fit into a kernel.
+  LogicalResult check() {
+    if (op.getEpilogue().empty())
+      return success();
+    for (Operation &inner : op.getEpilogue().front().without_terminator()) {
+      vectorizes &= inner.hasTrait<OpTrait::ConstantLike>() || OpTrait::hasElementwiseMappableTraits(&inner);
+      if (inner.getNumRegions())
+        return op.emitOpError("has an epilogue with a region in it: ") << inner.getName();
+      for (Value operand : inner.getOperands())
+        if (operand.getParentRegion() != &op.getEpilogue() && !matchConstant(operand))
+          return op.emitOpError("has an epilogue that captures a value which is no constant");
+    }
+    return success();
+  }
+
+  /// Sums of `row` from `column` on -> elements of the result. `extras` are flat buffers.
+  Var apply(Code &code, ArrayRef<Value> extras, Var row, Var column, Var sums) const {
+    if (op.getEpilogue().empty())
+      return sums;
+    auto vector = dyn_cast<VectorType>(sums.type());
+    int64_t count = vector ? vector.getNumElements() : 1;
+    Block &block = op.getEpilogue().front();
+    SmallVector<Var> inputs{sums};
+    for (auto [extra, buffer, arg] : llvm::zip(op.getExtras(), extras, block.getArguments().drop_front())) {
+      bool perChannel = cast<RankedTensorType>(extra.getType()).getRank() == 1 && op.getResult().getType().getRank() != 1;
+      Var element = code.loadRaw(buffer, perChannel ? column : row * op.outputChannels() + column, count);
+      if (arg.getType().isInteger(1))
+        element = code.var(arith::CmpIOp::create(code, arith::CmpIPredicate::ne, element, element.same(0)));
+      inputs.push_back(element);
+    }
+    if (count == 1 || vectorizes)
+      return inlineRegion(code, inputs, count);
+    Type element = block.getTerminator()->getOperand(0).getType();
+    Var result = code.splat(code.var(arith::ConstantOp::create(code, cast<TypedAttr>(code.getZeroAttr(element)))), count);
+    for (int64_t lane = 0; lane < count; ++lane) {
+      SmallVector<Var> scalars;
+      for (Var input : inputs)
+        scalars.push_back(code.extract(input, lane));
+      result = code.var(vector::InsertOp::create(code, inlineRegion(code, scalars, 1), result, lane));
+    }
+    return result;
+  }
+
+private:
+  static bool matchConstant(Value value) {
+    Operation *def = value.getDefiningOp();
+    return def && def->hasTrait<OpTrait::ConstantLike>();
+  }
+
+  Var inlineRegion(Code &code, ArrayRef<Var> inputs, int64_t count) const {
+    Block &block = op.getEpilogue().front();
+    IRMapping mapping;
+    for (auto [arg, input] : llvm::zip(block.getArguments(), inputs))
+      mapping.map(arg, Value(input));
+    auto wide = [&](Type type) { return count == 1 ? type : Type(VectorType::get({count}, type)); };
+    auto mapped = [&](Value value) {
+      if (!mapping.contains(value)) {
+        auto constant = code.var(code.clone(*value.getDefiningOp())->getResult(0));
+        mapping.map(value, Value(code.splat(constant, count)));
+      }
+      return mapping.lookup(value);
+    };
+    for (Operation &inner : block.without_terminator()) {
+      if (inner.hasTrait<OpTrait::ConstantLike>())
+        continue;
+      SmallVector<Value> operands = llvm::map_to_vector(inner.getOperands(), mapped);
+      OperationState state(inner.getLoc(), inner.getName());
+      state.addOperands(operands);
+      state.addTypes(llvm::map_to_vector(inner.getResultTypes(), wide));
+      state.addAttributes(inner.getAttrs());
+      Operation *clone = code.create(state);
+      mapping.map(inner.getResults(), clone->getResults());
+    }
+    return code.var(mapped(block.getTerminator()->getOperand(0)));
+  }
+
+  mutable edge::LinearOp op;
+  bool vectorizes = true;
+};
+
+/// Sums -> epilogue -> result, with care for the last panel.
+class Store {
+public:
+  Store(edge::LinearOp op, const Epilogue &epilogue, Code &code, ArrayRef<Value> extras, Value result)
+      : epilogue(epilogue), code(code), extras(extras), result(result), n(op.outputChannels()) {}
+
+  /// Sums of channels that may lie beyond the last one, where a panel is filled up.
+  void operator()(Var row, Var column, Var sums) {
+    auto vector = dyn_cast<VectorType>(sums.type());
+    int64_t lanes = vector ? vector.getNumElements() : 1;
+    if (n % edge::kPanelWidth == 0)
+      return whole(row, column, sums);
+    if (n % lanes == 0)
+      return code.branch(column < n, [&] { whole(row, column, sums); });
+    code.branch(column + lanes <= n, [&] { whole(row, column, sums); }, [&] {
+      if (!spill)
+        spill = code.stack(edge::kPanelWidth);
+      code.store(spill, code.index(0), sums);
+      code.loop(column, code.index(n), 1, [&](Var at) { whole(row, at, code.load(spill, at - column)); });
+    });
+  }
+
+  /// Sums of channels that exist.
+  void whole(Var row, Var column, Var sums) {
+    code.store(result, row * n + column, epilogue.apply(code, extras, row, column, sums));
+  }
+
+private:
+  const Epilogue &epilogue;
+  Code &code;
+  ArrayRef<Value> extras;
+  Value result, spill;
+  int64_t n;
+};
+
+} // namespace
+
+// A right side that is not packed is no weight but something computed: no kernel row, but the same tiles where rows of k lie
+// together, and dot products where columns do.
+static void lowerUnpacked(Code &code, edge::LinearOp op, Var firstRow, Var lastRow, Value lhs, Value rhs, const Machine &machine,
+                          Store &store) {
+  int64_t k = op.inputChannels(), n = op.outputChannels();
+  if (op.getLayout() == edge::WeightLayout::NK) {
+    code.loop(firstRow, lastRow, 1, [&](Var row) {
+      code.loop(code.index(0), code.index(n), 1, [&](Var column) {
+        store.whole(row, column, code.sweep(code.index(k), Fold::Add, code.f32(0), [&](Var i, int64_t count) {
+          return code.load(lhs, row * k + i, count) * code.load(rhs, column * k + i, count);
+        }));
+      });
+    });
+    return;
+  }
+  auto tile = [&](int64_t m, int64_t lanes, Var row, Var column) {
+    const Family &family = fmaFamily(lanes);
+    TileOperands operands{lhs, {}, rhs, {column}, n};
+    for (int64_t i = 0; i < m; ++i)
+      operands.rows.push_back((row + i) * k);
+    SmallVector<Var> zeros(m, family.zero(code));
+    auto sums = emitTile(code, family, operands, code.index(k), 1, zeros);
+    for (int64_t i = 0; i < m; ++i)
+      store.whole(row + i, column, sums[i]);
+  };
+  int64_t lanes = machine.lanes(), whole = n - n % lanes;
+  Var tall = lastRow - (lastRow - firstRow) % 4;
+  auto columns = [&](int64_t m, Var row) {
+    code.loop(code.index(0), code.index(whole), lanes, [&](Var column) { tile(m, lanes, row, column); });
+    code.loop(code.index(whole), code.index(n), 1, [&](Var column) { tile(m, 1, row, column); });
+  };
+  code.loop(firstRow, tall, 4, [&](Var row) { columns(4, row); });
+  code.loop(tall, lastRow, 1, [&](Var row) { columns(1, row); });
+}
+
+LogicalResult lowerLinear(edge::LinearOp op, const Machine &machine) {
+  if (ShapedType::isDynamic(op.inputChannels()) || ShapedType::isDynamic(op.outputChannels()))
+    return op.emitOpError("needs static channels, but has ") << op.getInput().getType() << " and " << op.getWeight().getType();
+  Epilogue epilogue(op);
+  if (failed(epilogue.check()))
+    return failure();
+
+  bool packed = op.getLayout() == edge::WeightLayout::Panels;
+  auto kernels = kernelsFor(machine, op.getWeight().getType().getElementType());
+  if (packed && kernels.empty())
+    return op.emitOpError("has no kernel for weights of type ") << op.getWeight().getType().getElementType();
+  AffineExpr rows = leading(op.getInput().getType());
+  Matrix matrix{rows, op.outputChannels(), op.inputChannels(), kernels};
+  constexpr int64_t kUnpackedRows = 4;
+  AffineExpr tasks = packed ? matrixTasks(matrix) : rows.ceilDiv(kUnpackedRows);
+
+  SmallVector<Value> ins{op.getInput(), op.getWeight()};
+  llvm::append_range(ins, op.getExtras());
+  OpBuilder builder(op);
+  auto kernel = createKernel(builder, op.getLoc(), "linear", tasks, ins, {}, op->getResultTypes(), machine.sweepLanes(),
+                             [&](Code &code, Var task, ArrayRef<Value> buffers) {
+                               Store store(op, epilogue, code, buffers.drop_front(2).drop_back(), buffers.back());
+                               if (packed)
+                                 return emitMatrix(code, matrix, task, buffers[0], buffers[1], store);
+                               Var first = task * kUnpackedRows, last = min(first + kUnpackedRows, code.size(rows));
+                               lowerUnpacked(code, op, first, last, buffers[0], buffers[1], machine, store);
+                             });
+  op->replaceAllUsesWith(kernel);
+  op->erase();
+  return success();
+}
+
+} // namespace edgecc::lower

@@ -1,0 +1,118 @@
+//===- LowerMoves.cpp - Layers that mostly move data ------------------------===//
+#include "passes/lower/Lower.h"
+
+using namespace mlir;
+namespace edgecc::lower {
+
+static void replace(Operation *op, edge::KernelOp kernel) {
+  op->replaceAllUsesWith(kernel);
+  op->erase();
+}
+
+LogicalResult lowerRope(edge::RopeOp op, const Machine &machine) {
+  auto type = op.getInput().getType();
+  auto shape = edge::shapeOf(type), tables = edge::shapeOf(op.getCos());
+  bool headsFirst = op.getHeadsFirst(), interleaved = op.getInterleaved();
+  int64_t half = constantSize(tables.back()).value_or(0), dim = constantSize(shape.back()).value_or(0);
+  if (!half || !dim)
+    return op.emitOpError("needs a static head size, but rotates ") << type;
+  AffineExpr tokens = shape[headsFirst ? 2 : 1], heads = shape[headsFirst ? 1 : 2];
+  AffineExpr rows = leading(type);
+  bool oneBatch = constantSize(tables[0]) == 1;
+  int64_t perTask = rowsPerTask(shape.back());
+
+  OpBuilder builder(op);
+  replace(op, createKernel(builder, op.getLoc(), "rope", rows.ceilDiv(perTask), {op.getInput(), op.getCos(), op.getSin()}, {},
+                           op->getResultTypes(), machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    Value x = buffers[0], cos = buffers[1], sin = buffers[2], y = buffers[3];
+    Var t = code.size(tokens), h = code.size(heads);
+    forRows(code, task, perTask, rows, [&](Var row) {
+      Var token = headsFirst ? row % t : row / h % t;
+      Var angle = (oneBatch ? token : row / (t * h) * t + token) * half;
+      Var at = row * dim;
+      auto rotate = [&](Var first, Var second, Var i, int64_t count) {
+        Var a = code.load(x, first, count), b = code.load(x, second, count);
+        Var c = code.load(cos, angle + i, count), s = code.load(sin, angle + i, count);
+        code.store(y, first, a * c - b * s);
+        code.store(y, second, b * c + a * s);
+      };
+      if (interleaved)
+        code.loop(code.index(0), code.index(half), 1, [&](Var i) { rotate(at + i * 2, at + i * 2 + 1, i, 1); });
+      else
+        code.sweep(code.index(half), [&](Var i, int64_t count) { rotate(at + i, at + i + half, i, count); });
+      code.sweep(code.index(dim - 2 * half), [&](Var i, int64_t count) {
+        Var from = at + i + 2 * half;
+        code.store(y, from, code.load(x, from, count));
+      });
+    });
+  }));
+  return success();
+}
+
+LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine) {
+  auto result = op.getResult().getType();
+  auto table = op.getTable().getType();
+  bool panels = op.getLayout() == edge::WeightLayout::Panels;
+  if (op.getLayout() == edge::WeightLayout::KN)
+    return op.emitOpError("has a table in layout kn; nk and panels are supported");
+  int64_t width = result.getShape().back();
+  int64_t tableRows = table.getDimSize(0);
+  if (panels) {
+    // The packed table has been filled up to whole panels; PackWeights leaves the true number of rows.
+    auto rows = op->getAttrOfType<IntegerAttr>("rows");
+    tableRows = rows ? rows.getInt() : tableRows * edge::kPanelWidth;
+  }
+  if (ShapedType::isDynamic(tableRows) || ShapedType::isDynamic(width))
+    return op.emitOpError("needs a table of static shape, but has ") << table;
+  AffineExpr rows = elements(op.getIds().getType());
+  int64_t perTask = rowsPerTask(edge::shapeOf(result).back());
+
+  OpBuilder builder(op);
+  replace(op, createKernel(builder, op.getLoc(), "embedding", rows.ceilDiv(perTask), {op.getIds(), op.getTable()}, {},
+                           op->getResultTypes(), machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    Value ids = buffers[0], from = buffers[1], to = buffers[2];
+    forRows(code, task, perTask, rows, [&](Var row) {
+      Var id = code.convert(code.loadRaw(ids, row), code.getI64Type());
+      id = select(id < 0, id + tableRows, id);
+      // Unsigned: what is still negative is beyond the table, too.
+      Var inside = code.var(arith::CmpIOp::create(code, arith::CmpIPredicate::ult, id, id.same(tableRows)));
+      Var source = code.toIndex(select(inside, id, id.same(0)));
+      Var at = row * width;
+      if (panels) {
+        Var base = source / edge::kPanelWidth * (width * edge::kPanelWidth) + source % edge::kPanelWidth;
+        code.loop(code.index(0), code.index(width), 1,
+                  [&](Var i) { code.store(to, at + i, code.loadRaw(from, base + i * edge::kPanelWidth)); });
+      } else {
+        code.sweep(code.index(width), [&](Var i, int64_t count) { code.store(to, at + i, code.loadRaw(from, source * width + i, count)); });
+      }
+    });
+  }));
+  return success();
+}
+
+LogicalResult lowerAppend(edge::AppendOp op, const Machine &machine) {
+  auto state = op.getState().getType(), added = op.getRows().getType();
+  auto stateShape = edge::shapeOf(state), addedShape = edge::shapeOf(added);
+  bool headsFirst = op.getRowsHeadsFirst();
+  AffineExpr width = stateShape.back(), capacity = stateShape[2], heads = stateShape[1];
+  AffineExpr tokens = addedShape[headsFirst ? 2 : 1], rows = leading(added);
+  AffineExpr position = op.getPosition().getResult(0);
+  int64_t perTask = rowsPerTask(width);
+
+  OpBuilder builder(op);
+  replace(op, createKernel(builder, op.getLoc(), "append", rows.ceilDiv(perTask), {op.getRows()}, {op.getState()}, op->getResultTypes(),
+                           machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    Value from = buffers[0], to = buffers[1];
+    Var n = code.size(width), t = code.size(tokens), h = code.size(heads), c = code.size(capacity), first = code.size(position);
+    forRows(code, task, perTask, rows, [&](Var row) {
+      Var batch = row / (t * h);
+      Var token = headsFirst ? row % t : row / h % t;
+      Var head = headsFirst ? row / t % h : row % h;
+      Var target = (batch * h + head) * c + first + token;
+      code.sweep(n, [&](Var i, int64_t count) { code.store(to, target * n + i, code.loadRaw(from, row * n + i, count)); });
+    });
+  }));
+  return success();
+}
+
+} // namespace edgecc::lower
