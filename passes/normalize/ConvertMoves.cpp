@@ -1,8 +1,301 @@
+//===- ConvertMoves.cpp - Operators that only move elements -----------------===//
 #include "passes/normalize/Converter.h"
 
 using namespace mlir;
 namespace edgecc {
 
-void addMoves(ConversionTable &table) { table.domain(""); }
+namespace {
+
+std::optional<int64_t> constantOf(AffineExpr expr) {
+  auto constant = dyn_cast<AffineConstantExpr>(expr);
+  return constant ? std::optional(constant.getValue()) : std::nullopt;
+}
+
+// An index read from data, counted from the end if negative and kept inside: a wrong id must not read elsewhere.
+Value safeIndex(OpBuilder &b, Location loc, Value raw, bool isUnsigned, AffineExpr size) {
+  if (isUnsigned && raw.getType().getIntOrFloatBitWidth() < 64)
+    raw = arith::ExtUIOp::create(b, loc, b.getI64Type(), raw);
+  Value index = TensorBuilder::castScalar(b, loc, raw, b.getIndexType());
+  Value zero = TensorBuilder::index(b, loc, 0), count = TensorBuilder::size(b, loc, size);
+  Value negative = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, index, zero);
+  index = arith::SelectOp::create(b, loc, negative, arith::AddIOp::create(b, loc, index, count), index);
+  Value last = arith::SubIOp::create(b, loc, count, TensorBuilder::index(b, loc, 1));
+  return arith::MaxSIOp::create(b, loc, arith::MinSIOp::create(b, loc, index, last), zero);
+}
+
+//===----------------------------------------------------------------------===//
+// Gather
+//===----------------------------------------------------------------------===//
+
+LogicalResult convertGather(NodeContext &node) {
+  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), node.rank(0));
+  edge::SymbolicShape data = node.shape(0), indices = node.shape(1), shape;
+  shape.append(data.begin(), data.begin() + axis);
+  shape.append(indices.begin(), indices.end());
+  shape.append(data.begin() + axis + 1, data.end());
+  auto known = node.constantInts(1);
+  if (auto contents = node.contents(0); contents && known && data.size() == 1) {
+    SmallVector<AffineExpr> results;
+    for (int64_t index : *known) {
+      index = node.normalizeAxis(index, contents->size());
+      if (index < 0 || index >= int64_t(contents->size()))
+        return node.unsupported("index " + Twine(index) + " is outside of " + Twine(contents->size()) + " elements");
+      results.push_back((*contents)[index]);
+    }
+    node.setContents(0, results, shape, node.element(0));
+    return success();
+  }
+  bool isUnsigned = node.isUnsigned(0), unsignedIndices = node.isUnsigned(1);
+  // A float table of rows is an embedding; its layout may later be that of the head it is tied to.
+  if (axis == 0 && data.size() == 2 && node.isFloat(0) && node.info(0).constant && !known) {
+    Value ids = node.tensor(1), table = node.tensor(0);
+    node.set(0, edge::EmbeddingOp::create(node.builder, node.loc, edge::tensorType(shape, node.element(0)), ids, table));
+    return success();
+  }
+  Value source = node.tensor(0);
+  Value ids = known && known->size() == 1 ? Value() : node.tensor(1);
+  node.set(0, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange at) {
+    Value index;
+    if (ids)
+      index = safeIndex(b, loc, TensorBuilder::load(b, loc, ids, at.slice(axis, indices.size())), unsignedIndices, data[axis]);
+    else
+      index = TensorBuilder::size(b, loc, (*known)[0] < 0 ? data[axis] + (*known)[0] : node.expr((*known)[0]));
+    SmallVector<Value> from(at.take_front(axis));
+    from.push_back(index);
+    llvm::append_range(from, at.drop_front(axis + indices.size()));
+    return TensorBuilder::load(b, loc, source, from);
+  }), isUnsigned);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Concat and Split
+//===----------------------------------------------------------------------===//
+
+LogicalResult concatContents(NodeContext &node, AffineExpr total) {
+  SmallVector<AffineExpr> results;
+  for (unsigned i = 0; i < node.inputs(); ++i)
+    llvm::append_range(results, *node.contents(i));
+  node.setContents(0, results, {total}, node.element(0));
+  return success();
+}
+
+// Everything before the axis is one dimension, everything from it on another: each input is a run of contiguous elements.
+Value concatTensors(NodeContext &node, ArrayRef<Value> tensors, int64_t axis, ArrayRef<AffineExpr> shape) {
+  MLIRContext *context = node.context();
+  AffineExpr outer = edge::product(ArrayRef(shape).take_front(axis), context);
+  SmallVector<Value> flat;
+  SmallVector<AffineExpr> widths;
+  for (Value tensor : tensors) {
+    widths.push_back(edge::product(ArrayRef(edge::shapeOf(tensor)).drop_front(axis), context));
+    flat.push_back(node.reshape(tensor, {outer, widths.back()}));
+  }
+  AffineExpr width = edge::product(ArrayRef(shape).drop_front(axis), context);
+  RankedTensorType type = edge::tensorType({outer, width}, cast<RankedTensorType>(tensors[0].getType()).getElementType());
+  Value result = node.kernel("concat", outer, flat, {}, type, [&](OpBuilder &b, Location loc, ValueRange args) {
+    Value zero = TensorBuilder::index(b, loc, 0), one = TensorBuilder::index(b, loc, 1), row = args[0], target = args.back();
+    AffineExpr begin = node.expr(0);
+    for (auto [i, source] : llvm::enumerate(args.slice(1, flat.size()))) {
+      Value offset = TensorBuilder::size(b, loc, begin);
+      scf::ForOp::create(b, loc, zero, TensorBuilder::size(b, loc, widths[i]), one, ValueRange(),
+                         [&, source = source](OpBuilder &nested, Location l, Value j, ValueRange) {
+                           Value element = memref::LoadOp::create(nested, l, source, ValueRange{row, j});
+                           Value to = arith::AddIOp::create(nested, l, offset, j);
+                           memref::StoreOp::create(nested, l, element, target, ValueRange{row, to});
+                           scf::YieldOp::create(nested, l);
+                         });
+      begin = edge::canonical(begin + widths[i]);
+    }
+  })[0];
+  return node.reshape(result, shape);
+}
+
+LogicalResult convertConcat(NodeContext &node) {
+  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), node.rank(0));
+  edge::SymbolicShape shape = node.shape(0);
+  for (unsigned i = 1; i < node.inputs(); ++i)
+    shape[axis] = shape[axis] + node.shape(i)[axis];
+  shape[axis] = edge::canonical(shape[axis]);
+  bool allKnown = shape.size() == 1, isUnsigned = node.isUnsigned(0);
+  for (unsigned i = 0; i < node.inputs(); ++i)
+    allKnown = allKnown && node.contents(i).has_value();
+  if (allKnown)
+    return concatContents(node, shape[axis]);
+  SmallVector<Value> tensors;
+  for (unsigned i = 0; i < node.inputs(); ++i)
+    tensors.push_back(node.tensor(i));
+  node.set(0, tensors.size() == 1 ? tensors[0] : concatTensors(node, tensors, axis, shape), isUnsigned);
+  return success();
+}
+
+Value sliceOf(NodeContext &node, Value source, ArrayRef<AffineExpr> starts, ArrayRef<int64_t> steps, ArrayRef<AffineExpr> shape) {
+  Type element = cast<RankedTensorType>(source.getType()).getElementType();
+  return node.compute(shape, element, [&](OpBuilder &b, Location loc, ValueRange at) {
+    SmallVector<Value> from;
+    for (auto [i, index] : llvm::enumerate(at)) {
+      Value position = index;
+      if (steps[i] != 1)
+        position = arith::MulIOp::create(b, loc, position, TensorBuilder::index(b, loc, steps[i]));
+      if (constantOf(starts[i]) != std::optional<int64_t>(0))
+        position = arith::AddIOp::create(b, loc, position, TensorBuilder::size(b, loc, starts[i]));
+      from.push_back(position);
+    }
+    return TensorBuilder::load(b, loc, source, from);
+  });
+}
+
+LogicalResult convertSplit(NodeContext &node) {
+  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), node.rank(0));
+  edge::SymbolicShape input = node.shape(0);
+  bool isUnsigned = node.isUnsigned(0);
+  SmallVector<AffineExpr> sizes;
+  if (node.has(1)) {
+    auto given = node.contents(1);
+    if (!given)
+      return node.unsupported("the sizes of the parts are computed at run time from data");
+    sizes = *given;
+  } else if (node.hasAttr("split")) {
+    for (int64_t size : node.intsAttr("split"))
+      sizes.push_back(node.expr(size));
+  } else {
+    int64_t parts = node.intAttr("num_outputs", node.outputs());
+    AffineExpr part = edge::canonical(input[axis].ceilDiv(parts)), rest = input[axis];
+    for (int64_t i = 0; i < parts; ++i) {
+      sizes.push_back(i + 1 < parts ? part : edge::canonical(rest));
+      rest = rest - part;
+    }
+  }
+  auto contents = node.contents(0);
+  Value source = contents ? Value() : node.tensor(0);
+  AffineExpr begin = node.expr(0);
+  for (auto [i, size] : llvm::enumerate(sizes)) {
+    edge::SymbolicShape shape = input;
+    shape[axis] = size;
+    auto from = constantOf(begin), count = constantOf(size);
+    if (contents && input.size() == 1 && from && count) {
+      node.setContents(i, ArrayRef(*contents).slice(*from, *count), shape, node.element(0));
+    } else {
+      SmallVector<AffineExpr> starts(input.size(), node.expr(0));
+      starts[axis] = begin;
+      if (!source)
+        source = node.tensor(0);
+      node.set(i, sliceOf(node, source, starts, SmallVector<int64_t>(input.size(), 1), shape), isUnsigned);
+    }
+    begin = edge::canonical(begin + size);
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Slice
+//===----------------------------------------------------------------------===//
+
+// `value` as a position in [low, size + low], low = 0 or -1 (the end of a backward slice); null if that is not known.
+AffineExpr clampPosition(NodeContext &node, AffineExpr value, AffineExpr size, int64_t low, int64_t high) {
+  auto symbols = edge::symbolsOf(node.node->getParentOfType<ModuleOp>());
+  auto constant = constantOf(value);
+  // "To the end", in the many ways to say it.
+  if (constant && *constant >= std::numeric_limits<int32_t>::max() - 1)
+    return edge::canonical(size + high);
+  if (constant && *constant <= std::numeric_limits<int32_t>::min() + 1)
+    return node.expr(low);
+  if (edge::boundsOf(value, symbols).second < 0)
+    value = edge::canonical(value + size);
+  auto [under, over] = edge::boundsOf(edge::canonical(value - size), symbols);
+  auto [least, most] = edge::boundsOf(value, symbols);
+  if (most < low)
+    return node.expr(low);
+  if (under > high)
+    return edge::canonical(size + high);
+  if (least < low && constantOf(value))
+    return node.expr(low);
+  // Written as a symbol by the exporter: it is meant to lie inside.
+  if (over <= high || !constantOf(value))
+    return value;
+  return {};
+}
+
+LogicalResult convertSlice(NodeContext &node) {
+  int64_t rank = node.rank(0);
+  std::optional<SmallVector<AffineExpr>> starts, ends;
+  SmallVector<int64_t> axes, steps;
+  if (node.hasAttr("starts")) {
+    starts.emplace(), ends.emplace();
+    for (int64_t value : node.intsAttr("starts"))
+      starts->push_back(node.expr(value));
+    for (int64_t value : node.intsAttr("ends"))
+      ends->push_back(node.expr(value));
+    axes = node.intsAttr("axes");
+  } else {
+    starts = node.contents(1), ends = node.contents(2);
+    auto givenAxes = node.constantInts(3), givenSteps = node.constantInts(4);
+    if (!starts || !ends || (node.has(3) && !givenAxes) || (node.has(4) && !givenSteps))
+      return node.unsupported("starts, ends, axes or steps are computed at run time from data; make them constants or sizes");
+    if (givenAxes)
+      axes = *givenAxes;
+    if (givenSteps)
+      steps = *givenSteps;
+  }
+  for (int64_t i = axes.size(); i < int64_t(starts->size()); ++i)
+    axes.push_back(i);
+  steps.resize(starts->size(), 1);
+
+  edge::SymbolicShape input = node.shape(0), shape = input;
+  SmallVector<AffineExpr> begin(rank, node.expr(0));
+  SmallVector<int64_t> step(rank, 1);
+  for (auto [i, given] : llvm::enumerate(axes)) {
+    int64_t axis = node.normalizeAxis(given, rank);
+    bool forward = steps[i] > 0;
+    AffineExpr size = input[axis];
+    AffineExpr from = clampPosition(node, (*starts)[i], size, 0, forward ? 0 : -1);
+    AffineExpr to = clampPosition(node, (*ends)[i], size, forward ? 0 : -1, 0);
+    if (!from || !to)
+      return node.unsupported("whether position " + Twine(given) + " of the slice lies inside is not known; give tighter bounds with --dim");
+    AffineExpr length = edge::canonical(forward ? (to - from).ceilDiv(steps[i]) : (from - to).ceilDiv(-steps[i]));
+    if (auto constant = constantOf(length); constant && *constant < 0)
+      length = node.expr(0);
+    begin[axis] = from;
+    step[axis] = steps[i];
+    shape[axis] = length;
+  }
+  if (auto contents = node.contents(0); contents && rank == 1) {
+    auto from = constantOf(begin[0]), count = constantOf(shape[0]);
+    if (from && count) {
+      SmallVector<AffineExpr> results;
+      for (int64_t i = 0; i < *count; ++i)
+        results.push_back((*contents)[*from + i * step[0]]);
+      node.setContents(0, results, shape, node.element(0));
+      return success();
+    }
+  }
+  bool isUnsigned = node.isUnsigned(0);
+  if (shape == input && llvm::all_of(step, [](int64_t s) { return s == 1; })) {
+    node.setInfo(0, TensorInfo(node.info(0)));
+    return success();
+  }
+  node.set(0, sliceOf(node, node.tensor(0), begin, step, shape), isUnsigned);
+  return success();
+}
+
+LogicalResult convertTranspose(NodeContext &node) {
+  SmallVector<int64_t> permutation = node.intsAttr("perm");
+  if (permutation.empty())
+    for (int64_t i = node.rank(0); i-- > 0;)
+      permutation.push_back(i);
+  bool isUnsigned = node.isUnsigned(0);
+  node.set(0, node.transpose(node.tensor(0), permutation), isUnsigned);
+  return success();
+}
+
+} // namespace
+
+void addMoves(ConversionTable &table) {
+  table.domain("");
+  table.on("Gather", 1, convertGather);
+  table.on("Concat", 4, convertConcat);
+  table.on("Split", 2, convertSplit);
+  table.on("Slice", 1, convertSlice);
+  table.on("Transpose", 1, convertTranspose);
+}
 
 } // namespace edgecc
