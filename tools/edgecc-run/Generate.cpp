@@ -93,6 +93,7 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
     next = {id};
   }
   printf("\n");
+  fflush(stdout);
   if (!fault.empty() && written == 0)
     return complain(fault);
   const double prompt = std::chrono::duration<double>(first - start).count(), rest = secondsSince(first);

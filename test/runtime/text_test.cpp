@@ -1,0 +1,118 @@
+#include "runtime/text/Sampler.h"
+#include "runtime/text/Tokenizer.h"
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <gtest/gtest.h>
+
+using namespace edgecc::text;
+
+namespace {
+
+void append(std::string &bytes, const std::string &piece, float score) {
+  const int32_t length = int32_t(piece.size());
+  bytes.append(reinterpret_cast<const char *>(&score), 4);
+  bytes.append(reinterpret_cast<const char *>(&length), 4);
+  bytes += piece;
+}
+
+/// The 259 fixed tokens, then pieces with falling scores.
+std::string vocabulary(const std::vector<std::string> &pieces) {
+  const int32_t longest = 16;
+  std::string bytes(reinterpret_cast<const char *>(&longest), 4);
+  for (const char *name : {"<unk>", "\n<s>\n", "\n</s>\n"})
+    append(bytes, name, 0);
+  for (int i = 0; i < 256; ++i) {
+    char name[8];
+    snprintf(name, sizeof(name), "<0x%02X>", i);
+    append(bytes, name, 0);
+  }
+  for (size_t i = 0; i < pieces.size(); ++i)
+    append(bytes, pieces[i], -float(i));
+  return bytes;
+}
+
+std::string decodeAll(const Tokenizer &tokenizer, const std::vector<int64_t> &ids) {
+  std::string text;
+  for (size_t i = 0; i < ids.size(); ++i)
+    text += tokenizer.decode(i ? ids[i - 1] : -1, ids[i]);
+  return text;
+}
+
+TEST(Llama2c, MergesTheBestScoreFirst) {
+  std::string error;
+  // 259 "ab", 260 "bc", 261 " ", 262 "a", 263 "b", 264 "c"
+  auto tokenizer = Tokenizer::parse(vocabulary({"ab", "bc", " ", "a", "b", "c"}), error);
+  ASSERT_TRUE(tokenizer) << error;
+  EXPECT_EQ(tokenizer->encode("abc"), (std::vector<int64_t>{1, 261, 259, 264}));
+  EXPECT_EQ(tokenizer->encode(""), (std::vector<int64_t>{1}));
+  EXPECT_EQ(tokenizer->encode("\xc3\xa9"), (std::vector<int64_t>{1, 261, 3 + 0xc3, 3 + 0xa9}));
+  EXPECT_EQ(decodeAll(*tokenizer, tokenizer->encode("abc \xc3\xa9")), "abc \xc3\xa9");
+  EXPECT_EQ(tokenizer->decode(1, 99999), "");
+}
+
+TEST(Llama2c, CutVocabulariesAreRefused) {
+  const std::string bytes = vocabulary({"ab", " "});
+  std::string error;
+  // Down to the fixed tokens, shorter vocabularies are sound as long as they end with a token.
+  for (size_t size = 0; size + 21 < bytes.size(); size += 7)
+    EXPECT_FALSE(Tokenizer::parse(bytes.substr(0, size), error)) << size;
+  EXPECT_NE(error, "");
+}
+
+// The two forms of one real vocabulary agree.
+TEST(RealVocabulary, LlamaAndSentencePieceAgree) {
+  const std::string folder = EDGECC_SHARED_DATA "/models/stories260K/";
+  if (!std::ifstream(folder + "tok512.bin"))
+    GTEST_SKIP() << "no " << folder << "tok512.bin: the real vocabulary is not compared";
+  std::string error;
+  auto llama = Tokenizer::open(folder + "tok512.bin", error), piece = Tokenizer::open(folder + "tok512.model", error);
+  ASSERT_TRUE(llama) << error;
+  for (const char *text : {"Once upon a time, there was a little girl named Lily.", "Tom\xe2\x80\x99s 3 cats\nran  away!", "caf\xc3\xa9"}) {
+    const std::vector<int64_t> ids = llama->encode(text);
+    EXPECT_EQ(decodeAll(*llama, ids), text);
+    if (piece) {
+      EXPECT_EQ(decodeAll(*piece, ids), text);
+    }
+  }
+  const char *plain = "Once upon a time, there was a little girl named Lily.";
+  if (!piece)
+    GTEST_SKIP() << error;
+  EXPECT_EQ(llama->encode(plain), piece->encode(plain));
+}
+
+TEST(Sampler, GreedyTakesTheLikeliest) {
+  Sampler sampler({});
+  std::vector<float> logits = {1, 5, NAN, 2};
+  EXPECT_EQ(sampler.sample(logits, {}), 1);
+}
+
+TEST(Sampler, RespectsTopKTopPAndShares) {
+  for (bool useTopK : {true, false}) {
+    SamplingOptions options;
+    options.temperature = 1;
+    options.seed = 3;
+    options.topK = useTopK ? 2 : 0;
+    options.topP = useTopK ? 1.0f : 0.9f;
+    Sampler sampler(options);
+    int counts[4] = {};
+    for (int i = 0; i < 10000; ++i) {
+      std::vector<float> logits = {std::log(0.6f), std::log(0.32f), std::log(0.05f), std::log(0.03f)};
+      ++counts[sampler.sample(logits, {})];
+    }
+    EXPECT_EQ(counts[2] + counts[3], 0);
+    EXPECT_NEAR(counts[0] / 10000.0, 0.6 / 0.92, 0.02);
+  }
+}
+
+TEST(Sampler, RepetitionIsPenalized) {
+  SamplingOptions options;
+  options.repetitionPenalty = 2;
+  Sampler sampler(options);
+  std::vector<float> logits = {3, 2, -1};
+  EXPECT_EQ(sampler.sample(logits, {0, 0, 2, 77, -1}), 1);
+  EXPECT_EQ(logits, (std::vector<float>{1.5f, 2, -2}));
+}
+
+} // namespace
