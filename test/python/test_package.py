@@ -88,7 +88,8 @@ def test_structs_are_laid_out_as_in_the_header(tmp_path):
         lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
         lines += [f'printf("{name}.{field} %zu\\n", offsetof({name}, {field}));' for field, _ in struct._fields_]
     (tmp_path / "layout.c").write_text("\n".join([*lines, "}"]))
-    subprocess.run([compiler, "-I", str(HEADER.parents[1]), str(tmp_path / "layout.c"), "-o", str(tmp_path / "layout")], check=True)
+    subprocess.run([compiler, "-I", str(HEADER.parents[1]), str(tmp_path / "layout.c"), "-o", str(tmp_path / "layout")],
+                   check=True)
     expected = dict(line.split() for line in subprocess.check_output([str(tmp_path / "layout")], text=True).splitlines())
     actual = {}
     for name, struct in STRUCTS.items():
@@ -102,7 +103,7 @@ def test_structs_are_laid_out_as_in_the_header(tmp_path):
     for name, (_, arguments) in abi._SIGNATURES.items():
         assert declared.get(name) == len(arguments), name
     enum = re.search(r"typedef enum edgecc_type \{(.*?)\}", text, re.S)[1]
-    assert [n.lower() for n in re.findall(r"EDGECC_(\w+)", enum)] == [{"bool": "bool"}.get(n, n) for n in abi.TYPE_NAMES]
+    assert [n.lower() for n in re.findall(r"EDGECC_(\w+)", enum)] == abi.TYPE_NAMES
 
 
 def test_load_errors_are_the_runtimes_sentence(runtime, tmp_path):

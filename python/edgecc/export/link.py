@@ -89,7 +89,8 @@ def _place(source: Path, model: Path, how: str) -> str:
 
 
 def write_model(model: onnx.ModelProto, references: dict[str, Weight], output: Path, how: str) -> None:
-    """Writes `output`, atomically, with each referenced initializer pointing into a file beside it. `how` is auto, link or copy."""
+    """Writes `output`, atomically, with each referenced initializer pointing into a file beside it. `how` is auto, link or
+    copy."""
     output.parent.mkdir(parents=True, exist_ok=True)
     locations: dict[Path, str] = {}
     for tensor in model.graph.initializer:
