@@ -5,8 +5,8 @@
 
 Modes: static, the sizes as they are; dynamic, every input size of 2 or more becomes a dimension named after it ("d3", 1..3);
 constant, like static, but inputs that determine shapes or axes (Reshape's shape, Slice's starts) become constants of the model,
-as exporters write them. A test is unsupported when edgecc refuses it with a sentence, failed when it gives wrong numbers, takes too
-long, or anything crashes.
+as exporters write them. A test is unsupported when edgecc refuses it with a sentence, failed when it gives wrong numbers, takes
+too long, or anything crashes.
 
 Writes support.md and support.json into --output, prints the counts, and exits with 1 if a test of the expectation list
 (onnx_backend_expected.txt: tests known to pass) does not pass any more; --update writes that list anew for the tests that ran.

@@ -1,6 +1,6 @@
 """What a large model may cost: 8 GB of f16 weights compile in under 1.5 GB of memory and open in under 50 ms.
 
-    pytest test/e2e/limits.py [--build-dir build]      # needs 20 GB of disk in the build directory
+    pytest test/e2e/test_limits.py [--build-dir build]      # needs 20 GB of disk in the build directory
 """
 
 import os

@@ -1,6 +1,6 @@
 """Whole models, from the exporter to the answers: compiled for the host and for AArch64 (under qemu), against ONNX Runtime.
 
-    pytest test/e2e/models.py [--build-dir build] [--aarch64-build-dir build-aarch64] [-k stories260K]
+    pytest test/e2e/test_models.py [--build-dir build] [--aarch64-build-dir build/aarch64] [-k stories260K]
 
 Models and compiled files are kept in BUILD_DIR/models and BUILD_DIR/e2e; a compiled file is made anew when the compiler is newer.
 """
