@@ -292,6 +292,20 @@ def test_weights_stay_where_they_are(tmp_path):
     assert len(names) == len(set(names))
 
 
+def test_weights_are_placed_once(tmp_path):
+    """Exporting again finds what is there; another model's weights of the same name are left alone."""
+    saved(DECODERS["llama"], tmp_path / "a")
+    saved(DECODERS["qwen3"], tmp_path / "b")
+    for _ in range(2):
+        export(tmp_path / "a", tmp_path / "out/a.onnx")
+        export(tmp_path / "b", tmp_path / "out/b.onnx")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.onnx", "b-model.safetensors", "b.onnx",
+                                                                    "model.safetensors"]
+    for name in "ab":
+        onnx.checker.check_model(tmp_path / f"out/{name}.onnx")
+        Oracle(tmp_path / f"out/{name}.onnx")
+
+
 def test_sharded_checkpoint(tmp_path):
     model = spread(DECODERS["llama"]().eval())
     model.save_pretrained(tmp_path / "checkpoint", max_shard_size="100KB")
