@@ -89,7 +89,8 @@ def _place(source: Path, model: Path, how: str) -> str:
                          + ("" if how == "copy" else " (another file system: they cannot be linked)"))
                 _copy_sparse(real, temporary)
         if not temporary.samefile(real):
-            shutil.copystat(real, temporary)  # by which the next export knows it again
+            stat = real.stat()
+            os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # by which the next export knows it again
         os.replace(temporary, target)
     except OSError as error:
         raise shutil.Error(f"{target}: cannot place the weights beside the model: {error.strerror}") from error
