@@ -118,7 +118,7 @@ def test_load_errors_are_the_runtimes_sentence(runtime, tmp_path):
 
 @pytest.fixture(scope="module")
 def small(runtime, tmp_path_factory):
-    """The small artifact of the runtime's tests: main adds (10, 20, 30) to x [n, 3]; step predicts the sum of all tokens mod 300."""
+    """The small artifact of the runtime's tests: main adds (10, 20, 30) to x [n, 3]; step predicts the sum of the tokens mod 300."""
     build, directory = runtime.parents[1], tmp_path_factory.mktemp("small")
     libraries = [build / "test/runtime/libruntime_test_artifact.a", build / "runtime/libedgecc_runtime.a"]
     if not shutil.which("c++") or not all(library.exists() for library in libraries):
