@@ -10,7 +10,8 @@
 from .compiler import compile, find_program
 from .errors import CompileError, ContextFullError, EdgeccError, RunError
 from .runtime import Dim, Entry, Memory, Model, Session, Symbol, Tensor, load
+from .wordpiece import WordPiece
 
 __version__ = "0.1.0"
-__all__ = ["CompileError", "ContextFullError", "Dim", "EdgeccError", "Entry", "Memory", "Model", "RunError", "Session", "Symbol", "Tensor",
-           "compile", "find_program", "load"]
+__all__ = ["CompileError", "ContextFullError", "Dim", "EdgeccError", "Entry", "Memory", "Model", "RunError", "Session", "Symbol",
+           "Tensor", "WordPiece", "compile", "find_program", "load"]

@@ -144,8 +144,8 @@ class Session:
         _check(self._lib.edgecc_session_restore(self._handle, data, len(data), byref(error)), error)
 
     def feed(self, ids: np.ndarray, chunk: int = 0) -> np.ndarray:
-        """Takes tokens ids [n] at the session's position, in calls of at most `chunk` (0: as many as the model takes); returns the
-        logits [vocabulary] (f32) of the last one."""
+        """Takes tokens ids [n] at the session's position, in calls of at most `chunk` (0: as many as the model takes);
+        returns the logits [vocabulary] (f32) of the last one."""
         ids, logits = np.asarray(ids).reshape(-1), None
         if not len(ids):
             raise EdgeccError("no tokens: a prompt has at least one")
@@ -190,14 +190,15 @@ class Session:
 
 
 def _convert(value: Any, dtype: Any, tensor: Tensor) -> np.ndarray:
+    """A contiguous array of the input's type. Floats may lose precision, integers must keep their values."""
     array = np.asarray(value)
     if array.dtype != dtype:
-        converted = array.astype(dtype)
-        if array.dtype.kind not in "iub" or not np.array_equal(converted, array):
-            if not (array.dtype.kind == "f" and converted.dtype.kind == "f"):
-                raise RunError(f"input {tensor} is given as {array.dtype}", 1, "invalid argument")
+        floats = array.dtype.kind == "f" and np.dtype(dtype).kind == "f"
+        converted = array.astype(dtype) if floats or array.dtype.kind in "iub" else None
+        if converted is None or not (floats or np.array_equal(converted, array)):
+            raise RunError(f"input {tensor} is given as {array.dtype}", 1, "invalid argument")
         array = converted
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes a scalar rank 1
 
 
 def _sample(logits: np.ndarray, temperature: float, top_k: int, top_p: float, rng: np.random.Generator) -> int:
@@ -288,38 +289,38 @@ class Model:
         raise RunError(f"no entry {name}; the model has {', '.join(e.name for e in self.entries)}", 1, "invalid argument")
 
     def _entry_index(self, name: str | None, inputs: Mapping[str, Any]) -> int:
+        """The entry `name`; or the one that takes `inputs`, the narrowest that is wide enough for their tokens."""
         if name is not None:
             return self.entries.index(self.entry(name))
-        names = [e.name for e in self.entries]
-        if len(names) == 1:
+        if len(self.entries) == 1:
             return 0
-        if "decode" in names and "prefill" in names:
-            ids = inputs.get("input_ids")
-            single = ids is not None and np.asarray(ids).size and np.asarray(ids).shape[-1] == 1
-            return names.index("decode" if single else "prefill")
-        if "main" in names:
-            return names.index("main")
-        raise RunError(f"which entry? The model has {', '.join(names)}", 1, "invalid argument")
+        fitting = [e for e in self.entries if set(inputs) <= {t.name for t in e.inputs}]
+        if "input_ids" in inputs and fitting:
+            return self.entries.index(self._token_entry(np.asarray(inputs["input_ids"]).shape[-1], fitting))
+        if len(fitting) == 1:
+            return self.entries.index(fitting[0])
+        raise RunError(f"which entry takes {', '.join(inputs)}? The model has "
+                       f"{'; '.join(e.name + ' (' + ', '.join(t.name for t in e.inputs) + ')' for e in self.entries)}",
+                       1, "invalid argument")
 
-    def _tokens_dim(self, entry: Entry) -> Dim:
-        for tensor in entry.inputs:
-            if tensor.name == "input_ids":
-                return tensor.shape[-1]
-        raise EdgeccError(f"{self.name}: entry {entry.name} takes no input_ids, so it cannot generate text; use run")
+    def _token_entry(self, count: int, entries: Sequence[Entry] | None = None) -> Entry:
+        """The narrowest entry that takes `count` tokens in a call; the widest if none does."""
+        width = {e: t.shape[-1].max for e in entries or self.entries for t in e.inputs if t.name == "input_ids" and t.shape}
+        if not width:
+            raise EdgeccError(f"{self.name}: no entry takes input_ids, so it cannot generate text; use run")
+        wide = [e for e in width if width[e] >= count]
+        return min(wide, key=width.__getitem__) if wide else max(width, key=width.__getitem__)
 
     def _chunk(self, count: int) -> int:
         """How many of `count` tokens a call can take."""
-        names = [e.name for e in self.entries]
-        if count == 1 or "prefill" not in names:
-            return max(1, self._tokens_dim(self.entries[self._entry_index(None, {"input_ids": [[0]]})]).max)
-        return self._tokens_dim(self.entry("prefill")).max
+        entry = self._token_entry(count)
+        return min(count, next(t for t in entry.inputs if t.name == "input_ids").shape[-1].max)
 
     def _token_inputs(self, ids: np.ndarray, position: int) -> dict[str, np.ndarray]:
         """What a language model's entry wants to go with the tokens [n], by the inputs' names."""
         tokens = np.asarray(ids, np.int64)[None]
-        entry = self.entries[self._entry_index(None, {"input_ids": tokens})]
         inputs = {}
-        for tensor in entry.inputs:
+        for tensor in self._token_entry(tokens.shape[1]).inputs:
             if tensor.name == "input_ids":
                 inputs[tensor.name] = tokens
             elif tensor.name == "position_ids":

@@ -14,8 +14,8 @@ def pytest_addoption(parser):
     parser.addoption("--build-dir", type=Path, default=Path(os.environ.get("EDGECC_BUILD_DIR", ROOT / "build")),
                      help="has bin/edgecc and lib/libedgecc_runtime.so (default: $EDGECC_BUILD_DIR, build)")
     parser.addoption("--aarch64-build-dir", type=Path,
-                     default=Path(os.environ.get("EDGECC_AARCH64_BUILD_DIR", ROOT / "build-aarch64")),
-                     help="has an AArch64 bin/edgecc-run (default: $EDGECC_AARCH64_BUILD_DIR, build-aarch64)")
+                     default=Path(os.environ.get("EDGECC_AARCH64_BUILD_DIR", ROOT / "build/aarch64")),
+                     help="has an AArch64 bin/edgecc-run (default: $EDGECC_AARCH64_BUILD_DIR, build/aarch64)")
 
 
 def pytest_configure(config):
@@ -44,5 +44,5 @@ def aarch64_run(request) -> list[str]:
     if not qemu:
         pytest.skip("qemu-aarch64 is not installed (apt install qemu-user)")
     if not program.exists():
-        pytest.skip(f"{program} is not built (cmake -DCMAKE_TOOLCHAIN_FILE=tools/cmake/aarch64-linux-gnu.cmake)")
+        pytest.skip(f"{program} is not built (cmake --preset aarch64-runtime && cmake --build --preset aarch64-runtime)")
     return [qemu, "-L", "/usr/aarch64-linux-gnu", str(program)]

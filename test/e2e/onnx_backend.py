@@ -4,9 +4,9 @@
     python test/e2e/onnx_backend.py [--build-dir build] [--mode static,dynamic] [--filter REGEX] [--update]
 
 Modes: static, the sizes as they are; dynamic, every input size of 2 or more becomes a dimension named after it ("d3", 1..3);
-constant, like static, but inputs that determine shapes or axes (Reshape's shape, Slice's starts) become constants of the model, as
-exporters write them. A test is unsupported when edgecc refuses it with a sentence, failed when it gives wrong numbers, takes too
-long, or anything crashes.
+constant, like static, but inputs that determine shapes or axes (Reshape's shape, Slice's starts) become constants of the model,
+as exporters write them. A test is unsupported when edgecc refuses it with a sentence, failed when it gives wrong numbers, takes
+too long, or anything crashes.
 
 Writes support.md and support.json into --output, prints the counts, and exits with 1 if a test of the expectation list
 (onnx_backend_expected.txt: tests known to pass) does not pass any more; --update writes that list anew for the tests that ran.
@@ -37,10 +37,11 @@ MODES = ("static", "dynamic", "constant")
 
 # Inputs that say what shape or axis something has.
 SHAPE_INPUTS: dict[str, set[int]] = {
-    "Reshape": {1}, "Expand": {1}, "Tile": {1}, "Slice": {1, 2, 3, 4}, "Pad": {1, 3}, "Squeeze": {1}, "Unsqueeze": {1}, "Split": {1},
+    "Reshape": {1}, "Expand": {1}, "Tile": {1}, "Slice": {1, 2, 3, 4}, "Pad": {1, 3}, "Squeeze": {1}, "Unsqueeze": {1},
+    "Split": {1},
     "Range": {0, 1, 2}, "ConstantOfShape": {0}, "OneHot": {1}, "TopK": {1}, "Resize": {1, 2, 3}, "Upsample": {1}, "CumSum": {1},
     "CumProd": {1}, "Trilu": {1}, "CenterCropPad": {1}, "AffineGrid": {1}, "DFT": {1, 2}, "Dropout": {1, 2}, "Col2Im": {1, 2},
-    "SplitToSequence": {1}, "MaxUnpool": {2}, "Clip": set(),
+    "SplitToSequence": {1}, "MaxUnpool": {2},
 }
 
 
@@ -331,7 +332,7 @@ def main() -> int:
     ran = {f"{m} {n}" for m, n in results}
     expected = {line for line in EXPECTED.read_text().splitlines() if line and line[0] != "#"} if EXPECTED.exists() else set()
     if a.update:
-        EXPECTED.write_text("# Tests known to pass, written by onnx_backend.py --update. A line that stops passing is a regression.\n"
+        EXPECTED.write_text("# Tests known to pass, by onnx_backend.py --update. A line that stops passing is a regression.\n"
                             + "".join(line + "\n" for line in sorted((expected - ran) | passed)))
         return 0
     lost, gained = sorted(expected & ran - passed), sorted(passed - expected)

@@ -61,7 +61,8 @@ def rotary_tables() -> onnx.ModelProto:
     """Tables of cos and sin indexed by position_ids, half of the head rotated, interleaved; then an RMS norm."""
     angle = np.arange(64)[:, None] / 100.0 ** (np.arange(2) / 2)[None]
     weights = {"cos": np.cos(angle).astype(np.float32), "sin": np.sin(angle).astype(np.float32), **_weights(scale=(8,))}
-    nodes = [helper.make_node("RotaryEmbedding", ["x", "cos", "sin", "position_ids"], ["r"], interleaved=1, rotary_embedding_dim=4),
+    nodes = [helper.make_node("RotaryEmbedding", ["x", "cos", "sin", "position_ids"], ["r"], interleaved=1,
+                              rotary_embedding_dim=4),
              helper.make_node("RMSNormalization", ["r", "scale"], ["y"], axis=-1, epsilon=1e-6)]
     shape = (F32, ["batch", 4, "sequence", 8])
     return _model(nodes, {"x": shape, "position_ids": (I64, ["batch", "sequence"])}, {"y": shape}, weights)

@@ -14,8 +14,8 @@ _TOKEN = re.compile(r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\
 
 
 def masked_examples(directory: Path, count: int | None = None) -> Iterator[tuple[dict[str, np.ndarray], int, int]]:
-    """Inputs of one reaction with one token masked, its position, and the token; the position is seeded. Reactions that do not fit
-    in 512 positions are left out."""
+    """Inputs of one reaction with one token masked, its position, and the token; the position is seeded. Reactions that do not
+    fit in 512 positions are left out."""
     ids = {token: i for i, token in enumerate((directory / "vocab.txt").read_text().split("\n"))}
     rng = np.random.default_rng(0)
     given = 0

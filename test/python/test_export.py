@@ -164,7 +164,7 @@ def test_stories_as_published(tmp_path):
     sentencepiece = pytest.importorskip("sentencepiece")
     source = shared("stories260K")
     export(source, tmp_path / "model.onnx", weights="copy")
-    tokens = Oracle(tmp_path / "model.onnx").greedy(np.array([1]), 255)
+    tokens, _ = Oracle(tmp_path / "model.onnx").greedy(np.array([1]), 255)
     text = sentencepiece.SentencePieceProcessor(str(source / "tok512.model")).decode(tokens)
     card = (source / "stories260K.md").read_text()
     expected = re.search(r"-t 0\.0\n(.*?)```", card, re.S)[1].strip()
@@ -290,6 +290,20 @@ def test_weights_stay_where_they_are(tmp_path):
     # No transposed or repeated copy: each tensor of the file is referenced once.
     names = [i.name for i in inside.graph.initializer if i.data_location == onnx.TensorProto.EXTERNAL]
     assert len(names) == len(set(names))
+
+
+def test_weights_are_placed_once(tmp_path):
+    """Exporting again finds what is there; another model's weights of the same name are left alone."""
+    saved(DECODERS["llama"], tmp_path / "a")
+    saved(DECODERS["qwen3"], tmp_path / "b")
+    for _ in range(2):
+        export(tmp_path / "a", tmp_path / "out/a.onnx")
+        export(tmp_path / "b", tmp_path / "out/b.onnx")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.onnx", "b-model.safetensors", "b.onnx",
+                                                                    "model.safetensors"]
+    for name in "ab":
+        onnx.checker.check_model(tmp_path / f"out/{name}.onnx")
+        Oracle(tmp_path / f"out/{name}.onnx")
 
 
 def test_sharded_checkpoint(tmp_path):

@@ -88,7 +88,8 @@ def test_structs_are_laid_out_as_in_the_header(tmp_path):
         lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
         lines += [f'printf("{name}.{field} %zu\\n", offsetof({name}, {field}));' for field, _ in struct._fields_]
     (tmp_path / "layout.c").write_text("\n".join([*lines, "}"]))
-    subprocess.run([compiler, "-I", str(HEADER.parents[1]), str(tmp_path / "layout.c"), "-o", str(tmp_path / "layout")], check=True)
+    subprocess.run([compiler, "-I", str(HEADER.parents[1]), str(tmp_path / "layout.c"), "-o", str(tmp_path / "layout")],
+                   check=True)
     expected = dict(line.split() for line in subprocess.check_output([str(tmp_path / "layout")], text=True).splitlines())
     actual = {}
     for name, struct in STRUCTS.items():
@@ -102,7 +103,7 @@ def test_structs_are_laid_out_as_in_the_header(tmp_path):
     for name, (_, arguments) in abi._SIGNATURES.items():
         assert declared.get(name) == len(arguments), name
     enum = re.search(r"typedef enum edgecc_type \{(.*?)\}", text, re.S)[1]
-    assert [n.lower() for n in re.findall(r"EDGECC_(\w+)", enum)] == [{"bool": "bool"}.get(n, n) for n in abi.TYPE_NAMES]
+    assert [n.lower() for n in re.findall(r"EDGECC_(\w+)", enum)] == abi.TYPE_NAMES
 
 
 def test_load_errors_are_the_runtimes_sentence(runtime, tmp_path):
@@ -113,6 +114,90 @@ def test_load_errors_are_the_runtimes_sentence(runtime, tmp_path):
         edgecc.load(tmp_path / "garbage.edge")
     assert error.value.code == 2
     assert len(str(error.value)) > 20
+
+
+@pytest.fixture(scope="module")
+def small(runtime, tmp_path_factory):
+    """The small artifact of the runtime's tests: main adds (10, 20, 30) to x [n, 3]; step predicts the sum of the tokens mod 300."""
+    build, directory = runtime.parents[1], tmp_path_factory.mktemp("small")
+    libraries = [build / "test/runtime/libruntime_test_artifact.a", build / "runtime/libedgecc_runtime.a"]
+    if not shutil.which("c++") or not all(library.exists() for library in libraries):
+        pytest.skip(f"needs c++, {' and '.join(map(str, libraries))}")
+    subprocess.run(["c++", "-std=c++17", "-I", str(ROOT), "-I", str(build), "-I", str(ROOT / "runtime/include"),
+                    str(Path(__file__).with_name("write_artifact.cpp")), *map(str, libraries), "-lpthread", "-o",
+                    str(directory / "write")], check=True)
+    subprocess.run([str(directory / "write"), str(directory / "small.edge")], check=True)
+    return directory / "small.edge"
+
+
+def test_inspection(small):
+    with edgecc.load(small) as model:
+        assert [(s.name, s.min, s.max, s.role) for s in model.symbols] == [
+            ("n", 1, 8, "free"), ("sequence", 1, 16, "free"), ("past", 0, 63, "position"), ("capacity", 4, 64, "capacity")]
+        assert str(model.entry("main").inputs[0]) == "x: f32 [n, 3]"
+        assert model.entry("step").inputs[1].shape[1] == edgecc.Dim("past + sequence", 1, 79)
+        assert model.entry("step").advance == "sequence"
+        assert [str(s) for s in model.states] == ["cache: i64 [capacity]"]
+        assert [s["kind"] for s in model.segments] == ["weights", "code", "ledger"]
+        assert model.properties == {"eos_token_id": "[299]", "vocabulary_size": "300"}
+        assert model.memory(32).states - model.memory(16).states == 16 * 8 == 16 * model.memory().bytes_per_position
+    with edgecc.load(small, inspect_only=True) as model, pytest.raises(edgecc.RunError):
+        model.session()
+
+
+def test_run(small):
+    with edgecc.load(small, threads=2) as model:
+        for n in (1, 8, 3):
+            x = np.arange(3 * n, dtype=np.float32).reshape(n, 3)
+            np.testing.assert_array_equal(model.run({"x": x})["y"], x + [10, 20, 30])
+        # Transposed, of another float type, a list: what numpy users pass.
+        np.testing.assert_array_equal(model.run({"x": np.ones((3, 2)).T})["y"], [[11, 21, 31]] * 2)
+        for wrong, said in (({"x": np.zeros((9, 3), np.float32)}, "8"), ({"x": np.zeros((2, 4), np.float32)}, "x"),
+                            ({"x": np.zeros((2, 3), np.complex64)}, "complex64"), ({"z": x}, "z"), ({}, "which entry")):
+            with pytest.raises(edgecc.RunError, match=said):
+                model.run(wrong)
+        np.testing.assert_array_equal(model.run({"x": x}, entry="main")["y"], x + [10, 20, 30])
+        with pytest.raises(edgecc.RunError, match="no entry other; the model has main, step"):
+            model.run({"x": x}, entry="other")
+
+
+def sums(tokens, count):
+    tokens, start = list(tokens), len(tokens)
+    for _ in range(count):
+        tokens.append(sum(tokens) % 300)
+    return tokens[start:]
+
+
+def test_generate(small):
+    with edgecc.load(small) as model:
+        for prompt in ([5], [1, 2, 3], list(range(1, 40))):
+            for chunk in (0, 1, 7):
+                with model.session() as session:
+                    assert list(session.generate(prompt, 8, stop=[], chunk=chunk)) == sums(prompt, 8)
+        # The model stops by itself at its end token, 299; generating again starts anew.
+        for _ in range(2):
+            assert list(model.generate([299])) == []
+            assert list(model.generate([149, 1], 3, stop=[])) == [150, 0, 0]
+
+
+def test_sessions(small):
+    with edgecc.load(small) as model, model.session(context=12) as one, model.session(context=12) as two:
+        assert one.context == 12
+        begin = list(one.generate([7], 5, stop=[]))
+        two.restore(one.save())
+        assert two.position == one.position == 5
+        assert begin + list(two.generate(begin[-1:], 3, stop=[])) == sums([7], 8)
+        assert len(list(one.generate(begin[-1:], 100, stop=[]))) == 7
+        with pytest.raises(edgecc.ContextFullError):
+            one.feed(np.array([1]))
+        one.position = 2
+        assert one.feed(np.array([1])).argmax() == (7 + 7 + 1) % 300
+        with pytest.raises(edgecc.RunError):
+            one.position = 9
+        one.reset()
+        assert one.position == 0
+        with pytest.raises(edgecc.RunError):
+            two.restore(b"nonsense")
 
 
 def test_a_model_all_the_way(compiler, runtime, tmp_path):

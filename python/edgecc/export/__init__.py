@@ -31,7 +31,8 @@ def _metadata(config: dict[str, Any]) -> dict[str, str]:
 def export(source: str | Path, output: str | Path, *, pooling: str = "none", weights: str = "auto",
            hidden_act: str | None = None) -> None:
     """Writes `output` from the checkpoint directory `source`. `pooling` mean turns an encoder into a sentence encoder, `weights`
-    is auto, link or copy (how weights outside the directory of `output` get there, see link.py), `hidden_act` overrides config.json's."""
+    is auto, link or copy (how weights outside the directory of `output` get there, see link.py), `hidden_act` overrides
+    config.json's."""
     output = Path(output)
     checkpoint: Checkpoint = open_checkpoint(Path(source), output.with_suffix(".safetensors"))
     config = checkpoint.config

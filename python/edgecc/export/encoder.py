@@ -86,8 +86,8 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str], pooling: str) -> tup
     elif kind.endswith("Model"):
         g.output(x if g.compute == FLOAT else g.cast(x, FLOAT), "last_hidden_state", FLOAT, ["batch", "sequence", hidden])
     else:
-        raise ExportError(f"the head of {kind} (architectures in config.json) is not supported; known are ...Model, ...ForMaskedLM, "
-                          "...ForPreTraining, ...ForSequenceClassification, and --pooling mean")
+        raise ExportError(f"the head of {kind} (architectures in config.json) is not supported; known are ...Model, "
+                          "...ForMaskedLM, ...ForPreTraining, ...ForSequenceClassification, and --pooling mean")
     return g, g.model(config["model_type"], metadata)
 
 

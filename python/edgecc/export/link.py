@@ -60,6 +60,14 @@ def _copy_sparse(source: Path, target: Path) -> None:
                 left -= len(chunk)
 
 
+def _is_placed(candidate: Path, real: Path, how: str) -> bool:
+    """Whether `candidate` is a link to, or an earlier copy of, the weights `real`."""
+    if candidate.samefile(real):
+        return how != "copy"
+    ours, theirs = candidate.stat(), real.stat()
+    return (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
+
+
 def _place(source: Path, model: Path, how: str) -> str:
     """Makes `source` reachable from the directory of `model`; returns the location to write."""
     directory = model.parent.resolve()
@@ -68,7 +76,7 @@ def _place(source: Path, model: Path, how: str) -> str:
         return real.relative_to(directory).as_posix()
     target = directory / (source.name if not (directory / source.name).exists() else f"{model.stem}-{source.name}")
     for candidate in (directory / source.name, target):
-        if candidate.exists() and not candidate.is_symlink() and candidate.samefile(real) and how != "copy":
+        if candidate.exists() and not candidate.is_symlink() and _is_placed(candidate, real, how):
             return candidate.name
     temporary = target.with_name(target.name + ".partial")
     temporary.unlink(missing_ok=True)
@@ -80,6 +88,9 @@ def _place(source: Path, model: Path, how: str) -> str:
                     note(f"copying {size / 1e9:.2f} GB of weights to {target}"
                          + ("" if how == "copy" else " (another file system: they cannot be linked)"))
                 _copy_sparse(real, temporary)
+        if not temporary.samefile(real):
+            stat = real.stat()
+            os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # by which the next export knows it again
         os.replace(temporary, target)
     except OSError as error:
         raise shutil.Error(f"{target}: cannot place the weights beside the model: {error.strerror}") from error
@@ -89,7 +100,8 @@ def _place(source: Path, model: Path, how: str) -> str:
 
 
 def write_model(model: onnx.ModelProto, references: dict[str, Weight], output: Path, how: str) -> None:
-    """Writes `output`, atomically, with each referenced initializer pointing into a file beside it. `how` is auto, link or copy."""
+    """Writes `output`, atomically, with each referenced initializer pointing into a file beside it. `how` is auto, link or
+    copy."""
     output.parent.mkdir(parents=True, exist_ok=True)
     locations: dict[Path, str] = {}
     for tensor in model.graph.initializer:

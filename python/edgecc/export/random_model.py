@@ -19,9 +19,11 @@ _LLAMA = dict(model_type="llama", hidden=2048, ffn=8192, layers=16, heads=32, kv
 # Shapes of known models, and shapes for measuring.
 PRESETS: dict[str, dict[str, Any]] = {
     "llama": dict(model_type="llama", hidden=64, ffn=176, layers=2, heads=4, kv_heads=2, vocabulary=256, context=512),
-    "mistral": dict(model_type="mistral", hidden=64, ffn=176, layers=2, heads=4, kv_heads=2, vocabulary=256, context=512, window=16),
+    "mistral": dict(model_type="mistral", hidden=64, ffn=176, layers=2, heads=4, kv_heads=2, vocabulary=256, context=512,
+                    window=16),
     "qwen2": dict(model_type="qwen2", hidden=64, ffn=176, layers=2, heads=4, kv_heads=2, vocabulary=256, context=512),
-    "qwen3": dict(model_type="qwen3", hidden=64, ffn=176, layers=2, heads=4, kv_heads=2, head_dim=32, vocabulary=256, context=512),
+    "qwen3": dict(model_type="qwen3", hidden=64, ffn=176, layers=2, heads=4, kv_heads=2, head_dim=32, vocabulary=256,
+                  context=512),
     "gpt2": dict(model_type="gpt2", hidden=64, ffn=256, layers=2, heads=4, vocabulary=256, context=512),
     "bert": dict(model_type="bert", hidden=64, ffn=256, layers=2, heads=4, vocabulary=256, context=512),
     "minilm-l6": dict(model_type="bert", hidden=384, ffn=1536, layers=6, heads=12, vocabulary=30522, context=512),
@@ -90,7 +92,8 @@ def _tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
             layer = f"encoder.layer.{i}."
             pairs += [(layer + f"attention.self.{p}", (h, h)) for p in ("query", "key", "value")]
             pairs += [(layer + "attention.output.dense", (h, h)), (layer + "attention.output.LayerNorm", (h,)),
-                      (layer + "intermediate.dense", (f, h)), (layer + "output.dense", (h, f)), (layer + "output.LayerNorm", (h,))]
+                      (layer + "intermediate.dense", (f, h)), (layer + "output.dense", (h, f)),
+                      (layer + "output.LayerNorm", (h,))]
         for name, shape in pairs:
             yield name + ".weight", shape
             yield name + ".bias", shape[:1]

@@ -1,6 +1,6 @@
 """Whole models, from the exporter to the answers: compiled for the host and for AArch64 (under qemu), against ONNX Runtime.
 
-    pytest test/e2e/models.py [--build-dir build] [--aarch64-build-dir build-aarch64] [-k stories260K]
+    pytest test/e2e/test_models.py [--build-dir build] [--aarch64-build-dir build/aarch64] [-k stories260K]
 
 Models and compiled files are kept in BUILD_DIR/models and BUILD_DIR/e2e; a compiled file is made anew when the compiler is newer.
 """
@@ -51,6 +51,17 @@ def compiled(name: str, build_dir: Path, target: str) -> tuple[Path, Path]:
     return directory, edge
 
 
+def same_tokens(actual: list[int], directory: Path) -> None:
+    """The reference's tokens; in half precision two that are closer than the tolerance may change places; that ends the
+    comparison."""
+    reference, tolerance = np.load(directory / "tokens.npz"), json.loads((directory / "model.json").read_text())["tolerance"]
+    assert len(actual) == len(reference["tokens"])
+    for i, (got, wanted, margin) in enumerate(zip(actual, reference["tokens"].tolist(), reference["margins"])):
+        if got != wanted and tolerance > 1e-4 and margin < tolerance:
+            return
+        assert got == wanted, f"token {i} of {actual[:i + 1]} (it won by {margin:.1e} of the largest logit)"
+
+
 def child(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=600)
     assert done.returncode == 0, f"ended with {done.returncode}: {done.stderr.strip()[-2000:]}"
@@ -67,9 +78,8 @@ def test_host(name, build_dir):
              if not error <= tolerance]
     assert not wrong, f"relative error above {tolerance}: " + "; ".join(wrong)
     if (directory / "tokens.npz").exists():
-        expected = np.load(directory / "tokens.npz")["tokens"].tolist()
-        for how, tokens in result["tokens"].items():
-            assert tokens == expected, f"prompt given {how}"
+        for tokens in result["tokens"].values():
+            same_tokens(tokens, directory)
 
 
 @pytest.mark.parametrize("name, cpu", [(n, c) for n in export_models.MODELS for c in (CPUS if n in EVERY_CPU else CPUS[1:2])])
@@ -91,9 +101,9 @@ def test_aarch64(name, cpu, build_dir, aarch64_run, tmp_path):
         error = relative_error(np.where(keep, value, 0), np.where(keep, want, 0))
         assert error <= tolerance, f"{output}: relative error {error:.2e}"
     if (directory / "tokens.npz").exists():
-        reference = np.load(directory / "tokens.npz")
-        said = child(*run, "--ids", ",".join(map(str, reference["prompt"])), "--max-tokens", "64", "--ignore-eos", "--print-ids")
-        assert [int(t) for t in re.findall(r"\d+", said)] == reference["tokens"].tolist()
+        prompt = np.load(directory / "tokens.npz")["prompt"]
+        said = child(*run, "--ids", ",".join(map(str, prompt)), "--max-tokens", "64", "--ignore-eos", "--print-ids")
+        same_tokens([int(t) for t in re.findall(r"\d+", said)], directory)
 
 
 def test_minilm_sizes(build_dir):
