@@ -39,7 +39,7 @@ def rank(artifact: str) -> None:
         vectors = model.run({name: value for name, value in inputs.items() if name in names})["sentence_embedding"]
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    names = {str(getattr(one, "name", one)) for one in model.inputs}
+    names = {tensor.name for tensor in model.entries[0].inputs}
     start = time.perf_counter()
     vectors = embed([QUERY, *SENTENCES])
     seconds = time.perf_counter() - start
