@@ -189,6 +189,9 @@ void Importer::importPlain(NodeContext &node) {
       return fail(node, "an attribute without a name");
     if (attribute->kind == proto::AttributeKind::Graph)
       return fail(node, "operators that carry subgraphs are not supported");
+    // Up to opset 6, operators did not broadcast by themselves; these two are how the difference shows.
+    if (node.node.domain.empty() && node.version < 7 && (name == "broadcast" || name == "consumed_inputs"))
+      return fail(node, "its meaning has changed since; convert the model with onnx.version_converter.convert_version");
     if (mlir::Attribute value = convert(node, name, *attribute))
       attributes.set(name, value);
   }

@@ -8,6 +8,15 @@ endif()
 if(EDGECC_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
   add_link_options(-fsanitize=address,undefined)
+  # With its sanitizers on, GCC warns of what its own instrumentation looks like.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    list(APPEND EDGECC_WARNINGS -Wno-array-bounds -Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-stringop-overread)
+  endif()
+endif()
+if(EDGECC_FUZZ)
+  # Everything, since the precompiled header must agree; a fuzzer itself adds -fsanitize=fuzzer, which brings main().
+  add_compile_options(-fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address)
 endif()
 
 # edgecc_library(NAME SOURCES...): a static library of the compiler, with the shared precompiled header.

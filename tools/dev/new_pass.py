@@ -10,6 +10,7 @@ and -errors.mlir. What is left: the rewriting, the CHECK lines, and one line in 
 import argparse
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +29,8 @@ SOURCE = '''//===- {name}.cpp - {title} {dashes}===//
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 
-namespace edgecc::edge {{
+using namespace mlir;
+namespace edgecc {{
 #define GEN_PASS_DEF_{upper}
 #include "passes/Passes.h.inc"
 
@@ -36,12 +38,12 @@ namespace {{
 
 struct {name} : impl::{name}Base<{name}> {{
   void runOnOperation() override {{
-    getOperation().walk([](mlir::Operation *op) {{ (void)op; }});
+    getOperation().walk([](Operation *op) {{ (void)op; }});
   }}
 }};
 
 }} // namespace
-}} // namespace edgecc::edge
+}} // namespace edgecc
 '''
 
 TEST = '''// RUN: edgecc-opt --edge-{flag} %s | FileCheck %s
@@ -78,7 +80,7 @@ def main() -> None:
     if not re.fullmatch(r"([A-Z][a-z0-9]*)+", a.name):
         sys.exit(f"{a.name} is not a CamelCase name")
     flag = re.sub(r"(?<!^)(?=[A-Z])", "-", a.name).lower()
-    title = a.summary[:48].capitalize()
+    title = textwrap.shorten(a.summary, 58 - len(a.name), placeholder="").capitalize()
     fields = dict(name=a.name, flag=flag, upper=a.name.upper(), summary=a.summary, title=title,
                   dashes="-" * max(3, 66 - len(a.name) - len(title)))
 
