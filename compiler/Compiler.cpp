@@ -8,6 +8,7 @@
 #include "mlir/Parser/Parser.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <chrono>
 #include <thread>

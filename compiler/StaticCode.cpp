@@ -23,7 +23,7 @@ std::string identifier(StringRef name) {
 std::string buildId(ArrayRef<char> object, plan::ModelOp plan) {
   std::string text(object.begin(), object.end());
   raw_string_ostream stream(text);
-  plan->print(stream, mlir::OpPrintingFlags().elideLargeElementsAttrs(0));
+  plan->print(stream, mlir::OpPrintingFlags().elideLargeElementsAttrs(0).elideLargeResourceString(0));
   return hex(ArrayRef<uint8_t>(sha256(ArrayRef<char>(text.data(), text.size()))).take_front(16));
 }
 

@@ -5,6 +5,8 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/Analysis/TargetTransformInfo.h"
+#include "llvm/IR/DiagnosticInfo.h"
+#include "llvm/IR/DiagnosticPrinter.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -79,6 +81,17 @@ Expected<CodeUnit> CodeUnit::translate(mlir::ModuleOp source, const Variant &var
     model.erase();
 
   unit.context = std::make_unique<LLVMContext>();
+  // LLVM's own handler would print and exit.
+  unit.context->setDiagnosticHandlerCallBack(
+      [](const DiagnosticInfo *info, void *problems) {
+        if (info->getSeverity() != DS_Error)
+          return;
+        raw_string_ostream stream(*static_cast<std::string *>(problems));
+        DiagnosticPrinterRawOStream printer(stream);
+        stream << "\n  ";
+        info->print(printer);
+      },
+      unit.problems.get());
   unit.module = mlir::translateModuleToLLVMIR(*code, *unit.context, "edgecc");
   if (!unit.module)
     return createStringError("the module for %s could not be turned into LLVM IR", variant.name.str().c_str());
@@ -150,6 +163,8 @@ Expected<Bytes> CodeUnit::emit(bool asAssembly) {
                                    asAssembly ? CodeGenFileType::AssemblyFile : CodeGenFileType::ObjectFile))
     return createStringError("LLVM cannot emit code for %s", row->name.str().c_str());
   passes.run(*module);
+  if (!problems->empty())
+    return createStringError("LLVM cannot generate code for %s:%s", row->name.str().c_str(), problems->c_str());
   return bytes;
 }
 

@@ -101,17 +101,25 @@ uint64_t bytesOf(mlir::ElementsAttr value) {
 }
 
 /// Elements of a `dense` attribute one after the other; it packs bools into bits and holds a splat once.
-SmallVector<char, 0> spelledOut(mlir::DenseElementsAttr value) {
+Error putDense(Sink &sink, mlir::DenseElementsAttr value) {
   SmallVector<char, 0> bytes;
-  if (value.getElementType().isInteger(1)) {
+  bool isBool = value.getElementType().isInteger(1);
+  if (!value.isSplat()) {
+    if (!isBool)
+      return sink.put(value.getRawData());
     for (bool element : value.getValues<bool>())
       bytes.push_back(element);
-    return bytes;
+    return sink.put(bytes);
   }
-  ArrayRef<char> raw = value.getRawData();
-  for (int64_t i = 0, times = value.isSplat() ? value.getNumElements() : 1; i < times; ++i)
-    bytes.append(raw.begin(), raw.end());
-  return bytes;
+  char asByte = isBool && value.getSplatValue<bool>();
+  ArrayRef<char> element = isBool ? ArrayRef<char>(asByte) : value.getRawData();
+  uint64_t left = value.getNumElements() * element.size();
+  while (bytes.size() < std::min(left, kWorthAThread))
+    bytes.append(element.begin(), element.end());
+  for (; left; left -= std::min<uint64_t>(left, bytes.size()))
+    if (Error error = sink.put(ArrayRef<char>(bytes).take_front(left)))
+      return error;
+  return Error::success();
 }
 
 } // namespace
@@ -151,7 +159,7 @@ Expected<Sha256> WeightSegment::stream(ArtifactFile &file, uint64_t base, functi
     if (auto resource = dyn_cast<mlir::DenseResourceElementsAttr>(weight.getValue()))
       error = sink.put(resource.getRawHandle().getBlob()->getData());
     else if (auto dense = dyn_cast<mlir::DenseElementsAttr>(weight.getValue()))
-      error = sink.put(spelledOut(dense));
+      error = putDense(sink, dense);
     else
       error = createStringError("weight '%s' is neither a resource nor dense", weight.getName().str().c_str());
     if (error)

@@ -1,5 +1,6 @@
 //===- Diagnostics.cpp ------------------------------------------------------------===//
 #include "tools/edgecc/Diagnostics.h"
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Location.h"
 #include "llvm/Support/raw_ostream.h"
 

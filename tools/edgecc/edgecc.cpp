@@ -16,6 +16,15 @@ using namespace llvm;
 
 namespace {
 
+/// LLVM's libraries register options of their own; one of them has a name that people expect to be ours.
+struct MakeRoom {
+  MakeRoom() {
+    for (StringRef name : {"threads"})
+      if (auto found = cl::getRegisteredOptions().find(name); found != cl::getRegisteredOptions().end())
+        found->second->removeArgument();
+  }
+} makeRoom;
+
 cl::OptionCategory category("edgecc options");
 
 cl::opt<std::string> input(cl::Positional, cl::desc("<model.onnx>"), cl::cat(category));
@@ -142,24 +151,27 @@ int main(int argc, char **argv) {
   if (!options)
     return fail(toString(options.takeError()));
 
-  edgecc::DiagnosticPrinter diagnostics(mlirContext, remarks);
+  // Kept apart: linking in process resets all options to their defaults.
+  const bool showRemarks = remarks, beQuiet = quiet;
+  const std::string reportPath = reportFile;
+  edgecc::DiagnosticPrinter diagnostics(mlirContext, showRemarks);
   auto report = edgecc::compile(*options, mlirContext);
   if (!report) {
     bool said = report.errorIsA<edgecc::AlreadyReported>() && diagnostics.errors() > 0;
     std::string message = toString(report.takeError());
     return said ? 1 : fail(message);
   }
-  if (emit != edgecc::Emit::EdgeFile)
+  if (options->emit != edgecc::Emit::EdgeFile)
     return 0;
-  if (!quiet) {
+  if (!beQuiet) {
     report->print(outs());
-    if (size_t count = diagnostics.remarks().size(); count && !remarks)
+    if (size_t count = diagnostics.remarks().size(); count && !showRemarks)
       outs() << "  remarks   " << count << " (shown with --remarks)\n";
   }
-  if (!reportFile.empty()) {
+  if (!reportPath.empty()) {
     json::Value json = report->toJson();
     json.getAsObject()->insert({"remarks", json::Array(diagnostics.remarks())});
-    if (Error error = edgecc::writeWholeFile(reportFile, formatv("{0:2}\n", json).str()))
+    if (Error error = edgecc::writeWholeFile(reportPath, formatv("{0:2}\n", json).str()))
       return fail(toString(std::move(error)));
   }
   return 0;
