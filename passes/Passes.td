@@ -28,6 +28,20 @@ def FuseElementwise : Pass<"edge-fuse-elementwise", "::mlir::func::FuncOp"> {
 
 def PackWeights : Pass<"edge-pack-weights", "::mlir::ModuleOp"> {
   let summary = "repack the weights of edge.linear into the panels that the matrix kernels read";
+  let description = [{
+    Each weight once, however often it is used; an edge.embedding whose table is also the weight of a linear (a tied head) reads the
+    panels, too. Large results lie in mappings over unlinked files in the folder for temporary files (TMPDIR).
+  }];
+  let dependentDialects = ["edge::EdgeDialect"];
+}
+
+def FuseEpilogues : Pass<"edge-fuse-epilogues", "::mlir::func::FuncOp"> {
+  let summary = "move the elementwise work after an edge.linear into its epilogue";
+  let description = [{
+    Takes in a linalg.generic that is the only reader of the linear and reads other tensors element by element or channel by
+    channel: bias, activation, gate, residual. Runs after chains are one generic.
+  }];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect"];
 }
 
 def LowerLayers : Pass<"edge-lower-layers", "::mlir::func::FuncOp"> {

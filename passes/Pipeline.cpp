@@ -25,6 +25,7 @@ void buildLowerPipeline(OpPassManager &pm) {
   auto &function = pm.nest<func::FuncOp>();
   // Chains first, so that what is left beside a layer is one op that the layer's epilogue can take in.
   function.addPass(createFuseElementwise());
+  function.addPass(createFuseEpilogues());
   function.addPass(createLowerLayers());
   function.addPass(createLowerGenerics());
   // Only kernels, reshapes and weights are left: buffers are known, and who reads them.

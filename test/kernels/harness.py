@@ -25,7 +25,10 @@ class Target:
         self.name, self.arch, self.features, self.llvm, self.runner, self.compiler = name, arch, features, llvm, runner, compiler
 
     def attribute(self):
-        return '#edge.target<"%s", [%s]>' % (self.arch, ", ".join('"%s"' % f for f in self.features)) if self.arch else None
+        if not self.arch:
+            return None
+        features = ", [%s]" % ", ".join('"%s"' % f for f in self.features) if self.features else ""
+        return '#edge.target<"%s"%s>' % (self.arch, features)
 
 
 X86 = ["--target=x86_64-linux-gnu"]
