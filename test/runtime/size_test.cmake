@@ -2,8 +2,8 @@
 file(GLOB SOURCES ${SOURCE}/runtime/src/*.cpp)
 set(LIBRARY ${BINARY}/test/runtime/size_test.so)
 execute_process(COMMAND ${CXX} -std=c++17 -Os -DNDEBUG -fPIC -shared -s -fvisibility=hidden -fno-exceptions -fno-rtti
-  -fno-threadsafe-statics -ffunction-sections -fdata-sections -Wl,--gc-sections -nostdlib++ -DEDGECC_VERSION="0"
-  -I${SOURCE} -I${BINARY} -I${SOURCE}/runtime/include ${SOURCES} -o ${LIBRARY} COMMAND_ERROR_IS_FATAL ANY)
+  -fno-threadsafe-statics -ffunction-sections -fdata-sections -Wl,--gc-sections -DEDGECC_VERSION="0"
+  -I${SOURCE} -I${BINARY} -I${SOURCE}/runtime/include ${SOURCES} -o ${LIBRARY} -nodefaultlibs -lc -lgcc COMMAND_ERROR_IS_FATAL ANY)
 string(REPLACE "g++" "size" SIZE ${CXX})
 string(REPLACE "g++" "readelf" READELF ${CXX})
 execute_process(COMMAND ${SIZE} ${LIBRARY} OUTPUT_VARIABLE TABLE COMMAND_ERROR_IS_FATAL ANY)
