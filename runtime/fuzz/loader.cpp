@@ -32,7 +32,8 @@ static void look(edgecc_model *model) {
       sum += static_cast<const uint8_t *>(segment.data)[byte];
   volatile unsigned keep = sum;
   (void)keep;
-  for (int64_t context : {int64_t(0), int64_t(512), INT64_MAX})
+  const int64_t contexts[] = {0, 512, INT64_MAX};
+  for (int64_t context : contexts)
     edgecc_model_memory(model, context, &memory);
 }
 
