@@ -3,6 +3,7 @@
 #include "edgecc/edgecc.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -349,6 +350,28 @@ TEST_F(SessionTest, AModelForInspectionHasNoSessions) {
   EXPECT_EQ(extent.max, 79);
   EXPECT_STREQ(edgecc_model_property(model.handle(), "vocabulary_size"), "300");
   EXPECT_EQ(edgecc_model_property(model.handle(), "none"), nullptr);
+}
+
+// Weights are neither read nor hashed at opening: gigabytes take as long as bytes.
+TEST(Files, OfEightGigabytesOpenInMilliseconds) {
+  constexpr uint64_t kWeights = uint64_t(8) << 30;
+  ArtifactSpec spec = smallArtifact();
+  std::swap(spec.segments[0], spec.segments[2]); // weights last, so that the file can simply be made longer
+  spec.segments[2].lengthError = int64_t(kWeights - spec.segments[2].bytes.size());
+  std::vector<uint8_t> bytes = write(spec);
+  rt::FileHeader header;
+  memcpy(&header, bytes.data(), sizeof(header));
+  header.fileSize += uint64_t(spec.segments[2].lengthError);
+  memcpy(bytes.data(), &header, sizeof(header));
+  TemporaryFile file(bytes);
+  ASSERT_EQ(truncate(file.path.c_str(), off_t(header.fileSize)), 0);
+  const auto start = std::chrono::steady_clock::now();
+  Model model;
+  Status status = model.open(file.path.c_str());
+  ASSERT_TRUE(status) << status.message();
+  Session session;
+  ASSERT_TRUE(session.open(model));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(50));
 }
 
 TEST(Files, ThatCannotBeOpenedAreNamed) {
