@@ -30,7 +30,7 @@ import torch_models  # noqa: E402
 from edgecc.export import PRESETS, export, find_package_model, write_random_checkpoint  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
-_FORMAT = 2  # raised when what is written changes, so that cached directories are written anew
+_FORMAT = 3  # raised when what is written changes, so that cached directories are written anew
 
 
 class Missing(Exception):

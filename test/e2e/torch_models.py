@@ -154,14 +154,15 @@ def _random(family: str) -> TorchModel:
 
 
 def spread(model: Any) -> Any:
-    """Larger weights than the initial ones: else every attention is nearly uniform and a wrong mask goes unseen."""
+    """Larger weights than the initial ones: else every attention is nearly uniform and a wrong mask goes unseen.
+    Smaller embeddings: else a tied head repeats the last token."""
     import torch
 
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.dim() > 1:
-                p.normal_(0, p.shape[-1] ** -0.5 * 1.5 if "embed" not in name else 1.0, generator=generator)
+                p.normal_(0, p.shape[-1] ** -0.5 * (0.5 if "embed" in name or ".wte" in name else 1.5), generator=generator)
             elif name.endswith("bias"):
                 p.normal_(0, 0.2, generator=generator)
     return model.eval()

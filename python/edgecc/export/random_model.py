@@ -138,7 +138,8 @@ def write_random_checkpoint(directory: Path, shape: dict[str, Any], dtype: str, 
             noise = 0.1 * rng.standard_normal(count, np.float32)
             stream.write(encode(noise if name.endswith("bias") else 1 + noise))
         elif seed is not None:
-            deviation = 1.0 if "embed" in name or name.startswith("w") else shape[-1] ** -0.5
+            # The embedding too: a larger one outshouts the layers, and a tied head then repeats the last token for ever.
+            deviation = 0.5 * shape[-1] ** -0.5 if "embed" in name or name.startswith("w") else shape[-1] ** -0.5
             while count:
                 chunk = min(count, 1 << 20)
                 stream.write(encode(deviation * rng.standard_normal(chunk, np.float32)))
