@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/ADT/StringSet.h"
+#include "llvm/Support/Endian.h"
 
 using namespace edgecc::onnx;
 using llvm::StringRef;
@@ -149,7 +150,7 @@ static const char *otherFormat(StringRef bytes) {
     return "it is a zip archive (a PyTorch checkpoint?); export it to ONNX first";
   if (bytes.starts_with("GGUF"))
     return "it is a GGUF file; export the original checkpoint to ONNX";
-  if (bytes.size() > 9 && bytes.substr(8).starts_with("{\""))
+  if (bytes.size() > 9 && bytes.substr(8).starts_with("{\"") && llvm::support::endian::read64le(bytes.data()) < bytes.size())
     return "it is a safetensors file; export it with edgecc-export first";
   return nullptr;
 }

@@ -8,7 +8,7 @@
 
 namespace edgecc::onnx {
 
-/// True if the bytes are ONNX's text format: no encoded model starts with '<'.
+/// True if the bytes are ONNX's text format (.onnxtxt) or protobuf's (.textproto): no encoded model starts as these do.
 bool isOnnxText(llvm::StringRef bytes);
 
 /// The text as an encoded ModelProto. The error is the text parser's, with line and column.
