@@ -43,7 +43,7 @@ private:
   }
 
   Error load();
-  Error checkDims();
+  void annotate();
   Error runPasses(mlir::ModuleOp module, function_ref<void(mlir::OpPassManager &)> build);
   Expected<std::vector<Module>> lower();
   Expected<std::vector<CodeUnit>> generate(ArrayRef<Module> lowered);
@@ -83,28 +83,20 @@ Error Compilation::load() {
   return Error::success();
 }
 
-/// Bounds travel to the conversion in the module: `edge.dims` and `edge.context`.
-Error Compilation::checkDims() {
+/// What the conversion and the plan must know beside the graph travels in the module: `edge.bounds` maps names of dimensions, and
+/// "context", to inclusive bounds; `edge.facts` are the properties of the artifact.
+void Compilation::annotate() {
   mlir::Builder builder(&context);
-  std::string known;
-  for (auto function : module->getOps<mlir::func::FuncOp>())
-    for (unsigned i = 0; i < function.getNumArguments(); ++i)
-      if (auto names = function.getArgAttrOfType<mlir::ArrayAttr>(i, "onnx.dims"))
-        for (auto name : names.getAsRange<mlir::StringAttr>())
-          if (!name.empty() && !StringRef(known + ",").contains((" " + name.getValue() + ",").str()))
-            known += (known.empty() ? " " : ", ") + name.str();
-  SmallVector<mlir::Attribute> dims;
-  for (const DimBounds &dim : options.dims) {
-    if (!StringRef(known + ",").contains(" " + dim.name + ",") && level == Level::Onnx)
-      return createStringError("--dim %s: no input of %s has a dimension of that name; it has:%s", dim.name.c_str(), options.input.c_str(),
-                               known.empty() ? " none" : known.c_str());
-    dims.push_back(edge::SymbolAttr::get(&context, builder.getStringAttr(dim.name), dim.min, dim.max, edge::SymbolRole::Free));
-  }
-  if (!dims.empty())
-    (*module)->setAttr("edge.dims", builder.getArrayAttr(dims));
+  mlir::NamedAttrList bounds;
+  for (const DimBounds &dim : options.dims)
+    bounds.set(dim.name, builder.getDenseI64ArrayAttr({dim.min, dim.max}));
   if (options.context)
-    (*module)->setAttr("edge.context", builder.getI64IntegerAttr(*options.context));
-  return Error::success();
+    bounds.set("context", builder.getDenseI64ArrayAttr({1, *options.context}));
+  if (!bounds.empty())
+    (*module)->setAttr("edge.bounds", bounds.getDictionary(&context));
+  auto metadata = (*module)->getAttrOfType<mlir::DictionaryAttr>("onnx.metadata");
+  if (metadata && !metadata.empty())
+    (*module)->setAttr("edge.facts", metadata);
 }
 
 Error Compilation::runPasses(mlir::ModuleOp on, function_ref<void(mlir::OpPassManager &)> build) {
@@ -242,8 +234,7 @@ Expected<Report> Compilation::run() {
 
   if (Error error = timed("import", [&] { return load(); }))
     return error;
-  if (Error error = checkDims())
-    return error;
+  annotate();
   if (options.emit == Emit::Onnx) {
     if (level != Level::Onnx)
       return createStringError("--emit=onnx: %s is no ONNX model any more", options.input.c_str());
