@@ -37,7 +37,7 @@ enum class KernelType { F32, F16, BF16 };
 
 /// A row of kernels.def.
 struct Kernel {
-  llvm::StringRef name;
+  llvm::StringRef name; ///< n is a multiple of the panel's width
   KernelType lhs, rhs, acc;
   int64_t m, n, k;
   llvm::StringRef arch, feature;
@@ -75,8 +75,8 @@ struct Matrix {
   llvm::ArrayRef<const Kernel *> kernels; ///< of kernelsFor()
 };
 
-/// Takes `lanes` sums (a scalar for one) of a row, from a column on; all of them exist.
-using MatrixStore = llvm::function_ref<void(Var row, Var column, Var sums)>;
+/// Takes the sums of row `row + i` from column `column + j` on; the last of them may be beyond n.
+using MatrixStore = llvm::function_ref<void(Var row, int64_t i, Var column, int64_t j, Var sums)>;
 
 /// How many tasks emitMatrix wants.
 mlir::AffineExpr matrixTasks(const Matrix &matrix);

@@ -19,10 +19,10 @@ SmallVector<Var> emitTile(Code &code, const Family &family, const TileOperands &
       for (int64_t inner = 0; inner < step; ++inner) {
         SmallVector<Var> rhs;
         for (Var column : operands.columns)
-          rhs.push_back(family.loadRhs(code, operands.rhs, column + (k + inner) * operands.stride));
+          rhs.push_back(family.loadRhs(code, operands.rhs, column + k * operands.stride + inner * operands.stride));
         for (size_t i = 0; i < operands.rows.size(); ++i) {
           if (inner % family.depth == 0)
-            lhs[i] = family.loadLhs(code, operands.lhs, operands.rows[i] + (k + inner));
+            lhs[i] = family.loadLhs(code, operands.lhs, operands.rows[i] + k + inner);
           for (size_t j = 0; j < vectors; ++j)
             next[i * vectors + j] = family.product(code, next[i * vectors + j], lhs[i], inner % family.depth, rhs[j]);
         }
@@ -81,18 +81,18 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
   auto tile = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
     const Family &family = kernel.family;
     TileOperands operands{lhs, {}, panels, {}, kPanel};
+    // One address and constants: what is spelled (row + i) * k keeps a register for each i.
+    Var lhsAt = row * matrix.k, panelAt = column * matrix.k;
     for (int64_t i = 0; i < kernel.m; ++i)
-      operands.rows.push_back((row + i) * matrix.k);
-    for (int64_t j = 0; j < columns; j += family.lanes) {
-      Var at = column + j;
-      operands.columns.push_back(at / kPanel * (matrix.k * kPanel) + at % kPanel);
-    }
+      operands.rows.push_back(lhsAt + i * matrix.k);
+    for (int64_t j = 0; j < columns; j += family.lanes)
+      operands.columns.push_back(panelAt + (j / kPanel * kPanel * matrix.k + j % kPanel));
     size_t vectors = operands.columns.size();
     SmallVector<Var> zeros(kernel.m * vectors, family.zero(code));
     SmallVector<Var> sums = emitTile(code, family, operands, depth, kernel.k, zeros);
     for (int64_t i = 0; i < kernel.m; ++i)
       for (size_t j = 0; j < vectors; ++j)
-        store(row + i, column + int64_t(j) * family.lanes, family.reduce(code, sums[i * vectors + j]));
+        store(row, i, column, int64_t(j) * family.lanes, family.reduce(code, sums[i * vectors + j]));
   };
 
   // For each height: all full tiles, panels outside so that they are read once for all of them.

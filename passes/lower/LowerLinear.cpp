@@ -27,8 +27,8 @@ public:
     return success();
   }
 
-  /// Sums of `row` from `column` on -> elements of the result. `extras` are flat buffers.
-  Var apply(Code &code, ArrayRef<Value> extras, Var row, Var column, Var sums) const {
+  /// Sums of channels from `column` on, at `place` in the result -> its elements. `extras` are flat buffers.
+  Var apply(Code &code, ArrayRef<Value> extras, Var place, Var column, Var sums) const {
     if (op.getEpilogue().empty())
       return sums;
     auto vector = dyn_cast<VectorType>(sums.type());
@@ -37,7 +37,7 @@ public:
     SmallVector<Var> inputs{sums};
     for (auto [extra, buffer, arg] : llvm::zip(op.getExtras(), extras, block.getArguments().drop_front())) {
       bool perChannel = cast<RankedTensorType>(extra.getType()).getRank() == 1 && op.getResult().getType().getRank() != 1;
-      Var element = code.loadRaw(buffer, perChannel ? column : row * op.outputChannels() + column, count);
+      Var element = code.loadRaw(buffer, perChannel ? column : place, count);
       if (arg.getType().isInteger(1))
         element = code.var(arith::CmpIOp::create(code, arith::CmpIPredicate::ne, element, element.same(0)));
       inputs.push_back(element);
@@ -99,25 +99,24 @@ public:
       : epilogue(epilogue), code(code), extras(extras), result(result), n(op.outputChannels()) {}
 
   /// Sums of channels that may lie beyond the last one, where a panel is filled up.
-  void operator()(Var row, Var column, Var sums) {
+  void operator()(Var row, int64_t i, Var column, int64_t j, Var sums) {
     auto vector = dyn_cast<VectorType>(sums.type());
     int64_t lanes = vector ? vector.getNumElements() : 1;
+    Var place = row * n + column + (i * n + j), channel = column + j;
     if (n % edge::kPanelWidth == 0)
-      return whole(row, column, sums);
+      return whole(place, channel, sums);
     if (n % lanes == 0)
-      return code.branch(column < n, [&] { whole(row, column, sums); });
-    code.branch(column + lanes <= n, [&] { whole(row, column, sums); }, [&] {
+      return code.branch(channel < n, [&] { whole(place, channel, sums); });
+    code.branch(channel + lanes <= n, [&] { whole(place, channel, sums); }, [&] {
       if (!spill)
         spill = code.stack(edge::kPanelWidth);
       code.store(spill, code.index(0), sums);
-      code.loop(column, code.index(n), 1, [&](Var at) { whole(row, at, code.load(spill, at - column)); });
+      code.loop(channel, code.index(n), 1, [&](Var at) { whole(place + (at - channel), at, code.load(spill, at - channel)); });
     });
   }
 
-  /// Sums of channels that exist.
-  void whole(Var row, Var column, Var sums) {
-    code.store(result, row * n + column, epilogue.apply(code, extras, row, column, sums));
-  }
+  /// Sums of channels that exist, at a place in the result.
+  void whole(Var place, Var channel, Var sums) { code.store(result, place, epilogue.apply(code, extras, place, channel, sums)); }
 
 private:
   const Epilogue &epilogue;
@@ -137,7 +136,7 @@ static void lowerUnpacked(Code &code, edge::LinearOp op, Var firstRow, Var lastR
   if (op.getLayout() == edge::WeightLayout::NK) {
     code.loop(firstRow, lastRow, 1, [&](Var row) {
       code.loop(code.index(0), code.index(n), 1, [&](Var column) {
-        store.whole(row, column, code.sweep(code.index(k), Fold::Add, code.f32(0), [&](Var i, int64_t count) {
+        store.whole(row * n + column, column, code.sweep(code.index(k), Fold::Add, code.f32(0), [&](Var i, int64_t count) {
           return code.load(lhs, row * k + i, count) * code.load(rhs, column * k + i, count);
         }));
       });
@@ -152,7 +151,7 @@ static void lowerUnpacked(Code &code, edge::LinearOp op, Var firstRow, Var lastR
     SmallVector<Var> zeros(m, family.zero(code));
     auto sums = emitTile(code, family, operands, code.index(k), 1, zeros);
     for (int64_t i = 0; i < m; ++i)
-      store.whole(row + i, column, sums[i]);
+      store.whole((row + i) * n + column, column, sums[i]);
   };
   int64_t lanes = machine.lanes(), whole = n - n % lanes;
   Var tall = lastRow - (lastRow - firstRow) % 4;

@@ -120,8 +120,9 @@ def runner(target, folder):
     return path
 
 
-def run(cases, target, folder, symbols=2, repeats=None):
-    """Runs all cases; gives their results, or with `repeats` the seconds of one call of each."""
+def run(cases, target, folder, symbols=2, repeats=None, plugin=None):
+    """Runs all cases; gives their results, with `repeats` the seconds of one call of each, with a counting `plugin` for qemu the
+    instructions of the whole run."""
     library, arenas = build(module(cases, target, symbols), target, folder)
     word = lambda value: struct.pack("<Q", value & 0xffffffffffffffff)
     out = [word(len(cases))]
@@ -140,10 +141,13 @@ def run(cases, target, folder, symbols=2, repeats=None):
         out += [word(0)] if states else [word(1), word(size)]
     path = pathlib.Path(folder) / "cases"
     path.write_bytes(b"".join(out))
-    command = [*target.runner, runner(target, folder), library, path] + ([str(repeats)] if repeats else [])
+    start = [*target.runner, "-plugin", plugin] if plugin else target.runner
+    command = [*start, runner(target, folder), library, path] + ([str(repeats)] if repeats else [])
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError("%s: exit %d %s" % (target.name, done.returncode, done.stderr))
+    if plugin:
+        return int(re.search(r"insns (\d+)", done.stderr).group(1))
     if repeats:
         return [float(line.split()[1]) for line in done.stdout.splitlines()]
     data, results = (pathlib.Path(str(path) + ".out")).read_bytes(), []
