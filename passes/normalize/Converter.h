@@ -11,6 +11,7 @@
 
 #include "dialects/edge/Shape.h"
 #include "passes/Passes.h"
+#include "passes/normalize/MaskEvaluation.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace edgecc {
@@ -192,6 +193,8 @@ public:
   mlir::AffineExpr position;
   /// Positions that this call adds.
   mlir::AffineExpr tokens;
+  /// Masks that were looked at before.
+  MaskMemory masks;
 
 private:
   mlir::LogicalResult collectSymbols(mlir::func::FuncOp source);

@@ -15,6 +15,31 @@ namespace edgecc {
 /// `[batch, tokens, heads, dim]`. The result is the cache afterwards, as a state with past + tokens positions.
 TensorInfo appendToState(NodeContext &node, TensorInfo &past, mlir::Value rows, bool rowsHeadsFirst);
 
+/// An edge.attention to be. Query, key, value: rank 4 each, key and value may be the buffers of caches.
+struct AttentionParts {
+  mlir::Value query, key, value;
+  bool queryHeadsFirst = false, keyHeadsFirst = false, valueHeadsFirst = false;
+  llvm::SmallVector<mlir::Value> masks; // each added or selecting, of rank 4 at most, broadcast to [batch, heads, tokens, length]
+  double scale = 1;
+  double softcap = 0;
+  mlir::AffineExpr length; // positions of key and value
+  mlir::AffineExpr offset; // position of query 0
+  bool causal = false;
+  int64_t window = 0;
+};
+
+/// Takes a mask into `parts`: as a flag if it is recognised by what it evaluates to, else as it is. The mask broadcasts from the right to
+/// scores [..., queries, parts.length].
+void addMask(NodeContext &node, AttentionParts &parts, mlir::Value mask, mlir::AffineExpr queries);
+/// The first half of it: false if the mask is not recognised.
+bool absorbMask(NodeContext &node, AttentionParts &parts, mlir::Value mask, mlir::AffineExpr queries);
+
+/// The result is `[batch, tokens, heads, dim]`, or heads first.
+mlir::Value buildAttention(NodeContext &node, AttentionParts parts, mlir::Type element, bool resultHeadsFirst);
+
+/// edge.rope on `[batch, tokens, heads, dim]` or heads first; the result lies like the input. cos, sin: [batch or 1, tokens, half].
+mlir::Value buildRope(NodeContext &node, mlir::Value input, mlir::Value cos, mlir::Value sin, bool interleaved, bool headsFirst);
+
 /// If `value` is `[a, b, c, d]` made by transposing `[a, c, b, d]`: replaces it by what was transposed.
 bool undoHeadTranspose(mlir::Value &value);
 

@@ -1,0 +1,382 @@
+//===- MaskEvaluation.cpp - Masks are what they evaluate to -----------------===//
+#include "passes/normalize/MaskEvaluation.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+
+using namespace mlir;
+namespace edgecc {
+
+// A graph over sizes is small. What takes more than this is no mask, or a mask that nobody should wait for.
+static constexpr int64_t kMaxSteps = 200'000, kMaxReduction = 64;
+
+//===----------------------------------------------------------------------===//
+// Points
+//===----------------------------------------------------------------------===//
+
+int64_t PointEvaluator::size(AffineExpr expr) const {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return constant.getValue();
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
+    return symbol.getPosition() < symbols.size() ? symbols[symbol.getPosition()] : 0;
+  auto binary = cast<AffineBinaryOpExpr>(expr);
+  int64_t a = size(binary.getLHS()), b = size(binary.getRHS());
+  switch (expr.getKind()) {
+  case AffineExprKind::Add: return a + b;
+  case AffineExprKind::Mul: return a * b;
+  case AffineExprKind::Mod: return b > 0 ? llvm::mod(a, b) : 0;
+  case AffineExprKind::FloorDiv: return b > 0 ? llvm::divideFloorSigned(a, b) : 0;
+  default: return b > 0 ? llvm::divideCeilSigned(a, b) : 0;
+  }
+}
+
+TypedAttr PointEvaluator::constantElement(ElementsAttr constant, int64_t index) {
+  Type type = constant.getElementType();
+  if (index < 0 || index >= constant.getNumElements())
+    return {};
+  if (auto dense = dyn_cast<DenseElementsAttr>(constant))
+    return cast<TypedAttr>(dense.getValues<Attribute>()[index]);
+  auto resource = dyn_cast<DenseResourceElementsAttr>(constant);
+  if (!resource || !resource.getRawHandle().getBlob() || !type.isIntOrFloat())
+    return {};
+  ArrayRef<char> bytes = resource.getRawHandle().getBlob()->getData();
+  int64_t width = edge::elementBytes(type);
+  if ((index + 1) * width > int64_t(bytes.size()))
+    return {};
+  uint64_t bits = 0;
+  memcpy(&bits, bytes.data() + index * width, width);
+  unsigned bitWidth = type.getIntOrFloatBitWidth();
+  APInt value(bitWidth, bits, /*isSigned=*/false, /*implicitTrunc=*/true);
+  if (auto floating = dyn_cast<FloatType>(type))
+    return FloatAttr::get(type, APFloat(floating.getFloatSemantics(), value));
+  return IntegerAttr::get(type, value);
+}
+
+TypedAttr PointEvaluator::element(Value tensor, ArrayRef<int64_t> indices) {
+  if (++steps > kMaxSteps)
+    return {};
+  auto shape = edge::shapeOf(tensor);
+  for (auto [index, extent] : llvm::zip(indices, shape))
+    if (index < 0 || index >= size(extent))
+      return {};
+  std::pair<void *, SmallVector<int64_t, 4>> key(tensor.getAsOpaquePointer(), SmallVector<int64_t, 4>(indices));
+  if (auto it = known.find(key); it != known.end())
+    return it->second;
+  TypedAttr result = compute(tensor, indices);
+  return known[key] = result;
+}
+
+std::optional<double> PointEvaluator::number(Value tensor, ArrayRef<int64_t> indices) {
+  TypedAttr value = element(tensor, indices);
+  if (auto integer = dyn_cast_or_null<IntegerAttr>(value))
+    return integer.getType().isInteger(1) ? double(integer.getValue().getZExtValue()) : double(integer.getValue().getSExtValue());
+  if (auto floating = dyn_cast_or_null<FloatAttr>(value))
+    return floating.getValueAsDouble();
+  return std::nullopt;
+}
+
+TypedAttr PointEvaluator::compute(Value tensor, ArrayRef<int64_t> indices) {
+  Operation *op = tensor.getDefiningOp();
+  if (!op)
+    return {};
+  auto linear = [&] {
+    int64_t position = 0;
+    for (auto [index, extent] : llvm::zip(indices, edge::shapeOf(tensor)))
+      position = position * size(extent) + index;
+    return position;
+  };
+  if (auto weight = dyn_cast<edge::WeightOp>(op))
+    return constantElement(weight.getValue(), linear());
+  if (auto reshape = dyn_cast<edge::ReshapeOp>(op)) {
+    int64_t position = linear();
+    SmallVector<int64_t> source;
+    for (AffineExpr extent : llvm::reverse(edge::shapeOf(reshape.getInput()))) {
+      int64_t count = size(extent);
+      if (count <= 0)
+        return {};
+      source.insert(source.begin(), position % count);
+      position /= count;
+    }
+    return element(reshape.getInput(), source);
+  }
+  if (auto fill = dyn_cast<linalg::FillOp>(op))
+    return scalar(fill.getInputs()[0], nullptr);
+  if (auto op = tensor.getDefiningOp<linalg::GenericOp>())
+    return generic(op, cast<OpResult>(tensor).getResultNumber(), indices);
+  return {};
+}
+
+TypedAttr PointEvaluator::generic(linalg::GenericOp op, unsigned result, ArrayRef<int64_t> indices) {
+  AffineMap output = op.getMatchingIndexingMap(op.getDpsInitOperand(result));
+  Frame frame;
+  frame.generic = op;
+  frame.loops.assign(op.getNumLoops(), 0);
+  for (auto [index, expr] : llvm::zip(indices, output.getResults())) {
+    auto dim = dyn_cast<AffineDimExpr>(expr);
+    if (!dim)
+      return {};
+    frame.loops[dim.getPosition()] = index;
+  }
+  Value yielded = op.getBody()->getTerminator()->getOperand(result);
+  if (op.getNumReductionLoops() == 0)
+    return scalar(yielded, &frame);
+  if (op.getNumReductionLoops() != 1)
+    return {};
+  // One reduced dimension, in order.
+  SmallVector<unsigned> reduced;
+  op.getReductionDims(reduced);
+  int64_t count = -1;
+  for (OpOperand *input : op.getDpsInputOperands())
+    for (auto [i, expr] : llvm::enumerate(op.getMatchingIndexingMap(input).getResults()))
+      if (expr == getAffineDimExpr(reduced[0], op.getContext()))
+        count = size(edge::shapeOf(input->get())[i]);
+  if (count < 0 || count > kMaxReduction)
+    return {};
+  frame.accumulator = element(op.getDpsInits()[result], indices);
+  for (int64_t i = 0; i < count && frame.accumulator; ++i) {
+    frame.values.clear();
+    frame.loops[reduced[0]] = i;
+    frame.accumulator = scalar(yielded, &frame);
+  }
+  return frame.accumulator;
+}
+
+//===----------------------------------------------------------------------===//
+// Scalars
+//===----------------------------------------------------------------------===//
+
+TypedAttr PointEvaluator::scalar(Value value, Frame *frame) {
+  if (!frame)
+    return scalarUncached(value, frame);
+  if (auto it = frame->values.find(value); it != frame->values.end())
+    return it->second;
+  TypedAttr result = scalarUncached(value, frame);
+  return frame->values[value] = result;
+}
+
+TypedAttr PointEvaluator::scalarUncached(Value value, Frame *frame) {
+  if (++steps > kMaxSteps)
+    return {};
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    if (!frame || argument.getOwner() != frame->generic.getBody())
+      return {};
+    OpOperand *operand = frame->generic.getMatchingOpOperand(argument);
+    if (frame->generic.isDpsInit(operand))
+      return frame->accumulator;
+    SmallVector<int64_t> indices;
+    for (AffineExpr expr : frame->generic.getMatchingIndexingMap(operand).getResults()) {
+      if (auto dim = dyn_cast<AffineDimExpr>(expr))
+        indices.push_back(frame->loops[dim.getPosition()]);
+      else if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+        indices.push_back(constant.getValue());
+      else
+        return {};
+    }
+    return element(operand->get(), indices);
+  }
+  Operation *op = value.getDefiningOp();
+  Builder builder(op->getContext());
+  auto index = [&](Value operand) -> std::optional<int64_t> {
+    auto attr = dyn_cast_or_null<IntegerAttr>(scalar(operand, frame));
+    return attr ? std::optional(attr.getValue().getSExtValue()) : std::nullopt;
+  };
+  if (auto dim = dyn_cast<edge::DimOp>(op))
+    return builder.getIndexAttr(dim.getSymbol() < symbols.size() ? symbols[dim.getSymbol()] : 0);
+  if (auto loop = dyn_cast<linalg::IndexOp>(op))
+    return frame ? builder.getIndexAttr(frame->loops[loop.getDim()]) : TypedAttr();
+  if (auto extract = dyn_cast<tensor::ExtractOp>(op)) {
+    SmallVector<int64_t> indices;
+    for (Value operand : extract.getIndices()) {
+      auto at = index(operand);
+      if (!at)
+        return {};
+      indices.push_back(*at);
+    }
+    return element(extract.getTensor(), indices);
+  }
+  // Only the chosen side: the other may lie outside of its tensor.
+  if (auto select = dyn_cast<arith::SelectOp>(op)) {
+    auto condition = index(select.getCondition());
+    if (!condition)
+      return {};
+    return scalar(*condition ? select.getTrueValue() : select.getFalseValue(), frame);
+  }
+  // `false and unknown` is known.
+  if (isa<arith::AndIOp, arith::OrIOp>(op) && value.getType().isInteger(1)) {
+    bool decides = isa<arith::OrIOp>(op);
+    for (Value operand : op->getOperands())
+      if (auto bit = index(operand); bit && bool(*bit) == decides)
+        return builder.getIntegerAttr(value.getType(), decides);
+  }
+  if (op->getNumRegions() || op->getNumResults() != 1)
+    return {};
+  SmallVector<Attribute> operands;
+  for (Value operand : op->getOperands()) {
+    operands.push_back(scalar(operand, frame));
+    if (!operands.back())
+      return {};
+  }
+  SmallVector<OpFoldResult> results;
+  if (failed(op->fold(operands, results)) || results.size() != 1)
+    return {};
+  if (auto attribute = dyn_cast<Attribute>(results[0]))
+    return dyn_cast<TypedAttr>(attribute);
+  auto forwarded = llvm::find(op->getOperands(), cast<Value>(results[0]));
+  return forwarded == op->operand_end() ? TypedAttr() : cast<TypedAttr>(operands[forwarded - op->operand_begin()]);
+}
+
+//===----------------------------------------------------------------------===//
+// Kinds of masks
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+// What no score outweighs: exporters write -1e4, the lowest number of the type, or -inf.
+constexpr double kHidden = -9000;
+
+/// A mask under one choice of sizes.
+class MaskAt {
+public:
+  MaskAt(Value mask, AffineExpr queries, AffineExpr keys, ArrayRef<int64_t> symbols)
+      : mask(mask), evaluator(symbols), selects(cast<RankedTensorType>(mask.getType()).getElementType().isInteger(1)) {
+    shape = edge::shapeOf(mask);
+    this->queries = evaluator.size(queries);
+    this->keys = evaluator.size(keys);
+  }
+
+  /// Whether query i sees key j; nullopt if that cannot be told.
+  std::optional<bool> sees(int64_t i, int64_t j, bool lastBatch) {
+    SmallVector<int64_t> indices;
+    for (int64_t d = 0, rank = shape.size(); d < rank; ++d) {
+      int64_t extent = evaluator.size(shape[d]), fromEnd = rank - d;
+      int64_t wanted = fromEnd == 1 ? j : fromEnd == 2 ? i : lastBatch ? extent - 1 : 0;
+      indices.push_back(extent == 1 ? 0 : wanted);
+    }
+    auto number = evaluator.number(mask, indices);
+    if (!number)
+      return std::nullopt;
+    if (selects)
+      return *number != 0;
+    if (*number == 0)
+      return true;
+    return *number <= kHidden ? std::optional(false) : std::nullopt;
+  }
+
+  Value mask;
+  PointEvaluator evaluator;
+  edge::SymbolicShape shape;
+  int64_t queries, keys;
+  bool selects;
+};
+
+/// Value choices for the symbols: all small ones, and the largest.
+SmallVector<SmallVector<int64_t>> sizesToTry(ArrayRef<edge::SymbolAttr> symbols) {
+  SmallVector<SmallVector<int64_t>> choices;
+  for (int64_t past = 0; past < 4; ++past)
+    for (int64_t tokens = 1; tokens <= 5; ++tokens) {
+      SmallVector<int64_t> values;
+      for (auto [i, symbol] : llvm::enumerate(symbols)) {
+        int64_t wanted = symbol.getRole() == edge::SymbolRole::Capacity   ? symbol.getMax()
+                         : symbol.getRole() == edge::SymbolRole::Position ? past
+                                                                          : tokens + int64_t(i) % 2 * past;
+        values.push_back(std::clamp(wanted, symbol.getMin(), symbol.getMax()));
+      }
+      if (!llvm::is_contained(choices, values))
+        choices.push_back(values);
+    }
+  SmallVector<int64_t> largest;
+  for (edge::SymbolAttr symbol : symbols)
+    largest.push_back(symbol.getMax());
+  choices.push_back(largest);
+  return choices;
+}
+
+/// Whether the mask shows what `kind` says, at all points if there are few, else where they matter.
+bool agrees(MaskAt &mask, const MaskKind &kind) {
+  int64_t offset = kind.offset ? mask.evaluator.size(kind.offset) : 0;
+  auto agreesAt = [&](int64_t i, int64_t j) {
+    if (i < 0 || j < 0 || i >= mask.queries || j >= mask.keys)
+      return true;
+    int64_t distance = offset + i - j;
+    bool wanted = !kind.causal || (distance >= 0 && (kind.window == 0 || distance < kind.window));
+    for (bool lastBatch : {false, true})
+      if (mask.sees(i, j, lastBatch) != wanted)
+        return false;
+    return true;
+  };
+  if (mask.queries * mask.keys <= 64) {
+    for (int64_t i = 0; i < mask.queries; ++i)
+      for (int64_t j = 0; j < mask.keys; ++j)
+        if (!agreesAt(i, j))
+          return false;
+    return true;
+  }
+  for (int64_t i : {int64_t(0), int64_t(1), mask.queries / 3, mask.queries / 2, mask.queries - 2, mask.queries - 1}) {
+    int64_t self = offset + i;
+    for (int64_t j : {int64_t(0), int64_t(1), self / 2, self - 1, self, self + 1, self + 2, mask.keys - 1, self - kind.window - 1,
+                      self - kind.window, self - kind.window + 1, self - kind.window + 2})
+      if (!agreesAt(i, j))
+        return false;
+  }
+  return true;
+}
+
+/// The width of the window that the last query has at the largest sizes, 0 if it sees everything before it.
+std::optional<int64_t> windowOf(MaskAt &mask, int64_t position) {
+  auto first = mask.sees(mask.queries - 1, 0, false), self = mask.sees(mask.queries - 1, std::min(position, mask.keys - 1), false);
+  if (!first || !self || !*self)
+    return std::nullopt;
+  if (*first)
+    return 0;
+  // Hidden at `low`, seen at `high`.
+  int64_t low = 0, high = position;
+  while (high - low > 1) {
+    int64_t middle = (low + high) / 2;
+    auto seen = mask.sees(mask.queries - 1, middle, false);
+    if (!seen)
+      return std::nullopt;
+    (*seen ? high : low) = middle;
+  }
+  return position - low;
+}
+
+} // namespace
+
+std::optional<MaskKind> recogniseMask(Value mask, AffineExpr queries, AffineExpr keys, ArrayRef<edge::SymbolAttr> symbols) {
+  auto sizes = sizesToTry(symbols);
+  SmallVector<std::unique_ptr<MaskAt>> masks;
+  for (auto &choice : sizes)
+    masks.push_back(std::make_unique<MaskAt>(mask, queries, keys, choice));
+  // The first point tells cheaply whether there is anything to evaluate.
+  if (!masks.front()->sees(0, 0, false))
+    return std::nullopt;
+  auto holds = [&](const MaskKind &kind) { return llvm::all_of(masks, [&](auto &at) { return agrees(*at, kind); }); };
+  if (MaskKind all; holds(all))
+    return all;
+  // Queries are the last of the keys, or the first.
+  for (AffineExpr offset : {edge::canonical(keys - queries), getAffineConstantExpr(0, mask.getContext())}) {
+    MaskAt &largest = *masks.back();
+    auto window = windowOf(largest, largest.evaluator.size(offset) + largest.queries - 1);
+    if (!window)
+      continue;
+    MaskKind kind{true, *window, offset};
+    if (holds(kind))
+      return kind;
+  }
+  return std::nullopt;
+}
+
+std::optional<double> constantNumber(Value tensor, ArrayRef<edge::SymbolAttr> symbols) {
+  SmallVector<int64_t> lowest, highest, indices(cast<RankedTensorType>(tensor.getType()).getRank(), 0);
+  for (edge::SymbolAttr symbol : symbols) {
+    lowest.push_back(symbol.getMin());
+    highest.push_back(symbol.getMax());
+  }
+  for (AffineExpr extent : edge::shapeOf(tensor))
+    if (extent != getAffineConstantExpr(1, tensor.getContext()))
+      return std::nullopt;
+  auto a = PointEvaluator(lowest).number(tensor, indices), b = PointEvaluator(highest).number(tensor, indices);
+  return a == b ? a : std::nullopt;
+}
+
+} // namespace edgecc
