@@ -39,8 +39,12 @@ Converter::Converter(ModuleOp module) : module(module), builder(module.getContex
   addMoves(table);
   addReductions(table);
   addLayers(table);
+  addOrders(table);
   addConvolutions(table);
+  addPools(table);
   addScatters(table);
+  addRearrangements(table);
+  addResizes(table);
   addQuantized(table);
   addAttention(table);
   addMicrosoft(table);
