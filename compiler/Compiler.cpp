@@ -30,7 +30,10 @@ using Module = mlir::OwningOpRef<mlir::ModuleOp>;
 
 class Compilation {
 public:
-  Compilation(const Options &options, mlir::MLIRContext &context) : options(options), context(context) {}
+  Compilation(const Options &options, mlir::MLIRContext &context) : options(options), context(context) {
+    // An error names its node; the whole function around it would bury the sentence.
+    context.printOpOnDiagnostic(false);
+  }
   Expected<Report> run();
 
 private:

@@ -22,6 +22,17 @@ def ConvertOnnx : Pass<"edge-convert-onnx", "::mlir::ModuleOp"> {
 // lower: edge -> kernels -> plan -> LLVM
 //===----------------------------------------------------------------------===//
 
+def SpecializeEntries : Pass<"edge-specialize-entries", "::mlir::ModuleOp"> {
+  let summary = "give a model with a KV cache the entries prefill (any number of tokens) and decode (one)";
+  let description = [{
+    The function `main` of a stateful model becomes `prefill`; a copy with the number of tokens fixed to 1 becomes `decode`. Other models
+    keep `main`.
+
+    example: test/passes/lower/specialize-entries.mlir
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
+}
+
 def FuseElementwise : Pass<"edge-fuse-elementwise", "::mlir::func::FuncOp"> {
   let summary = "fuse chains of elementwise linalg ops";
 }

@@ -19,6 +19,8 @@ void buildNormalizePipeline(OpPassManager &pm) {
 void buildPackPipeline(OpPassManager &pm) {
   // After every pass that changes weights: packed weights are opaque.
   pm.addPass(createPackWeights());
+  // One graph so far. Both entries read the same packed weights and the same states.
+  pm.addPass(createSpecializeEntries());
 }
 
 void buildLowerPipeline(OpPassManager &pm) {
