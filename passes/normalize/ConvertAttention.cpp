@@ -1,8 +1,313 @@
-#include "passes/normalize/Converter.h"
+//===- ConvertAttention.cpp - Attention and rotary embedding of ONNX --------===//
+#include "passes/normalize/Raise.h"
 
 using namespace mlir;
 namespace edgecc {
 
-void addAttention(ConversionTable &table) { table.domain(""); }
+//===----------------------------------------------------------------------===//
+// Shared with com.microsoft
+//===----------------------------------------------------------------------===//
+
+Value concatTokens(NodeContext &node, Value past, Value rows, bool rowsHeadsFirst) {
+  edge::SymbolicShape before = edge::shapeOf(past), shape = before;
+  AffineExpr tokens = edge::shapeOf(rows)[rowsHeadsFirst ? 2 : 1];
+  shape[2] = edge::canonical(before[2] + tokens);
+  Type element = cast<RankedTensorType>(past.getType()).getElementType();
+  rows = node.cast(rows, element);
+  auto body = [&](OpBuilder &b, Location loc, ValueRange args) {
+    Value zero = TensorBuilder::index(b, loc, 0), one = TensorBuilder::index(b, loc, 1), heads = TensorBuilder::size(b, loc, shape[1]);
+    Value batch = arith::DivUIOp::create(b, loc, args[0], heads), head = arith::RemUIOp::create(b, loc, args[0], heads);
+    Value held = TensorBuilder::size(b, loc, before[2]), dim = TensorBuilder::size(b, loc, shape[3]);
+    auto copy = [&](Value from, Value count, bool headsFirst, Value target) {
+      scf::ForOp::create(b, loc, zero, count, one, ValueRange(), [&](OpBuilder &b, Location loc, Value token, ValueRange) {
+        scf::ForOp::create(b, loc, zero, dim, one, ValueRange(), [&](OpBuilder &b, Location loc, Value i, ValueRange) {
+          Value value = memref::LoadOp::create(b, loc, from, headsFirst ? ValueRange{batch, head, token, i} : ValueRange{batch, token, head, i});
+          memref::StoreOp::create(b, loc, value, args[3], ValueRange{batch, head, arith::AddIOp::create(b, loc, target, token), i});
+          scf::YieldOp::create(b, loc);
+        });
+        scf::YieldOp::create(b, loc);
+      });
+    };
+    copy(args[1], held, /*headsFirst=*/true, zero);
+    copy(args[2], TensorBuilder::size(b, loc, tokens), rowsHeadsFirst, held);
+  };
+  return node.kernel("concat_tokens", shape[0] * shape[1], {past, rows}, {}, {edge::tensorType(shape, element)}, body)[0];
+}
+
+Cached extendCache(NodeContext &node, unsigned pastInput, Value rows, bool rowsHeadsFirst) {
+  Cached cached;
+  if (!node.has(pastInput)) {
+    cached.value = rows;
+    cached.headsFirst = rowsHeadsFirst;
+    cached.length = edge::shapeOf(rows)[rowsHeadsFirst ? 2 : 1];
+    cached.past = node.expr(0);
+    cached.info.shape = edge::shapeOf(rows);
+    return cached;
+  }
+  TensorInfo &past = node.info(pastInput);
+  cached.past = past.shape[2];
+  cached.headsFirst = true;
+  if (past.stateValue) {
+    cached.info = appendToState(node, past, rows, rowsHeadsFirst);
+    cached.value = cached.info.stateValue;
+  } else {
+    if (undoHeadTranspose(rows))
+      rowsHeadsFirst = !rowsHeadsFirst;
+    cached.value = concatTokens(node, node.tensor(pastInput), rows, rowsHeadsFirst);
+    cached.info.shape = edge::shapeOf(cached.value);
+  }
+  cached.length = cached.info.shape[2];
+  return cached;
+}
+
+void setPresent(NodeContext &node, unsigned output, const Cached &cached) {
+  if (cached.info.stateValue)
+    node.setInfo(output, cached.info);
+  else if (node.wanted(output))
+    node.set(output, cached.headsFirst ? cached.value : node.transpose(cached.value, {0, 2, 1, 3}));
+}
+
+Value headsOf(NodeContext &node, Value tensor, int64_t heads, bool &headsFirst) {
+  edge::SymbolicShape shape = edge::shapeOf(tensor);
+  headsFirst = shape.size() == 4;
+  if (headsFirst)
+    return tensor;
+  AffineExpr dim = edge::divideExactly(shape[2], node.expr(heads));
+  if (heads <= 0 || !dim)
+    return {};
+  return node.reshape(tensor, {shape[0], shape[1], node.expr(heads), dim});
+}
+
+Value visibleKeys(NodeContext &node, Value counts, AffineExpr length, int64_t added) {
+  AffineExpr batch = edge::shapeOf(counts)[0];
+  return node.compute({batch, node.expr(1), node.expr(1), length}, node.builder.getI1Type(), [&](OpBuilder &b, Location loc, ValueRange i) {
+    Value count = TensorBuilder::castScalar(b, loc, TensorBuilder::load(b, loc, counts, i[0]), b.getIndexType());
+    count = arith::AddIOp::create(b, loc, count, TensorBuilder::index(b, loc, added));
+    return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, i[3], count).getResult();
+  });
+}
+
+Value buildRope(NodeContext &node, Value input, Value cos, Value sin, bool interleaved, bool headsFirst) {
+  bool turned = undoHeadTranspose(input);
+  auto rope = edge::RopeOp::create(node.builder, node.loc, input.getType(), input, cos, sin, interleaved, headsFirst != turned);
+  return turned ? node.transpose(rope.getResult(), {0, 2, 1, 3}) : rope.getResult();
+}
+
+namespace {
+
+/// Keys that the mask does not reach are hidden.
+Value padMask(NodeContext &node, Value mask, AffineExpr length) {
+  edge::SymbolicShape shape = edge::shapeOf(mask);
+  AffineExpr own = shape.back();
+  if (own == edge::canonical(length))
+    return mask;
+  shape.back() = length;
+  Type element = cast<RankedTensorType>(mask.getType()).getElementType();
+  return node.compute(shape, element, [&](OpBuilder &b, Location loc, ValueRange indices) -> Value {
+    Value extent = TensorBuilder::size(b, loc, own), last = arith::SubIOp::create(b, loc, extent, TensorBuilder::index(b, loc, 1));
+    SmallVector<Value> at(indices);
+    at.back() = arith::MinSIOp::create(b, loc, at.back(), last);
+    Value value = TensorBuilder::load(b, loc, mask, at);
+    Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, indices.back(), extent);
+    double hidden = element.isInteger(1) ? 0 : -std::numeric_limits<double>::infinity();
+    return arith::SelectOp::create(b, loc, inside, value, TensorBuilder::scalar(b, loc, value.getType(), hidden));
+  });
+}
+
+/// Attention as separate steps, for graphs that want to see the scores. All operands are heads first.
+class ExplicitAttention {
+public:
+  ExplicitAttention(NodeContext &node, AttentionParts &parts) : node(node), parts(parts) {
+    query = edge::shapeOf(parts.query);
+    key = edge::shapeOf(parts.key);
+    shape = {query[0], query[1], query[2], key[2]};
+    group = edge::divideExactly(query[1], key[1]);
+  }
+
+  Value scores() {
+    MLIRContext *context = node.context();
+    // (b, kv, g, t, s, d)
+    auto map = [&](std::initializer_list<unsigned> loops) {
+      SmallVector<AffineExpr> exprs;
+      for (unsigned loop : loops)
+        exprs.push_back(getAffineDimExpr(loop, context));
+      return AffineMap::get(6, 0, exprs, context);
+    };
+    Value q = node.reshape(parts.query, {query[0], key[1], group, query[2], query[3]});
+    Value product = node.contract(q, map({0, 1, 2, 3, 5}), parts.key, map({0, 1, 4, 5}), map({0, 1, 2, 3, 4}),
+                                  {query[0], key[1], group, query[2], key[2]}, node.builder.getF32Type());
+    return scaled(node.reshape(product, shape), parts.scale);
+  }
+  Value scaled(Value value, double factor) {
+    return node.map({value}, shape, node.builder.getF32Type(), [&](OpBuilder &b, Location loc, ValueRange args) {
+      return arith::MulFOp::create(b, loc, args[0], TensorBuilder::f32(b, loc, factor)).getResult();
+    });
+  }
+  Value capped(Value value) {
+    return node.map({value}, shape, node.builder.getF32Type(), [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
+      Value x = arith::MulFOp::create(b, loc, args[0], TensorBuilder::f32(b, loc, 1 / parts.softcap));
+      return arith::MulFOp::create(b, loc, math::TanhOp::create(b, loc, x), TensorBuilder::f32(b, loc, parts.softcap));
+    });
+  }
+  Value masked(Value value) {
+    for (Value mask : parts.masks)
+      value = node.map({value, mask}, shape, node.builder.getF32Type(), [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
+        if (args[1].getType().isInteger(1))
+          return arith::SelectOp::create(b, loc, args[1], args[0], lowest(b, loc));
+        return arith::AddFOp::create(b, loc, args[0], TensorBuilder::castScalar(b, loc, args[1], b.getF32Type()));
+      });
+    if (!parts.causal)
+      return value;
+    return node.compute(shape, node.builder.getF32Type(), [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
+      Value position = arith::AddIOp::create(b, loc, i[2], TensorBuilder::size(b, loc, parts.offset));
+      Value seen = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sle, i[3], position);
+      return arith::SelectOp::create(b, loc, seen, TensorBuilder::load(b, loc, value, i), lowest(b, loc));
+    });
+  }
+  Value weighted(Value weights, Type element) {
+    MLIRContext *context = node.context();
+    auto map = [&](std::initializer_list<unsigned> loops) {
+      SmallVector<AffineExpr> exprs;
+      for (unsigned loop : loops)
+        exprs.push_back(getAffineDimExpr(loop, context));
+      return AffineMap::get(6, 0, exprs, context);
+    };
+    AffineExpr dim = edge::shapeOf(parts.value)[3];
+    Value p = node.reshape(weights, {query[0], key[1], group, query[2], key[2]});
+    Value result = node.contract(p, map({0, 1, 2, 3, 5}), parts.value, map({0, 1, 5, 4}), map({0, 1, 2, 3, 4}),
+                                 {query[0], key[1], group, query[2], dim}, element);
+    return node.reshape(result, {query[0], query[1], query[2], dim});
+  }
+
+private:
+  Value lowest(OpBuilder &b, Location loc) { return TensorBuilder::f32(b, loc, -std::numeric_limits<double>::infinity()); }
+
+  NodeContext &node;
+  AttentionParts &parts;
+  edge::SymbolicShape query, key, shape;
+  AffineExpr group;
+};
+
+Value explicitAttention(NodeContext &node, AttentionParts parts) {
+  auto turn = [&](Value &value, bool headsFirst) {
+    if (!headsFirst)
+      value = node.transpose(value, {0, 2, 1, 3});
+  };
+  turn(parts.query, parts.queryHeadsFirst);
+  turn(parts.key, parts.keyHeadsFirst);
+  turn(parts.value, parts.valueHeadsFirst);
+  ExplicitAttention steps(node, parts);
+  int64_t mode = node.intAttr("qk_matmul_output_mode", 0);
+  Value shown, scores = steps.scores();
+  auto show = [&](int64_t when, Value value) {
+    if (mode == when)
+      shown = value;
+  };
+  show(0, scores);
+  if (parts.softcap > 0)
+    scores = steps.capped(scores);
+  show(1, scores);
+  scores = steps.masked(scores);
+  show(2, scores);
+  Value weights = edge::SoftmaxOp::create(node.builder, node.loc, scores.getType(), scores, UnitAttr());
+  show(3, weights);
+  if (shown)
+    node.set(3, node.cast(shown, node.element(0)));
+  return steps.weighted(weights, node.element(0));
+}
+
+LogicalResult convertAttention(NodeContext &node) {
+  if (node.rank(0) != 3 && node.rank(0) != 4)
+    return node.unsupported("the query must have rank 3 or 4");
+  bool flat = node.rank(0) == 3;
+  int64_t heads = node.intAttr("q_num_heads", 0), kvHeads = node.intAttr("kv_num_heads", 0);
+  AttentionParts parts;
+  bool keyFirst, valueFirst;
+  parts.query = headsOf(node, node.tensor(0), heads, parts.queryHeadsFirst);
+  Value key = headsOf(node, node.tensor(1), kvHeads, keyFirst), value = headsOf(node, node.tensor(2), kvHeads, valueFirst);
+  if (!parts.query || !key || !value)
+    return node.unsupported("q_num_heads and kv_num_heads must be given and divide the last size of query, key and value");
+  Cached keys = extendCache(node, 4, key, keyFirst), values = extendCache(node, 5, value, valueFirst);
+  setPresent(node, 1, keys);
+  setPresent(node, 2, values);
+  bool scoresWanted = node.wanted(3);
+  // The scores need all keys as a tensor; a cache gives one.
+  auto whole = [&](Cached &cached, unsigned output) {
+    if (scoresWanted && cached.info.stateValue)
+      cached.value = node.converter.readState(cached.info, node.loc);
+  };
+  whole(keys, 1);
+  whole(values, 2);
+  parts.key = keys.value, parts.keyHeadsFirst = keys.headsFirst;
+  parts.value = values.value, parts.valueHeadsFirst = values.headsFirst;
+  parts.length = keys.length;
+  auto dim = dyn_cast<AffineConstantExpr>(edge::shapeOf(parts.query)[3]);
+  if (!dim)
+    return node.unsupported("the size of a head must be known; fix it with --dim");
+  parts.scale = node.floatAttr("scale", 1 / std::sqrt(double(dim.getValue())));
+  parts.softcap = node.floatAttr("softcap", 0);
+  parts.causal = node.intAttr("is_causal", 0);
+  parts.offset = keys.past;
+  AffineExpr queries = edge::shapeOf(parts.query)[parts.queryHeadsFirst ? 2 : 1];
+  if (node.has(3)) {
+    Value mask = node.tensor(3);
+    if (node.version() >= 24 || !NodeContext::isOne(edge::shapeOf(mask).back()))
+      mask = padMask(node, mask, parts.length);
+    if (scoresWanted)
+      parts.masks.push_back(mask);
+    else
+      addMask(node, parts, mask, queries);
+  }
+  if (node.has(6))
+    parts.masks.push_back(visibleKeys(node, node.tensor(6), parts.length, 0));
+  Type element = node.element(0);
+  if (scoresWanted) {
+    Value result = explicitAttention(node, parts);
+    edge::SymbolicShape shape = edge::shapeOf(result);
+    node.set(0, flat ? node.reshape(node.transpose(result, {0, 2, 1, 3}), {shape[0], shape[2], shape[1] * shape[3]}) : result);
+    return success();
+  }
+  bool headsFirst = !flat && !isTransposedLater(node.node.getOutputs()[0]);
+  Value result = buildAttention(node, parts, element, headsFirst);
+  edge::SymbolicShape shape = edge::shapeOf(result);
+  if (flat)
+    result = node.reshape(result, {shape[0], shape[1], shape[2] * shape[3]});
+  else if (!headsFirst)
+    result = node.transpose(result, {0, 2, 1, 3});
+  node.set(0, result);
+  return success();
+}
+
+LogicalResult convertRotary(NodeContext &node) {
+  Value cos = node.tensor(1), sin = node.tensor(2);
+  if (node.has(3)) {
+    cos = gatherRows(node, node.tensor(3), cos);
+    sin = gatherRows(node, node.tensor(3), sin);
+  }
+  if (edge::shapeOf(cos).size() != 3)
+    return node.unsupported("without position_ids, cos_cache and sin_cache must be [batch, tokens, half of the rotated size]");
+  bool headsFirst;
+  edge::SymbolicShape shape = node.shape(0);
+  Value input = headsOf(node, node.tensor(0), node.intAttr("num_heads", 0), headsFirst);
+  if (!input)
+    return node.unsupported("num_heads must be given for an input of rank 3, and divide its last size");
+  node.set(0, node.reshape(buildRope(node, input, cos, sin, node.intAttr("interleaved", 0), headsFirst), shape));
+  return success();
+}
+
+} // namespace
+
+Value gatherRows(NodeContext &node, Value ids, Value table) {
+  edge::SymbolicShape shape = edge::shapeOf(ids);
+  shape.push_back(edge::shapeOf(table).back());
+  Type element = cast<RankedTensorType>(table.getType()).getElementType();
+  return edge::EmbeddingOp::create(node.builder, node.loc, edge::tensorType(shape, element), ids, table);
+}
+
+void addAttention(ConversionTable &table) {
+  table.domain("");
+  table.on("Attention", 23, convertAttention);
+  table.on("RotaryEmbedding", 23, convertRotary);
+}
 
 } // namespace edgecc

@@ -189,6 +189,8 @@ public:
   TensorInfo &info(mlir::Value onnxValue) { return infos[onnxValue]; }
   /// The edge tensor of an onnx value: made from its contents, constant or state if there is none yet.
   mlir::Value tensor(mlir::Value onnxValue);
+  /// A cache as a tensor: a copy.
+  mlir::Value readState(TensorInfo &info, mlir::Location loc);
   void report(onnx::NodeOp node, const llvm::Twine &reason);
 
   mlir::MLIRContext *context() { return module.getContext(); }
@@ -207,7 +209,6 @@ private:
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
   mlir::LogicalResult convertReturn(mlir::func::FuncOp source);
   void convertConstant(onnx::ConstantOp constant);
-  mlir::Value readState(TensorInfo &info, mlir::Location loc);
   mlir::Value implicitInput(llvm::StringRef name, mlir::RankedTensorType type, mlir::Location loc);
 
   struct SymbolInfo {

@@ -40,6 +40,29 @@ mlir::Value buildAttention(NodeContext &node, AttentionParts parts, mlir::Type e
 /// edge.rope on `[batch, tokens, heads, dim]` or heads first; the result lies like the input. cos, sin: [batch or 1, tokens, half].
 mlir::Value buildRope(NodeContext &node, mlir::Value input, mlir::Value cos, mlir::Value sin, bool interleaved, bool headsFirst);
 
+/// A cache, or what a node without one attends to, with the new rows behind it.
+struct Cached {
+  TensorInfo info;         // stateValue is set if this is a cache kept in place
+  mlir::Value value;       // the buffer of the cache, or a tensor
+  bool headsFirst = false; // [batch, heads, tokens, dim]
+  mlir::AffineExpr length; // positions held now
+  mlir::AffineExpr past;   // positions held before
+};
+/// `pastInput` (optional) of the node with `rows` behind it.
+Cached extendCache(NodeContext &node, unsigned pastInput, mlir::Value rows, bool rowsHeadsFirst);
+void setPresent(NodeContext &node, unsigned output, const Cached &cached);
+/// past `[batch, heads, tokens, dim]` and rows as one tensor.
+mlir::Value concatTokens(NodeContext &node, mlir::Value past, mlir::Value rows, bool rowsHeadsFirst);
+
+/// `[batch, tokens, heads * dim]` as `[batch, tokens, heads, dim]`; rank 4 is heads first and stays. Null if the sizes do not fit.
+mlir::Value headsOf(NodeContext &node, mlir::Value tensor, int64_t heads, bool &headsFirst);
+/// counts [batch] -> i1 [batch, 1, 1, length]: key j is seen if j < counts[b] + added.
+mlir::Value visibleKeys(NodeContext &node, mlir::Value counts, mlir::AffineExpr length, int64_t added);
+/// ids [...], table [rows, width] -> [..., width].
+mlir::Value gatherRows(NodeContext &node, mlir::Value ids, mlir::Value table);
+/// Whether what follows turns [.., heads, tokens, dim] to tokens first.
+bool isTransposedLater(mlir::Value onnxValue);
+
 /// If `value` is `[a, b, c, d]` made by transposing `[a, c, b, d]`: replaces it by what was transposed.
 bool undoHeadTranspose(mlir::Value &value);
 

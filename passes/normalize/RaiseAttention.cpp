@@ -35,6 +35,17 @@ TensorInfo appendToState(NodeContext &node, TensorInfo &past, Value rows, bool r
   return result;
 }
 
+bool isTransposedLater(Value value) {
+  for (Operation *user : value.getUsers()) {
+    auto next = dyn_cast<onnx::NodeOp>(user);
+    if (next && next.getOp() == "Transpose")
+      return true;
+    if (next && llvm::is_contained({"Reshape", "Cast", "Identity"}, next.getOp()) && isTransposedLater(next.getOutputs()[0]))
+      return true;
+  }
+  return false;
+}
+
 //===----------------------------------------------------------------------===//
 // Emitting
 //===----------------------------------------------------------------------===//
@@ -340,18 +351,6 @@ struct Operand {
   }
 };
 
-/// Whether what follows turns [.., heads, tokens, dim] to tokens first.
-bool isTransposedLater(Value value) {
-  for (Operation *user : value.getUsers()) {
-    auto next = dyn_cast<onnx::NodeOp>(user);
-    if (next && next.getOp() == "Transpose")
-      return true;
-    if (next && llvm::is_contained({"Reshape", "Cast", "Identity"}, next.getOp()) && isTransposedLater(next.getOutputs()[0]))
-      return true;
-  }
-  return false;
-}
-
 } // namespace
 
 bool raiseAttention(NodeContext &node) {
@@ -438,8 +437,5 @@ bool raiseAttention(NodeContext &node) {
   node.remark("an attention whose heads could not be told apart: it stays two matrix products");
   return false;
 }
-
-bool raiseRope(NodeContext &) { return false; }
-bool raiseNorm(NodeContext &) { return false; }
 
 } // namespace edgecc
