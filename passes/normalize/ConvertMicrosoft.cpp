@@ -1,8 +1,293 @@
-#include "passes/normalize/Converter.h"
+//===- ConvertMicrosoft.cpp - com.microsoft: norms, activations, products ---===//
+#include "passes/normalize/Microsoft.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 
 using namespace mlir;
 namespace edgecc {
 
-void addMicrosoft(ConversionTable &table) { table.domain(""); }
+Value denseLayer(NodeContext &node, Value input, Value weight, bool transposed) {
+  edge::SymbolicShape shape = edge::shapeOf(input);
+  shape.back() = edge::shapeOf(weight)[transposed ? 0 : 1];
+  Type element = cast<RankedTensorType>(input.getType()).getElementType();
+  return edge::LinearOp::create(node.builder, node.loc, edge::tensorType(shape, element), input, weight, ValueRange(),
+                                transposed ? edge::WeightLayout::NK : edge::WeightLayout::KN);
+}
+
+Value addAll(NodeContext &node, ArrayRef<Value> terms) {
+  auto type = cast<RankedTensorType>(terms[0].getType());
+  if (terms.size() == 1)
+    return terms[0];
+  return node.map(terms, edge::shapeOf(type), type.getElementType(), [](OpBuilder &b, Location loc, ValueRange args) {
+    Value sum = args[0];
+    for (Value term : args.drop_front())
+      sum = arith::AddFOp::create(b, loc, sum, term);
+    return sum;
+  });
+}
+
+namespace {
+
+//===----------------------------------------------------------------------===//
+// Norms
+//===----------------------------------------------------------------------===//
+
+Value rmsNorm(NodeContext &node, Value input, Value scale) {
+  return edge::RmsNormOp::create(node.builder, node.loc, input.getType(), input, scale,
+                                 node.builder.getF32FloatAttr(node.floatAttr("epsilon", 1e-5)));
+}
+
+Value layerNorm(NodeContext &node, Value input, Value scale, Value bias, double epsilon) {
+  return edge::LayerNormOp::create(node.builder, node.loc, input.getType(), input, scale, bias, node.builder.getF32FloatAttr(epsilon));
+}
+
+Value optional(NodeContext &node, unsigned i) { return node.has(i) ? node.tensor(i) : Value(); }
+
+/// Norms over the last dimension, and their side results only as far as inference uses them.
+LogicalResult checkNorm(NodeContext &node, std::initializer_list<unsigned> statistics) {
+  int64_t axis = node.normalizeAxis(node.intAttr("axis", -1), node.rank(0));
+  if (axis != node.rank(0) - 1)
+    return node.unsupported("normalizes from axis " + Twine(axis) + " on; only the last one is supported: flatten before it");
+  for (unsigned output : statistics)
+    if (node.wanted(output))
+      return node.unsupported("the mean or deviation (output " + Twine(output) + ") is used; export for inference");
+  return success();
+}
+
+LogicalResult convertRmsNorm(NodeContext &node) {
+  if (failed(checkNorm(node, {1})))
+    return failure();
+  node.set(0, rmsNorm(node, node.tensor(0), node.tensor(1)));
+  return success();
+}
+
+LogicalResult convertLayerNorm(NodeContext &node) {
+  if (failed(checkNorm(node, {1, 2})))
+    return failure();
+  node.set(0, layerNorm(node, node.tensor(0), node.tensor(1), optional(node, 2), node.floatAttr("epsilon", 1e-5)));
+  return success();
+}
+
+LogicalResult convertSkipNorm(NodeContext &node, bool isRms) {
+  if (failed(checkNorm(node, {1, 2})))
+    return failure();
+  SmallVector<Value> terms{node.tensor(0), node.tensor(1)};
+  unsigned bias = isRms ? 3 : 4;
+  if (node.has(bias))
+    terms.push_back(node.tensor(bias));
+  Value sum = addAll(node, terms);
+  node.set(0, isRms ? rmsNorm(node, sum, node.tensor(2))
+                    : layerNorm(node, sum, node.tensor(2), optional(node, 3), node.floatAttr("epsilon", 1e-12)));
+  node.set(3, sum);
+  return success();
+}
+
+LogicalResult convertEmbedNorm(NodeContext &node) {
+  edge::SymbolicShape ids = node.shape(0);
+  SmallVector<Value> terms{gatherRows(node, node.tensor(0), node.tensor(2))};
+  Type element = node.element(2);
+  AffineExpr width = node.shape(2).back();
+  if (node.has(8)) {
+    terms.push_back(gatherRows(node, node.tensor(8), node.tensor(3)));
+  } else {
+    Value table = node.tensor(3);
+    terms.push_back(node.compute({ids[1], width}, element,
+                                 [&](OpBuilder &b, Location loc, ValueRange i) { return TensorBuilder::load(b, loc, table, i); }));
+  }
+  if (node.has(1) && node.has(4))
+    terms.push_back(gatherRows(node, node.tensor(1), node.tensor(4)));
+  Value sum = addAll(node, terms);
+  node.set(0, layerNorm(node, sum, node.tensor(5), optional(node, 6), node.floatAttr("epsilon", 1e-12)));
+  // How many positions of each row count.
+  Type i32 = node.builder.getI32Type();
+  if (!node.has(7))
+    node.set(1, node.splat({ids[0]}, node.builder.getI32IntegerAttr(0)));
+  else
+    node.set(1, node.reduce({node.cast(node.tensor(7), i32)}, {1}, node.builder.getI32IntegerAttr(0),
+                            [](OpBuilder &b, Location loc, ValueRange args) { return arith::AddIOp::create(b, loc, args[0], args[1]).getResult(); }));
+  node.set(2, sum);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Activations
+//===----------------------------------------------------------------------===//
+
+using Activation = Value (*)(OpBuilder &b, Location loc, Value x, double alpha);
+
+Value gelu(OpBuilder &b, Location loc, Value x, double) {
+  Value erf = math::ErfOp::create(b, loc, arith::MulFOp::create(b, loc, x, TensorBuilder::scalar(b, loc, x.getType(), std::sqrt(0.5))));
+  Value half = arith::MulFOp::create(b, loc, x, TensorBuilder::scalar(b, loc, x.getType(), 0.5));
+  return arith::MulFOp::create(b, loc, half, arith::AddFOp::create(b, loc, erf, TensorBuilder::scalar(b, loc, x.getType(), 1)));
+}
+
+Value fastGelu(OpBuilder &b, Location loc, Value x, double) {
+  auto number = [&](double value) { return TensorBuilder::scalar(b, loc, x.getType(), value); };
+  auto times = [&](Value p, Value q) { return arith::MulFOp::create(b, loc, p, q).getResult(); };
+  Value inner = arith::AddFOp::create(b, loc, number(1), times(number(0.044715), times(x, x)));
+  Value tanh = math::TanhOp::create(b, loc, times(times(number(0.7978845608028654), x), inner));
+  return times(times(number(0.5), x), arith::AddFOp::create(b, loc, number(1), tanh));
+}
+
+Value quickGelu(OpBuilder &b, Location loc, Value x, double alpha) {
+  auto number = [&](double value) { return TensorBuilder::scalar(b, loc, x.getType(), value); };
+  Value power = math::ExpOp::create(b, loc, arith::MulFOp::create(b, loc, x, number(-alpha)));
+  return arith::DivFOp::create(b, loc, x, arith::AddFOp::create(b, loc, number(1), power));
+}
+
+LogicalResult convertActivation(NodeContext &node, Activation function) {
+  SmallVector<Value> inputs{node.tensor(0)};
+  if (node.has(1))
+    inputs.push_back(node.tensor(1));
+  double alpha = node.floatAttr("alpha", 1.702);
+  node.set(0, node.map(inputs, node.shape(0), node.element(0), [&](OpBuilder &b, Location loc, ValueRange args) {
+    Value x = args.size() == 2 ? arith::AddFOp::create(b, loc, args[0], args[1]).getResult() : args[0];
+    return function(b, loc, x, alpha);
+  }));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+LogicalResult convertFusedMatMul(NodeContext &node) {
+  if (node.intAttr("transBatchA", 0) || node.intAttr("transBatchB", 0))
+    return node.unsupported("transBatchA and transBatchB are not supported; transpose before it");
+  if (node.rank(0) < 2 || node.rank(1) < 2)
+    return node.unsupported("vectors are not supported; reshape them to matrices of one row or column");
+  bool transA = node.intAttr("transA", 0), transB = node.intAttr("transB", 0);
+  double alpha = node.floatAttr("alpha", 1);
+  Type element = node.element(0);
+  Value lhs = node.tensor(0), rhs = node.tensor(1), result;
+  if (!transA && node.info(1).constant && node.rank(1) == 2) {
+    result = denseLayer(node, lhs, rhs, transB);
+  } else {
+    edge::SymbolicShape left = node.shape(0), right = node.shape(1);
+    auto batch = node.broadcastShape({edge::SymbolicShape(ArrayRef(left).drop_back(2)), edge::SymbolicShape(ArrayRef(right).drop_back(2))});
+    if (failed(batch))
+      return failure();
+    unsigned rank = batch->size();
+    auto map = [&](ArrayRef<AffineExpr> shape, unsigned row, unsigned column) {
+      SmallVector<AffineExpr> results;
+      for (auto [i, size] : llvm::enumerate(shape.drop_back(2))) {
+        unsigned at = rank - (shape.size() - 2) + i;
+        results.push_back(NodeContext::isOne(size) && !NodeContext::isOne((*batch)[at]) ? node.expr(0) : getAffineDimExpr(at, node.context()));
+      }
+      results.append({getAffineDimExpr(row, node.context()), getAffineDimExpr(column, node.context())});
+      return AffineMap::get(rank + 3, 0, results, node.context());
+    };
+    // Loops: batch, m, n, k.
+    unsigned m = rank, n = rank + 1, k = rank + 2;
+    edge::SymbolicShape shape = *batch;
+    shape.append({left[left.size() - (transA ? 1 : 2)], right[right.size() - (transB ? 2 : 1)]});
+    result = node.contract(lhs, transA ? map(left, k, m) : map(left, m, k), rhs, transB ? map(right, n, k) : map(right, k, n),
+                           AffineMap::getMultiDimIdentityMap(rank + 3, node.context()).dropResult(k), shape, element);
+  }
+  if (alpha != 1)
+    result = node.map({result}, edge::shapeOf(result), element, [&](OpBuilder &b, Location loc, ValueRange args) {
+      return arith::MulFOp::create(b, loc, args[0], TensorBuilder::scalar(b, loc, args[0].getType(), alpha)).getResult();
+    });
+  node.set(0, result);
+  return success();
+}
+
+/// A weight seen with another shape.
+Value weightOfShape(NodeContext &node, unsigned i, ArrayRef<int64_t> shape) {
+  TensorInfo &known = node.info(i);
+  auto type = RankedTensorType::get(shape, known.element);
+  if (!known.constant)
+    return {};
+  ElementsAttr value;
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(known.constant))
+    value = DenseResourceElementsAttr::get(type, resource.getRawHandle());
+  else
+    value = cast<DenseElementsAttr>(known.constant).reshape(type);
+  return edge::WeightOp::create(node.builder, node.loc, type, known.name, value);
+}
+
+LogicalResult convertMatMulNBits(NodeContext &node) {
+  int64_t k = node.intAttr("K", 0), n = node.intAttr("N", 0), bits = node.intAttr("bits", 4), block = node.intAttr("block_size", 0);
+  if (bits != 4 && bits != 8)
+    return node.unsupported(Twine(bits) + "-bit weights; 4 and 8 are supported");
+  if (k <= 0 || n <= 0 || block <= 0)
+    return node.unsupported("K, N and block_size must be given");
+  if (node.has(4))
+    return node.unsupported("reordered groups (g_idx) are not supported; quantize without act-order");
+  if (node.has(3) && node.isFloat(3))
+    return node.unsupported("zero points in floating point are not supported; quantize with packed integer ones");
+  int64_t blocks = llvm::divideCeil(k, block);
+  Value weight = weightOfShape(node, 1, {n, blocks, block * bits / 8}), scales = weightOfShape(node, 2, {n, blocks}), zeros;
+  if (node.has(3))
+    zeros = weightOfShape(node, 3, {n, int64_t(llvm::divideCeil(blocks * bits, 8))});
+  if (!weight || !scales || (node.has(3) && !zeros))
+    return node.unsupported("weights, scales and zero points must be constants");
+  edge::SymbolicShape shape = node.shape(0);
+  shape.back() = node.expr(n);
+  Value result = edge::QuantizedLinearOp::create(node.builder, node.loc, edge::tensorType(shape, node.element(0)), node.tensor(0), weight,
+                                                 scales, zeros, bits, block);
+  if (node.has(5))
+    result = addAll(node, {result, node.tensor(5)});
+  node.set(0, result);
+  return success();
+}
+
+LogicalResult convertGatherBlockQuantized(NodeContext &node) {
+  int64_t rank = node.rank(0), bits = node.intAttr("bits", 4), block = node.intAttr("block_size", 128);
+  int64_t axis = node.normalizeAxis(node.intAttr("gather_axis", 0), rank);
+  int64_t quantized = node.normalizeAxis(node.intAttr("quantize_axis", 1), rank);
+  if (rank != 2 || axis != 0 || quantized != 1 || node.element(0) != node.builder.getI8Type() || (bits != 4 && bits != 8))
+    return node.unsupported("only rows of a matrix of bytes, quantized along the row to 4 or 8 bits, are supported");
+  Value table = node.tensor(0), ids = node.tensor(1), scales = node.tensor(2), zeros = optional(node, 3);
+  int64_t perByte = 8 / bits;
+  edge::SymbolicShape shape = node.shape(1);
+  AffineExpr rows = node.shape(0)[0];
+  shape.push_back(node.shape(0)[1] * perByte);
+  Type element = node.element(2);
+  node.set(0, node.compute(shape, element, [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
+    Type i32 = b.getI32Type();
+    auto constant = [&](int64_t value) { return TensorBuilder::index(b, loc, value); };
+    Value row = TensorBuilder::castScalar(b, loc, TensorBuilder::load(b, loc, ids, i.drop_back()), b.getIndexType());
+    Value negative = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, row, constant(0));
+    row = arith::SelectOp::create(b, loc, negative, arith::AddIOp::create(b, loc, row, TensorBuilder::size(b, loc, rows)), row);
+    // The number at position `at` of a row of packed numbers.
+    auto unpack = [&](Value tensor, Value at) -> Value {
+      Value byte = TensorBuilder::load(b, loc, tensor, {row, arith::DivUIOp::create(b, loc, at, constant(perByte)).getResult()});
+      byte = arith::ExtUIOp::create(b, loc, i32, byte);
+      if (bits == 8)
+        return byte;
+      Value odd = arith::IndexCastOp::create(b, loc, i32, arith::RemUIOp::create(b, loc, at, constant(2)));
+      Value shift = arith::MulIOp::create(b, loc, odd, TensorBuilder::scalar(b, loc, i32, 4));
+      return arith::AndIOp::create(b, loc, arith::ShRUIOp::create(b, loc, byte, shift), TensorBuilder::scalar(b, loc, i32, 15));
+    };
+    Value group = arith::DivUIOp::create(b, loc, i.back(), constant(block));
+    Value zero = zeros ? unpack(zeros, group) : TensorBuilder::scalar(b, loc, i32, int64_t(1) << (bits - 1));
+    Value number = arith::SubIOp::create(b, loc, unpack(table, i.back()), zero);
+    Value scale = TensorBuilder::load(b, loc, scales, {row, group});
+    return arith::MulFOp::create(b, loc, TensorBuilder::castScalar(b, loc, number, scale.getType()), scale);
+  }));
+  return success();
+}
+
+} // namespace
+
+void addMicrosoft(ConversionTable &table) {
+  // ONNX Runtime's optimizer and model builder leave this one in the domain of ONNX.
+  table.domain("");
+  table.on("SimplifiedLayerNormalization", 1, convertRmsNorm);
+  table.domain("com.microsoft");
+  table.on("SimplifiedLayerNormalization", 1, convertRmsNorm);
+  table.on("LayerNormalization", 1, convertLayerNorm);
+  table.on("SkipLayerNormalization", 1, [](NodeContext &node) { return convertSkipNorm(node, /*isRms=*/false); });
+  table.on("SkipSimplifiedLayerNormalization", 1, [](NodeContext &node) { return convertSkipNorm(node, /*isRms=*/true); });
+  table.on("EmbedLayerNormalization", 1, convertEmbedNorm);
+  table.on("Gelu", 1, [](NodeContext &node) { return convertActivation(node, gelu); });
+  table.on("BiasGelu", 1, [](NodeContext &node) { return convertActivation(node, gelu); });
+  table.on("FastGelu", 1, [](NodeContext &node) { return convertActivation(node, fastGelu); });
+  table.on("QuickGelu", 1, [](NodeContext &node) { return convertActivation(node, quickGelu); });
+  table.on("FusedMatMul", 1, convertFusedMatMul);
+  table.on("MatMulNBits", 1, convertMatMulNBits);
+  table.on("GatherBlockQuantized", 1, convertGatherBlockQuantized);
+  addMicrosoftAttention(table);
+}
 
 } // namespace edgecc

@@ -201,6 +201,8 @@ public:
   mlir::AffineExpr tokens;
   /// Masks that were looked at before.
   MaskMemory masks;
+  /// Tables of rotary embeddings, cut to the given half size: layers share them.
+  std::map<std::pair<const void *, int64_t>, mlir::Value> halfTables;
 
 private:
   mlir::LogicalResult collectSymbols(mlir::func::FuncOp source);

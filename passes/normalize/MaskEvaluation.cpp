@@ -8,7 +8,7 @@ using namespace mlir;
 namespace edgecc {
 
 // A graph over sizes is small. What takes more than this is no mask, or a mask that nobody should wait for.
-static constexpr int64_t kMaxSteps = 200'000, kMaxReduction = 64;
+static constexpr int64_t kMaxSteps = 500'000, kMaxReduction = 8192;
 
 //===----------------------------------------------------------------------===//
 // Points
