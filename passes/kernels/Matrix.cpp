@@ -78,6 +78,10 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
   Var lastColumn = cut.panels % cut.groupPanels == 0 ? firstColumn + cut.groupPanels * kPanel
                                                      : min(firstColumn + cut.groupPanels * kPanel, code.index(cut.panels * kPanel));
 
+  int64_t largest = 0;
+  for (const Kernel *kernel : matrix.kernels)
+    largest = std::max(largest, kernel->m * kernel->n);
+  Value tileBuffer = matrix.longStore ? code.stack(largest) : Value();
   auto tile = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
     const Family &family = kernel.family;
     TileOperands operands{lhs, {}, panels, {}, kPanel};
@@ -90,9 +94,20 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
     size_t vectors = operands.columns.size();
     SmallVector<Var> zeros(kernel.m * vectors, family.zero(code));
     SmallVector<Var> sums = emitTile(code, family, operands, depth, kernel.k, zeros);
+    auto sum = [&](int64_t i, size_t j) { return family.reduce(code, sums[i * vectors + j]); };
+    if (matrix.longStore && kernel.m > 1) {
+      for (int64_t i = 0; i < kernel.m; ++i)
+        for (size_t j = 0; j < vectors; ++j)
+          code.store(tileBuffer, code.index(i * columns + j * family.lanes), sum(i, j));
+      code.loop(code.index(0), code.index(kernel.m), 1, [&](Var i) {
+        for (int64_t j = 0; j < columns; j += family.lanes)
+          store(row + i, 0, column, j, code.load(tileBuffer, i * columns + j, family.lanes));
+      });
+      return;
+    }
     for (int64_t i = 0; i < kernel.m; ++i)
       for (size_t j = 0; j < vectors; ++j)
-        store(row, i, column, int64_t(j) * family.lanes, family.reduce(code, sums[i * vectors + j]));
+        store(row, i, column, j * family.lanes, sum(i, j));
   };
 
   // For each height: all full tiles, panels outside so that they are read once for all of them.
