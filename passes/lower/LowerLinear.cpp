@@ -34,7 +34,8 @@ public:
       return false;
     Block &block = op.getEpilogue().front();
     constexpr unsigned kFew = 8;
-    return !llvm::hasNItemsOrLess(block, kFew) || llvm::any_of(block, [](Operation &inner) { return isa<math::MathDialect>(inner.getDialect()); });
+    return !llvm::hasNItemsOrLess(block, kFew) ||
+           llvm::any_of(block, [](Operation &inner) { return isa<math::MathDialect>(inner.getDialect()); });
   }
 
   /// Sums of channels from `column` on, at `place` in the result -> its elements. `extras` are flat buffers.
@@ -194,12 +195,12 @@ LogicalResult lowerLinear(edge::LinearOp op, const Machine &machine) {
   OpBuilder builder(op);
   auto kernel = createKernel(builder, op.getLoc(), "linear", tasks, ins, {}, op->getResultTypes(), machine.sweepLanes(),
                              [&](Code &code, Var task, ArrayRef<Value> buffers) {
-                               Store store(op, epilogue, code, buffers.drop_front(2).drop_back(), buffers.back());
-                               if (packed)
-                                 return emitMatrix(code, matrix, task, buffers[0], buffers[1], store);
-                               Var first = task * kUnpackedRows, last = min(first + kUnpackedRows, code.size(rows));
-                               lowerUnpacked(code, op, first, last, buffers[0], buffers[1], machine, store);
-                             });
+    Store store(op, epilogue, code, buffers.drop_front(2).drop_back(), buffers.back());
+    if (packed)
+      return emitMatrix(code, matrix, task, buffers[0], buffers[1], store);
+    Var first = task * kUnpackedRows, last = min(first + kUnpackedRows, code.size(rows));
+    lowerUnpacked(code, op, first, last, buffers[0], buffers[1], machine, store);
+  });
   op->replaceAllUsesWith(kernel);
   op->erase();
   return success();
