@@ -13,9 +13,7 @@ static constexpr arith::FastMathFlags kFast = arith::FastMathFlags::contract;
 
 static bool isFloat(Var a) { return isa<FloatType>(getElementTypeOrSelf(a.type())); }
 
-static Type withLanes(Type element, int64_t count) {
-  return count == 1 ? element : Type(VectorType::get({count}, element));
-}
+static Type withLanes(Type element, int64_t count) { return count == 1 ? element : Type(VectorType::get({count}, element)); }
 
 static Type sameLanes(Type type, Type element) {
   auto vector = dyn_cast<VectorType>(type);
@@ -82,7 +80,8 @@ Var Code::splat(Var scalar, int64_t to) {
 
 Var Code::iota(int64_t count) {
   auto type = VectorType::get({count}, getI64Type());
-  return var(arith::ConstantOp::create(*this, DenseElementsAttr::get(type, ArrayRef<int64_t>(llvm::to_vector(llvm::seq<int64_t>(0, count))))));
+  return var(arith::ConstantOp::create(
+      *this, DenseElementsAttr::get(type, ArrayRef<int64_t>(llvm::to_vector(llvm::seq<int64_t>(0, count))))));
 }
 
 Value Code::flat(Value buffer, AffineExpr elements) {
@@ -233,14 +232,11 @@ Var Code::sweep(Var n, Fold how, Var init, function_ref<Var(Var, int64_t)> body)
   Var neutral = f32(how == Fold::Add ? 0.0 : -std::numeric_limits<double>::infinity());
   Var sum = init;
   if (!whole.known() || *whole.known() > 0) {
-    SmallVector<Var> wide = loop(index(0), whole, lanes, {splat(neutral, lanes)}, [&](Var i, ArrayRef<Var> acc) {
-      return SmallVector<Var>{combine(acc[0], body(i, lanes))};
-    });
+    SmallVector<Var> wide = loop(index(0), whole, lanes, {splat(neutral, lanes)},
+                                 [&](Var i, ArrayRef<Var> acc) { return SmallVector<Var>{combine(acc[0], body(i, lanes))}; });
     sum = combine(sum, fold(how, wide[0]));
   }
-  return loop(whole, n, 1, {sum}, [&](Var i, ArrayRef<Var> acc) {
-    return SmallVector<Var>{combine(acc[0], body(i, 1))};
-  })[0];
+  return loop(whole, n, 1, {sum}, [&](Var i, ArrayRef<Var> acc) { return SmallVector<Var>{combine(acc[0], body(i, 1))}; })[0];
 }
 
 std::optional<int64_t> constantSize(AffineExpr size) {

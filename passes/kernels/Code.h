@@ -54,7 +54,9 @@ Var tanh(Var x);
 Var sqrt(Var x);
 
 #define EDGECC_WITH_NUMBER(op)                                                                                                   \
-  template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T>>> auto operator op(Var a, T b) { return a op a.same(b); }
+  template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T>>> auto operator op(Var a, T b) {                     \
+    return a op a.same(b);                                                                                                       \
+  }
 EDGECC_WITH_NUMBER(+)
 EDGECC_WITH_NUMBER(-)
 EDGECC_WITH_NUMBER(*)

@@ -11,7 +11,8 @@ namespace edgecc {
 
 static constexpr int64_t kPanel = edge::kPanelWidth;
 
-SmallVector<Var> emitTile(Code &code, const Family &family, const TileOperands &operands, Var depth, int64_t unroll, ArrayRef<Var> acc) {
+SmallVector<Var> emitTile(Code &code, const Family &family, const TileOperands &operands, Var depth, int64_t unroll,
+                          ArrayRef<Var> acc) {
   size_t vectors = operands.columns.size();
   auto steps = [&](const Family &family, Var lo, Var hi, int64_t step, ArrayRef<Var> acc) {
     return code.loop(lo, hi, step, acc, [&](Var k, ArrayRef<Var> carried) {
@@ -61,6 +62,35 @@ struct Cut {
 
 } // namespace
 
+/// Elements of k that are widened at a time.
+static constexpr int64_t kStage = 64;
+
+/// A tile whose left side is f16 or bf16 and is wanted element by element: a few vectors of each row are widened onto the stack
+/// first, since converting single elements takes longer than multiplying with them.
+static SmallVector<Var> emitStaged(Code &code, const Kernel &kernel, const TileOperands &operands, int64_t k, Var lhsAt,
+                                   Value stage, ArrayRef<Var> acc) {
+  Var whole = code.index(k - k % kStage);
+  SmallVector<Var> sums = code.loop(code.index(0), whole, kStage, acc, [&](Var from, ArrayRef<Var> carried) {
+    code.loop(code.index(0), code.index(kernel.m), 1, [&](Var i) {
+      code.sweep(code.index(kStage), [&](Var at, int64_t count) {
+        code.store(stage, i * kStage + at, code.load(operands.lhs, lhsAt + i * k + from + at, count));
+      });
+    });
+    TileOperands inner{stage, {}, operands.rhs, {}, operands.stride};
+    for (int64_t i = 0; i < kernel.m; ++i)
+      inner.rows.push_back(code.index(i * kStage));
+    for (Var column : operands.columns)
+      inner.columns.push_back(column + from * operands.stride);
+    return emitTile(code, kernel.family, inner, code.index(kStage), kernel.k, carried);
+  });
+  TileOperands rest = operands;
+  for (Var &row : rest.rows)
+    row = row + whole;
+  for (Var &column : rest.columns)
+    column = column + whole * operands.stride;
+  return emitTile(code, kernel.family, rest, code.index(k % kStage), kernel.k, sums);
+}
+
 AffineExpr matrixTasks(const Matrix &matrix) {
   Cut cut(matrix);
   return matrix.rows.ceilDiv(cut.blockRows) * cut.groups();
@@ -75,9 +105,16 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
   Var firstRow = task % blocks * cut.blockRows;
   Var lastRow = min(firstRow + cut.blockRows, rows);
   Var firstColumn = task / blocks * (cut.groupPanels * kPanel);
-  Var lastColumn = cut.panels % cut.groupPanels == 0 ? firstColumn + cut.groupPanels * kPanel
-                                                     : min(firstColumn + cut.groupPanels * kPanel, code.index(cut.panels * kPanel));
+  Var lastColumn = cut.panels % cut.groupPanels == 0
+                       ? firstColumn + cut.groupPanels * kPanel
+                       : min(firstColumn + cut.groupPanels * kPanel, code.index(cut.panels * kPanel));
 
+  bool narrow = !cast<MemRefType>(lhs.getType()).getElementType().isF32();
+  Value stage = narrow ? code.stack(matrix.kernels.front()->m * kStage) : Value();
+  int64_t largest = 0;
+  for (const Kernel *kernel : matrix.kernels)
+    largest = std::max(largest, kernel->m * kernel->n);
+  Value tileBuffer = matrix.longStore ? code.stack(largest) : Value();
   auto tile = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
     const Family &family = kernel.family;
     TileOperands operands{lhs, {}, panels, {}, kPanel};
@@ -89,10 +126,23 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
       operands.columns.push_back(panelAt + (j / kPanel * kPanel * matrix.k + j % kPanel));
     size_t vectors = operands.columns.size();
     SmallVector<Var> zeros(kernel.m * vectors, family.zero(code));
-    SmallVector<Var> sums = emitTile(code, family, operands, depth, kernel.k, zeros);
+    SmallVector<Var> sums = stage && kernel.m > 1 && family.depth == 1
+                                ? emitStaged(code, kernel, operands, matrix.k, lhsAt, stage, zeros)
+                                : emitTile(code, family, operands, depth, kernel.k, zeros);
+    auto sum = [&](int64_t i, size_t j) { return family.reduce(code, sums[i * vectors + j]); };
+    if (matrix.longStore && kernel.m > 1) {
+      for (int64_t i = 0; i < kernel.m; ++i)
+        for (size_t j = 0; j < vectors; ++j)
+          code.store(tileBuffer, code.index(i * columns + j * family.lanes), sum(i, j));
+      code.loop(code.index(0), code.index(kernel.m), 1, [&](Var i) {
+        for (int64_t j = 0; j < columns; j += family.lanes)
+          store(row + i, 0, column, j, code.load(tileBuffer, i * columns + j, family.lanes));
+      });
+      return;
+    }
     for (int64_t i = 0; i < kernel.m; ++i)
       for (size_t j = 0; j < vectors; ++j)
-        store(row, i, column, int64_t(j) * family.lanes, family.reduce(code, sums[i * vectors + j]));
+        store(row, i, column, j * family.lanes, sum(i, j));
   };
 
   // For each height: all full tiles, panels outside so that they are read once for all of them.
@@ -103,14 +153,12 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
       continue;
     Var end = lastRow - (lastRow - row) % kernel->m;
     Var wideEnd = lastColumn - (lastColumn - firstColumn) % kernel->n;
-    code.loop(firstColumn, wideEnd, kernel->n, [&](Var column) {
-      code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kernel->n, at, column); });
-    });
+    code.loop(firstColumn, wideEnd, kernel->n,
+              [&](Var column) { code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kernel->n, at, column); }); });
     bool wholeGroups = cut.panels * kPanel % kernel->n == 0 && cut.groupPanels * kPanel % kernel->n == 0;
     if (!wholeGroups)
-      code.loop(wideEnd, lastColumn, kPanel, [&](Var column) {
-        code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kPanel, at, column); });
-      });
+      code.loop(wideEnd, lastColumn, kPanel,
+                [&](Var column) { code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kPanel, at, column); }); });
     row = end;
   }
 }

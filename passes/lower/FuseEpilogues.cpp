@@ -14,7 +14,9 @@ namespace edgecc {
 
 namespace {
 
-bool sameShape(RankedTensorType a, RankedTensorType b) { return a.getShape() == b.getShape() && a.getEncoding() == b.getEncoding(); }
+bool sameShape(RankedTensorType a, RankedTensorType b) {
+  return a.getShape() == b.getShape() && a.getEncoding() == b.getEncoding();
+}
 
 /// (..., d_last) with zeros before: one value per channel.
 bool isPerChannel(AffineMap map, RankedTensorType type, int64_t channels) {
@@ -42,15 +44,16 @@ private:
     if (sums.use_empty())
       return {};
     auto generic = dyn_cast<linalg::GenericOp>(*sums.user_begin());
-    if (!generic || llvm::any_of(sums.getUsers(), [&](Operation *user) { return user != generic; }) || generic.getNumResults() != 1 ||
-        generic.getNumParallelLoops() != generic.getNumLoops())
+    if (!generic || llvm::any_of(sums.getUsers(), [&](Operation *user) { return user != generic; }) ||
+        generic.getNumResults() != 1 || generic.getNumParallelLoops() != generic.getNumLoops())
       return {};
     auto result = cast<RankedTensorType>(generic.getResult(0).getType());
     if (!sameShape(result, linear.getResult().getType()) || !generic.getIndexingMapsArray().back().isIdentity())
       return {};
     // The epilogue knows no position, and there is no old result to read.
     Block &body = generic.getRegion().front();
-    if (!body.getArguments().back().use_empty() || llvm::any_of(body, [](Operation &op) { return op.getNumRegions() || isa<linalg::IndexOp>(op); }))
+    if (!body.getArguments().back().use_empty() ||
+        llvm::any_of(body, [](Operation &op) { return op.getNumRegions() || isa<linalg::IndexOp>(op); }))
       return {};
     for (OpOperand *input : generic.getDpsInputOperands()) {
       auto type = dyn_cast<RankedTensorType>(input->get().getType());
@@ -62,7 +65,8 @@ private:
     }
     for (Operation &op : body)
       for (Value operand : op.getOperands())
-        if (operand.getParentRegion() != &generic.getRegion() && !(operand.getDefiningOp() && operand.getDefiningOp()->hasTrait<OpTrait::ConstantLike>()))
+        if (operand.getParentRegion() != &generic.getRegion() &&
+            !(operand.getDefiningOp() && operand.getDefiningOp()->hasTrait<OpTrait::ConstantLike>()))
           return {};
     return generic;
   }
@@ -78,12 +82,13 @@ private:
       auto type = cast<RankedTensorType>(input->get().getType());
       Value extra = input->get();
       if (!generic.getMatchingIndexingMap(input).isIdentity() && type.getRank() != 1)
-        extra = edge::ReshapeOp::create(builder, loc, RankedTensorType::get({linear.outputChannels()}, type.getElementType()), extra);
+        extra =
+            edge::ReshapeOp::create(builder, loc, RankedTensorType::get({linear.outputChannels()}, type.getElementType()), extra);
       added.push_back(extra);
     }
     llvm::append_range(extras, added);
-    auto fused = edge::LinearOp::create(builder, builder.getFusedLoc({linear.getLoc(), loc}), generic.getResult(0).getType(), linear.getInput(),
-                                        linear.getWeight(), extras, linear.getLayout());
+    auto fused = edge::LinearOp::create(builder, builder.getFusedLoc({linear.getLoc(), loc}), generic.getResult(0).getType(),
+                                        linear.getInput(), linear.getWeight(), extras, linear.getLayout());
     fused->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
 
     Block &block = fused.getEpilogue().emplaceBlock();

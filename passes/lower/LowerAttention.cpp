@@ -41,8 +41,9 @@ struct Heads {
 class Attention {
 public:
   Attention(edge::AttentionOp op, const Machine &machine)
-      : op(op), machine(machine), query(op.getQuery().getType(), op.getQueryHeadsFirst()), key(op.getKey().getType(), op.getKeyHeadsFirst()),
-        value(op.getValue().getType(), op.getKeyHeadsFirst()), result(op.getResult().getType(), op.getResultHeadsFirst()) {
+      : op(op), machine(machine), query(op.getQuery().getType(), op.getQueryHeadsFirst()),
+        key(op.getKey().getType(), op.getKeyHeadsFirst()), value(op.getValue().getType(), op.getKeyHeadsFirst()),
+        result(op.getResult().getType(), op.getResultHeadsFirst()) {
     group = query.heads / key.heads;
     auto tokens = constantSize(query.tokens);
     // 16 KB of queries, and as much of the output.
@@ -109,14 +110,14 @@ private:
     double scale = op.getScale().convertToDouble();
     code.loop(code.index(0), rows, 1, [&](Var row) {
       Var from = query.at(code, batch, tokenOf(row), headOf(row));
-      code.sweep(code.index(query.dim), [&](Var i, int64_t count) {
-        code.store(scaled, row * query.dim + i, code.load(q, from + i, count) * scale);
-      });
+      code.sweep(code.index(query.dim),
+                 [&](Var i, int64_t count) { code.store(scaled, row * query.dim + i, code.load(q, from + i, count) * scale); });
     });
     // The last tile of rows is whole; what fills it up must be harmless.
     code.loop(rows * query.dim, code.index(blockRows * query.dim), 1, [&](Var i) { code.store(scaled, i, code.f32(0)); });
     code.loop(rows * keys, code.index(blockRows * keys), 1, [&](Var i) { code.store(scores, i, code.f32(0)); });
-    code.sweep(code.index(blockRows * value.dim), [&](Var i, int64_t count) { code.store(sums, i, code.splat(code.f32(0), count)); });
+    code.sweep(code.index(blockRows * value.dim),
+               [&](Var i, int64_t count) { code.store(sums, i, code.splat(code.f32(0), count)); });
     code.loop(code.index(0), code.index(blockRows), 1, [&](Var row) {
       code.store(highest, row, lowest(code));
       code.store(total, row, code.f32(0));
@@ -124,8 +125,8 @@ private:
   }
 
   /// acc[tileRows][vectors] += lhs rows x rhs, for all rows of the block.
-  void tiles(Code &code, Value lhs, int64_t lhsStride, Value rhs, Var rhsAt, int64_t rhsStride, Var depth, Value to, int64_t width,
-             bool fromZero) {
+  void tiles(Code &code, Value lhs, int64_t lhsStride, Value rhs, Var rhsAt, int64_t rhsStride, Var depth, Value to,
+             int64_t width, bool fromZero) {
     int64_t lanes = lanesFor(width, machine);
     const Family &family = floatFamily(machine, lanes);
     int64_t vectors = machine.has("avx2") && !machine.has("avx512") ? 2 : 4;
@@ -155,7 +156,8 @@ private:
   void scoreTiles(Code &code, Var firstKey, Var valid) {
     code.loop(code.index(0), valid, 1, [&](Var j) {
       Var from = key.at(code, batch, firstKey + j, kvHead);
-      code.loop(code.index(0), code.index(query.dim), 1, [&](Var i) { code.store(columns, i * keys + j, code.load(k, from + i)); });
+      code.loop(code.index(0), code.index(query.dim), 1,
+                [&](Var i) { code.store(columns, i * keys + j, code.load(k, from + i)); });
     });
     tiles(code, scaled, query.dim, columns, code.index(0), keys, code.index(query.dim), scores, keys, /*fromZero=*/true);
   }
@@ -191,8 +193,9 @@ private:
       place = place * code.size(shape[i]) + (constantSize(shape[i]) == 1 ? code.index(0) : indices[i + missing]);
     bool one = type.getRank() == 0 || constantSize(shape.back()) == 1;
     Var element = one ? code.splat(code.load(mask, place), count) : code.load(mask, place, count);
-    return type.getElementType().isInteger(1) ? code.var(arith::CmpIOp::create(code, arith::CmpIPredicate::ne, element, element.same(0)))
-                                              : element;
+    return type.getElementType().isInteger(1)
+               ? code.var(arith::CmpIOp::create(code, arith::CmpIPredicate::ne, element, element.same(0)))
+               : element;
   }
 
   /// Scores of a row -> weights relative to the highest score so far; what was summed before is rescaled.
@@ -233,7 +236,8 @@ private:
     Var now = max(before, code.fold(Fold::Max, top));
     // Nothing seen so far: any finite reference keeps infinity minus infinity away.
     Var reference = select(now == lowest(code), code.f32(0), now);
-    Var sum = code.loop(code.index(0), code.index(keys), lanes, {code.splat(code.f32(0), lanes)}, [&](Var j, ArrayRef<Var> carried) {
+    Var sum =
+        code.loop(code.index(0), code.index(keys), lanes, {code.splat(code.f32(0), lanes)}, [&](Var j, ArrayRef<Var> carried) {
       Var x = code.load(scores, base + j, lanes);
       Var weight = select(x == none, code.splat(code.f32(0), lanes), exp(x - code.splat(reference, lanes)));
       code.store(scores, base + j, weight);
@@ -252,7 +256,8 @@ private:
 
   /// sums[row] += weights x values.
   void accumulate(Code &code, Var firstKey, Var valid) {
-    tiles(code, scores, keys, v, value.at(code, batch, firstKey, kvHead), value.stride(), valid, sums, value.dim, /*fromZero=*/false);
+    tiles(code, scores, keys, v, value.at(code, batch, firstKey, kvHead), value.stride(), valid, sums, value.dim,
+          /*fromZero=*/false);
   }
 
   void finish(Code &code) {
@@ -283,14 +288,16 @@ private:
 LogicalResult lowerAttention(edge::AttentionOp op, const Machine &machine) {
   for (int64_t size : {op.heads(), op.kvHeads(), op.headDim(), op.valueDim()})
     if (ShapedType::isDynamic(size))
-      return op.emitOpError("needs static heads and head sizes, but has ") << op.getQuery().getType() << " and " << op.getKey().getType();
+      return op.emitOpError("needs static heads and head sizes, but has ")
+             << op.getQuery().getType() << " and " << op.getKey().getType();
   Attention attention(op, machine);
   SmallVector<Value> ins{op.getQuery(), op.getKey(), op.getValue()};
   if (op.getMask())
     ins.push_back(op.getMask());
   OpBuilder builder(op);
-  auto kernel = createKernel(builder, op.getLoc(), "attention", attention.tasks(), ins, {}, op->getResultTypes(), machine.sweepLanes(),
-                             [&](Code &code, Var task, ArrayRef<Value> buffers) { attention.emit(code, task, buffers); });
+  auto kernel =
+      createKernel(builder, op.getLoc(), "attention", attention.tasks(), ins, {}, op->getResultTypes(), machine.sweepLanes(),
+                   [&](Code &code, Var task, ArrayRef<Value> buffers) { attention.emit(code, task, buffers); });
   op->replaceAllUsesWith(kernel);
   op->erase();
   return success();

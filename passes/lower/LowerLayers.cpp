@@ -1,7 +1,7 @@
 //===- LowerLayers.cpp - edge layer ops -> edge.kernel ----------------------===//
-#include "llvm/ADT/TypeSwitch.h"
 #include "passes/Passes.h"
 #include "passes/lower/Lower.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -82,8 +82,9 @@ struct LowerLayers : impl::LowerLayersBase<LowerLayers> {
         .Case([&](edge::LayerNormOp it) { return lower::lowerLayerNorm(it, machine); })
         .Case([&](edge::SoftmaxOp it) { return lower::lowerSoftmax(it, machine); })
         .Case([&](edge::EmbeddingOp it) { return lower::lowerEmbedding(it, machine); })
-        .Case([&](edge::AppendOp it) { return lower::lowerAppend(it, machine); })
-        .Default([](Operation *) { return success(); });
+        .Case([&](edge::AppendOp it) {
+      return lower::lowerAppend(it, machine);
+    }).Default([](Operation *) { return success(); });
   }
 };
 

@@ -1,4 +1,5 @@
 //===- LowerLinear.cpp - edge.linear ----------------------------------------===//
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/IRMapping.h"
 #include "passes/kernels/Kernels.h"
 #include "passes/lower/Lower.h"
@@ -25,6 +26,16 @@ public:
           return op.emitOpError("has an epilogue that captures a value which is no constant");
     }
     return success();
+  }
+
+  /// Whether it is more than a few instructions.
+  bool isLong() const {
+    if (op.getEpilogue().empty())
+      return false;
+    Block &block = op.getEpilogue().front();
+    constexpr unsigned kFew = 8;
+    return !llvm::hasNItemsOrLess(block, kFew) ||
+           llvm::any_of(block, [](Operation &inner) { return isa<math::MathDialect>(inner.getDialect()); });
   }
 
   /// Sums of channels from `column` on, at `place` in the result -> its elements. `extras` are flat buffers.
@@ -175,7 +186,7 @@ LogicalResult lowerLinear(edge::LinearOp op, const Machine &machine) {
   if (packed && kernels.empty())
     return op.emitOpError("has no kernel for weights of type ") << op.getWeight().getType().getElementType();
   AffineExpr rows = leading(op.getInput().getType());
-  Matrix matrix{rows, op.outputChannels(), op.inputChannels(), kernels};
+  Matrix matrix{rows, op.outputChannels(), op.inputChannels(), kernels, epilogue.isLong()};
   constexpr int64_t kUnpackedRows = 4;
   AffineExpr tasks = packed ? matrixTasks(matrix) : rows.ceilDiv(kUnpackedRows);
 
@@ -184,12 +195,12 @@ LogicalResult lowerLinear(edge::LinearOp op, const Machine &machine) {
   OpBuilder builder(op);
   auto kernel = createKernel(builder, op.getLoc(), "linear", tasks, ins, {}, op->getResultTypes(), machine.sweepLanes(),
                              [&](Code &code, Var task, ArrayRef<Value> buffers) {
-                               Store store(op, epilogue, code, buffers.drop_front(2).drop_back(), buffers.back());
-                               if (packed)
-                                 return emitMatrix(code, matrix, task, buffers[0], buffers[1], store);
-                               Var first = task * kUnpackedRows, last = min(first + kUnpackedRows, code.size(rows));
-                               lowerUnpacked(code, op, first, last, buffers[0], buffers[1], machine, store);
-                             });
+    Store store(op, epilogue, code, buffers.drop_front(2).drop_back(), buffers.back());
+    if (packed)
+      return emitMatrix(code, matrix, task, buffers[0], buffers[1], store);
+    Var first = task * kUnpackedRows, last = min(first + kUnpackedRows, code.size(rows));
+    lowerUnpacked(code, op, first, last, buffers[0], buffers[1], machine, store);
+  });
   op->replaceAllUsesWith(kernel);
   op->erase();
   return success();

@@ -83,7 +83,8 @@ LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine) {
         code.loop(code.index(0), code.index(width), 1,
                   [&](Var i) { code.store(to, at + i, code.loadRaw(from, base + i * edge::kPanelWidth)); });
       } else {
-        code.sweep(code.index(width), [&](Var i, int64_t count) { code.store(to, at + i, code.loadRaw(from, source * width + i, count)); });
+        code.sweep(code.index(width),
+                   [&](Var i, int64_t count) { code.store(to, at + i, code.loadRaw(from, source * width + i, count)); });
       }
     });
   }));
@@ -100,8 +101,8 @@ LogicalResult lowerAppend(edge::AppendOp op, const Machine &machine) {
   int64_t perTask = rowsPerTask(width);
 
   OpBuilder builder(op);
-  replace(op, createKernel(builder, op.getLoc(), "append", rows.ceilDiv(perTask), {op.getRows()}, {op.getState()}, op->getResultTypes(),
-                           machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+  replace(op, createKernel(builder, op.getLoc(), "append", rows.ceilDiv(perTask), {op.getRows()}, {op.getState()},
+                           op->getResultTypes(), machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
     Value from = buffers[0], to = buffers[1];
     Var n = code.size(width), t = code.size(tokens), h = code.size(heads), c = code.size(capacity), first = code.size(position);
     forRows(code, task, perTask, rows, [&](Var row) {

@@ -17,11 +17,11 @@ static LogicalResult lowerRows(Operation *op, StringRef name, ValueRange ins, co
   AffineExpr rows = leading(type), width = edge::shapeOf(type).back();
   int64_t perTask = rowsPerTask(width);
   OpBuilder builder(op);
-  auto kernel = createKernel(builder, op->getLoc(), name, rows.ceilDiv(perTask), ins, {}, op->getResultTypes(), machine.sweepLanes(),
-                             [&](Code &code, Var task, ArrayRef<Value> buffers) {
-                               Var n = code.size(width);
-                               forRows(code, task, perTask, rows, [&](Var row) { body(code, row * n, n, buffers); });
-                             });
+  auto kernel = createKernel(builder, op->getLoc(), name, rows.ceilDiv(perTask), ins, {}, op->getResultTypes(),
+                             machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    Var n = code.size(width);
+    forRows(code, task, perTask, rows, [&](Var row) { body(code, row * n, n, buffers); });
+  });
   op->replaceAllUsesWith(kernel);
   op->erase();
   return success();

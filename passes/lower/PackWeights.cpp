@@ -6,15 +6,15 @@
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/edge/Shape.h"
-#include "llvm/ADT/DenseMap.h"
-#include "llvm/ADT/ScopeExit.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
-#include "llvm/Support/MemoryBuffer.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Threading.h"
 #include "passes/Passes.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -51,7 +51,8 @@ public:
       line.split(fields, ' ', 5, false);
       auto [begin, end] = fields[0].split('-');
       uint64_t from, to;
-      if (fields.size() < 5 || fields[1].contains('w') || fields[4] == "0" || begin.getAsInteger(16, from) || end.getAsInteger(16, to))
+      if (fields.size() < 5 || fields[1].contains('w') || fields[4] == "0" || begin.getAsInteger(16, from) ||
+          end.getAsInteger(16, to))
         continue;
       ranges.push_back({from, to});
     }
@@ -59,7 +60,8 @@ public:
 
   /// Drops whole pages inside [data, data + size) if they belong to a file.
   void release(const char *data, int64_t size) const {
-    uint64_t page = sysconf(_SC_PAGESIZE), begin = llvm::alignTo(uint64_t(data), page), end = llvm::alignDown(uint64_t(data + size), page);
+    uint64_t page = sysconf(_SC_PAGESIZE), begin = llvm::alignTo(uint64_t(data), page),
+             end = llvm::alignDown(uint64_t(data + size), page);
     if (begin < end && llvm::any_of(ranges, [&](auto range) { return range.first <= begin && end <= range.second; }))
       madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
   }
@@ -196,7 +198,8 @@ private:
     if (!weight || op.getLayout() == edge::WeightLayout::Panels || !(element.isF32() || element.isF16() || element.isBF16()))
       return success();
     ArrayRef<char> data = rawBytes(weight.getValue());
-    Source source{data.data(), op.outputChannels(), op.inputChannels(), edge::elementBytes(element), op.getLayout() == edge::WeightLayout::NK};
+    Source source{data.data(), op.outputChannels(), op.inputChannels(), edge::elementBytes(element),
+                  op.getLayout() == edge::WeightLayout::NK};
     if (int64_t(data.size()) != source.n * source.k * source.elementBytes)
       return success(); // A splat or a missing resource: the unpacked form reads it as it is.
 
@@ -228,7 +231,8 @@ private:
         packPanels<uint16_t>(source, to, first, last);
       // Rows are done with; columns are interleaved with those of the other chunks until all are done.
       if (source.rowsOfK)
-        files.release(source.data + first * panelBytes, std::min((last - first) * panelBytes, (source.n - first * kPanel) * source.k * source.elementBytes));
+        files.release(source.data + first * panelBytes,
+                      std::min((last - first) * panelBytes, (source.n - first * kPanel) * source.k * source.elementBytes));
       if (bytes >= kScratchBytes)
         dropWritten(to + first * panelBytes, (last - first) * panelBytes);
     });
@@ -238,7 +242,8 @@ private:
 
   /// A shared mapping keeps what was written to it when its pages go.
   static void dropWritten(char *data, int64_t size) {
-    uint64_t page = sysconf(_SC_PAGESIZE), begin = llvm::alignTo(uint64_t(data), page), end = llvm::alignDown(uint64_t(data + size), page);
+    uint64_t page = sysconf(_SC_PAGESIZE), begin = llvm::alignTo(uint64_t(data), page),
+             end = llvm::alignDown(uint64_t(data + size), page);
     if (begin < end)
       madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
   }
@@ -249,7 +254,8 @@ private:
     Value &value = values[{packed, function}];
     if (!value) {
       auto builder = OpBuilder::atBlockBegin(&function.front());
-      value = edge::WeightOp::create(builder, weight.getLoc(), packed.getType(), builder.getStringAttr((weight.getName() + ".panels").str()), packed);
+      value = edge::WeightOp::create(builder, weight.getLoc(), packed.getType(),
+                                     builder.getStringAttr((weight.getName() + ".panels").str()), packed);
     }
     return value;
   }

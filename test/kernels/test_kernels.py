@@ -87,7 +87,8 @@ def test_linear_narrow_weights(target, rhs):
 
 @pytest.mark.parametrize("element", ["f16", "bf16"])
 def test_linear_narrow_activations(target, element):
-    verify([linear(m, k, n, lhs=element, rhs=element) for m, (k, n) in itertools.product((1, 6, 17), ((5, 16), (16, 37)))], target)
+    # 64 elements of k are widened at a time.
+    verify([linear(m, k, n, lhs=element, rhs=element) for m, (k, n) in itertools.product((1, 6, 17), ((5, 16), (16, 37), (64, 32), (150, 16)))], target)
 
 
 def test_linear_static_rows(target):

@@ -3,6 +3,7 @@
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "passes/Pipeline.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
@@ -12,5 +13,7 @@ int main(int argc, char **argv) {
                   mlir::LLVM::LLVMDialect>();
   edgecc::registerEdgePasses();
   mlir::registerTransformsPasses();
+  mlir::PassPipelineRegistration<>("edge-lower", "from edge and linalg ops to the LLVM dialect, as the compiler does it",
+                                   [](mlir::OpPassManager &pm) { edgecc::buildLowerPipeline(pm); });
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "edgecc optimizer\n", registry));
 }
