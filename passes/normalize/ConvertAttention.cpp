@@ -60,6 +60,22 @@ Cached extendCache(NodeContext &node, unsigned pastInput, Value rows, bool rowsH
   return cached;
 }
 
+std::pair<Cached, Cached> extendPairedCache(NodeContext &node, TensorInfo &past, Value keys, Value values) {
+  auto extend = [&](Value buffer, Value rows) {
+    TensorInfo part = past;
+    part.stateValue = buffer;
+    part.shape.erase(part.shape.begin());
+    Cached cached;
+    cached.past = part.shape[2];
+    cached.info = appendToState(node, part, rows, /*rowsHeadsFirst=*/false);
+    cached.value = cached.info.stateValue;
+    cached.headsFirst = true;
+    cached.length = cached.info.shape[2];
+    return cached;
+  };
+  return {extend(past.stateValue, keys), extend(past.pairedValue, values)};
+}
+
 void setPresent(NodeContext &node, unsigned output, const Cached &cached) {
   if (cached.info.stateValue)
     node.setInfo(output, cached.info);

@@ -1,5 +1,5 @@
 //===- Converter.cpp - The walk over the graph ------------------------------===//
-#include "passes/normalize/Converter.h"
+#include "passes/normalize/Raise.h"
 #include "passes/normalize/SizeParser.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/StringExtras.h"
@@ -177,15 +177,21 @@ void Converter::findStates(func::FuncOp source) {
   for (BlockArgument arg : source.getArguments()) {
     unsigned i = arg.getArgNumber();
     int64_t result = matching(source.getArgAttrOfType<StringAttr>(i, "onnx.name"));
-    if (result < 0 || argShapes[i].size() != 4 || !isa<AffineConstantExpr>(argShapes[i][1]) || !isa<AffineConstantExpr>(argShapes[i][3]))
+    // [batch, heads, positions, dim], or keys and values together: [2, batch, heads, positions, dim].
+    bool paired = argShapes[i].size() == 5 && argShapes[i][0] == getAffineConstantExpr(2, context());
+    ArrayRef<AffineExpr> shape = ArrayRef(argShapes[i]).drop_front(paired);
+    if (result < 0 || shape.size() != 4 || !isa<AffineConstantExpr>(shape[1]) || !isa<AffineConstantExpr>(shape[3]))
       continue;
-    auto symbol = dyn_cast<AffineSymbolExpr>(argShapes[i][2]);
+    auto symbol = dyn_cast<AffineSymbolExpr>(shape[2]);
     if (!symbol)
       continue;
     if (past && *past != symbol.getPosition())
       symbols[symbol.getPosition()].replacement = getAffineSymbolExpr(*past, context());
     past = past.value_or(symbol.getPosition());
-    stateIO.push_back({i, unsigned(result)});
+    if (paired)
+      stateIO.append({{i, unsigned(result), 0}, {i, unsigned(result), 1}});
+    else
+      stateIO.push_back({i, unsigned(result)});
   }
   if (!past)
     return;
@@ -231,7 +237,11 @@ Value Converter::implicitInput(StringRef name, RankedTensorType type, Location l
 Value Converter::readState(TensorInfo &known, Location loc) {
   TensorBuilder t(builder, loc);
   return t.compute(known.shape, known.element, [&](OpBuilder &b, Location l, ValueRange indices) -> Value {
-    return TensorBuilder::load(b, l, known.stateValue, indices);
+    if (!known.pairedValue)
+      return TensorBuilder::load(b, l, known.stateValue, indices);
+    Value isKey = arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, indices[0], TensorBuilder::index(b, l, 0));
+    return arith::SelectOp::create(b, l, isKey, TensorBuilder::load(b, l, known.stateValue, indices.drop_front()),
+                                   TensorBuilder::load(b, l, known.pairedValue, indices.drop_front()));
   });
 }
 
@@ -303,13 +313,14 @@ Value Converter::tensor(Value onnxValue) {
 
 LogicalResult Converter::createFunction(func::FuncOp source) {
   builder.setInsertionPoint(source);
-  auto isState = [&](unsigned i) { return llvm::any_of(stateIO, [&](auto &pair) { return pair.first == i; }); };
+  auto isState = [&](unsigned i) { return llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; }); };
   SmallVector<Type> types;
   SmallVector<DictionaryAttr> attributes;
   SmallVector<unsigned> order;
-  auto describe = [&](unsigned i, SmallVector<NamedAttribute> more) {
+  auto describe = [&](unsigned i, SmallVector<NamedAttribute> more, StringRef suffix = "") {
     Type element = cast<RankedTensorType>(source.getArgument(i).getType()).getElementType();
-    more.push_back(builder.getNamedAttr(edge::EdgeDialect::kNameAttr, source.getArgAttr(i, "onnx.name")));
+    StringRef name = source.getArgAttrOfType<StringAttr>(i, "onnx.name").getValue();
+    more.push_back(builder.getNamedAttr(edge::EdgeDialect::kNameAttr, builder.getStringAttr(name + suffix)));
     more.push_back(builder.getNamedAttr(edge::EdgeDialect::kElementAttr, builder.getStringAttr(elementName(element))));
     attributes.push_back(builder.getDictionaryAttr(more));
   };
@@ -324,16 +335,17 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
   for (auto [i, symbol] : llvm::enumerate(edge::symbolsOf(module)))
     if (symbol.getRole() == edge::SymbolRole::Capacity)
       capacity = getAffineSymbolExpr(i, context());
-  for (auto [number, pair] : llvm::enumerate(stateIO)) {
-    unsigned i = pair.first;
-    edge::SymbolicShape shape = argShapes[i];
+  for (auto [number, state] : llvm::enumerate(stateIO)) {
+    unsigned i = state.argument;
+    edge::SymbolicShape shape(ArrayRef(argShapes[i]).drop_front(state.part >= 0));
     if (!isa<AffineConstantExpr>(shape[0]))
       return source.emitError("a model with a KV cache needs a fixed batch: give --dim for the first dimension of ")
              << source.getArgAttr(i, "onnx.name");
     AffineExpr context = getAffineConstantExpr(kDefaultContext, this->context());
     shape[2] = capacity ? capacity : context;
     types.push_back(edge::tensorType(shape, cast<RankedTensorType>(source.getArgument(i).getType()).getElementType()));
-    describe(i, {builder.getNamedAttr(edge::EdgeDialect::kStateAttr, builder.getI64IntegerAttr(number))});
+    describe(i, {builder.getNamedAttr(edge::EdgeDialect::kStateAttr, builder.getI64IntegerAttr(number))},
+             state.part < 0 ? "" : state.part == 0 ? ".key" : ".value");
     order.push_back(i);
   }
   function = func::FuncOp::create(builder, source.getLoc(), "main", builder.getFunctionType(types, {}));
@@ -347,6 +359,10 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     known.isUnsigned = element.isUnsignedInteger();
     if (!isState(i)) {
       known.value = argument;
+      continue;
+    }
+    if (known.stateValue) {
+      known.pairedValue = argument;
       continue;
     }
     known.stateValue = argument;
@@ -367,15 +383,18 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
   SmallVector<DictionaryAttr> attributes;
   Operation *end = source.front().getTerminator();
   for (auto [i, value] : llvm::enumerate(end->getOperands())) {
-    auto state = llvm::find_if(stateIO, [i = i](auto &pair) { return pair.second == i; });
+    auto state = llvm::find_if(stateIO, [i = i](StateIO &state) { return state.result == i; });
     auto name = source.getResultAttrOfType<StringAttr>(i, "onnx.name");
     TensorInfo &known = infos[value];
     if (state != stateIO.end()) {
       int64_t number = state - stateIO.begin();
-      if (!known.stateValue || known.state != number)
-        return source.emitError("output ") << name << " is not the cache " << source.getArgAttr(state->first, "onnx.name")
+      bool paired = state->part == 0;
+      if (!known.stateValue || known.state != number || (paired && !known.pairedValue))
+        return source.emitError("output ") << name << " is not the cache " << source.getArgAttr(state->argument, "onnx.name")
                                            << " with rows appended, so it cannot be kept in place; export the model without a cache";
       states[number] = known.stateValue;
+      if (paired)
+        states[number + 1] = known.pairedValue;
       continue;
     }
     Value converted = tensor(value);
@@ -428,7 +447,8 @@ LogicalResult Converter::run() {
     }
     NodeContext nodeContext(*this, node);
     nodeContext.loc = node.getLoc();
-    (void)(*conversion)(nodeContext);
+    if (!raise(nodeContext))
+      (void)(*conversion)(nodeContext);
   }
   if (!errors.empty()) {
     auto error = module.emitError() << errors.size() << (errors.size() == 1 ? " node" : " nodes") << " cannot be compiled:";

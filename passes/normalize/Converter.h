@@ -27,6 +27,7 @@ struct TensorInfo {
   std::string name;                                           // of an initializer, for the ledger and for messages
   int64_t state = -1;                                         // this is a KV cache, see `stateValue`
   mlir::Value stateValue;                                     // [batch, heads, capacity, dim]; `shape` is what the graph sees of it
+  mlir::Value pairedValue;                                    // a cache [2, ...] of keys and values is two states: this is the values'
 };
 
 class Converter;
@@ -227,7 +228,11 @@ private:
   llvm::DenseMap<mlir::Value, TensorInfo> infos;
   std::vector<SymbolInfo> symbols;
   llvm::SmallVector<edge::SymbolicShape> argShapes;          // per argument of the source
-  llvm::SmallVector<std::pair<unsigned, unsigned>> stateIO;  // argument, result of the source
+  struct StateIO {
+    unsigned argument, result; // of the source
+    int64_t part = -1;         // 0: the keys, 1: the values of a cache that holds both
+  };
+  llvm::SmallVector<StateIO> stateIO;
   llvm::SmallVector<unsigned> implicit;                      // arguments that a stateful model computes itself
   std::vector<std::string> errors;
   std::vector<mlir::Operation *> errorNodes;

@@ -1,7 +1,7 @@
 //===- Raise.h - Layers found in what exporters wrote -----------------------===//
 //
-// Raising looks back: the row of the last node of a layer (the MatMul of attention, the Add of a rotation, the Mul of a norm)
-// first asks here whether the nodes behind it are that layer. What was converted on the way is then dead.
+// Raising looks back: before the last node of a layer (the MatMul of attention, the Add of a rotation, the Mul of a norm) is converted,
+// it is asked here whether the nodes behind it are that layer. What was converted on the way is then dead.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_NORMALIZE_RAISE_H
@@ -50,6 +50,8 @@ struct Cached {
 };
 /// `pastInput` (optional) of the node with `rows` behind it.
 Cached extendCache(NodeContext &node, unsigned pastInput, mlir::Value rows, bool rowsHeadsFirst);
+/// The same for a cache that holds keys and values together.
+std::pair<Cached, Cached> extendPairedCache(NodeContext &node, TensorInfo &past, mlir::Value keys, mlir::Value values);
 void setPresent(NodeContext &node, unsigned output, const Cached &cached);
 /// past `[batch, heads, tokens, dim]` and rows as one tensor.
 mlir::Value concatTokens(NodeContext &node, mlir::Value past, mlir::Value rows, bool rowsHeadsFirst);
@@ -66,10 +68,14 @@ bool isTransposedLater(mlir::Value onnxValue);
 /// If `value` is `[a, b, c, d]` made by transposing `[a, c, b, d]`: replaces it by what was transposed.
 bool undoHeadTranspose(mlir::Value &value);
 
+/// Tries all that follow. Asked for each node before its row.
+bool raise(NodeContext &node);
+
 /// These set result 0 of the node and return true if the node ends such a layer; else they change nothing.
 bool raiseAttention(NodeContext &node); // MatMul
 bool raiseRope(NodeContext &node);      // Add, Concat
 bool raiseNorm(NodeContext &node);      // Mul, Div, Add
+bool raiseCache(NodeContext &node);     // Concat
 
 } // namespace edgecc
 #endif // EDGECC_PASSES_NORMALIZE_RAISE_H

@@ -438,4 +438,35 @@ bool raiseAttention(NodeContext &node) {
   return false;
 }
 
+//===----------------------------------------------------------------------===//
+// What may end a layer
+//===----------------------------------------------------------------------===//
+
+bool raiseCache(NodeContext &node) {
+  TensorInfo &past = node.info(0);
+  if (!past.stateValue || past.pairedValue)
+    return false;
+  if (node.inputs() == 1) {
+    node.setInfo(0, past);
+    return true;
+  }
+  if (node.inputs() != 2 || node.info(1).stateValue || node.normalizeAxis(node.intAttr("axis", 0), 4) != 2)
+    return false;
+  node.setInfo(0, appendToState(node, past, node.tensor(1), /*rowsHeadsFirst=*/true));
+  return true;
+}
+
+bool raise(NodeContext &node) {
+  if (!node.node.getDomain().empty())
+    return false;
+  StringRef op = node.op();
+  if (op == "MatMul")
+    return raiseAttention(node);
+  if (op == "Concat")
+    return raiseCache(node) || raiseRope(node);
+  if (op == "Add")
+    return raiseRope(node) || raiseNorm(node);
+  return (op == "Mul" || op == "Div") && raiseNorm(node);
+}
+
 } // namespace edgecc
