@@ -82,4 +82,9 @@ def ExpandMath : Pass<"edge-expand-math"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect", "::mlir::scf::SCFDialect"];
 }
 
+def StoreBf16AsBits : Pass<"edge-store-bf16-as-bits"> {
+  let summary = "store bf16 values as i16, so that no target narrows them by a library call";
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 #endif

@@ -51,6 +51,7 @@ void buildLowerPipeline(OpPassManager &pm) {
   pm.addPass(createConvertControlFlowToLLVMPass());
   pm.addPass(createUBToLLVMConversionPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createStoreBf16AsBits());
   pm.addPass(createCSEPass());
 }
 

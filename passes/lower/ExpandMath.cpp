@@ -26,8 +26,7 @@ Type withElement(Type type, Type element) {
 
 // sin(x), cos(x) with x = n * pi/2 + r: pi/2 is subtracted in three parts that are exact in f32 (Cody and Waite 1980), so that
 // r keeps its precision up to |x| of about 1e5; then minimax polynomials on [-pi/4, pi/4] (coefficients: Cephes sinf, cosf).
-template <typename Op, bool isCosine>
-struct ExpandTrigonometric : OpRewritePattern<Op> {
+template <typename Op, bool isCosine> struct ExpandTrigonometric : OpRewritePattern<Op> {
   using OpRewritePattern<Op>::OpRewritePattern;
 
   LogicalResult matchAndRewrite(Op op, PatternRewriter &rewriter) const override {
@@ -58,7 +57,8 @@ struct ExpandTrigonometric : OpRewritePattern<Op> {
     if (isCosine)
       quadrant = arith::AddIOp::create(rewriter, loc, quadrant, i(1));
     auto bit = [&](int32_t mask) -> Value {
-      return arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::ne, arith::AndIOp::create(rewriter, loc, quadrant, i(mask)), i(0));
+      return arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::ne,
+                                   arith::AndIOp::create(rewriter, loc, quadrant, i(mask)), i(0));
     };
     Value value = arith::SelectOp::create(rewriter, loc, bit(1), cosine, sine);
     rewriter.replaceOpWithNewOp<arith::SelectOp>(op, bit(2), arith::NegFOp::create(rewriter, loc, value), value);
@@ -66,11 +66,42 @@ struct ExpandTrigonometric : OpRewritePattern<Op> {
   }
 };
 
+// f32 -> bf16 rounded to even, in integers to the end. MLIR's own expansion selects between bf16 values, which LLVM may take
+// apart lane by lane and then calls __truncsfbf2 on targets without bf16 instructions.
+struct ExpandTruncateToBf16 : OpRewritePattern<arith::TruncFOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(arith::TruncFOp op, PatternRewriter &rewriter) const override {
+    Type type = op.getType(), from = op.getIn().getType();
+    if (!getElementTypeOrSelf(type).isBF16() || !getElementTypeOrSelf(from).isF32())
+      return rewriter.notifyMatchFailure(op, "not f32 to bf16");
+    Location loc = op.getLoc();
+    Type i32 = withElement(type, rewriter.getI32Type()), i16 = withElement(type, rewriter.getI16Type());
+    auto i = [&](int32_t value) -> Value {
+      Attribute scalar = rewriter.getI32IntegerAttr(value);
+      if (auto vector = dyn_cast<VectorType>(i32))
+        return arith::ConstantOp::create(rewriter, loc, DenseElementsAttr::get(vector, scalar));
+      return arith::ConstantOp::create(rewriter, loc, cast<TypedAttr>(scalar));
+    };
+    Value bits = arith::BitcastOp::create(rewriter, loc, i32, op.getIn());
+    Value odd = arith::AndIOp::create(rewriter, loc, arith::ShRUIOp::create(rewriter, loc, bits, i(16)), i(1));
+    Value bias = arith::AddIOp::create(rewriter, loc, odd, i(0x7fff));
+    Value rounded = arith::ShRUIOp::create(rewriter, loc, arith::AddIOp::create(rewriter, loc, bits, bias), i(16));
+    // Rounding could carry a NaN into infinity.
+    Value isNan = arith::CmpFOp::create(rewriter, loc, arith::CmpFPredicate::UNO, op.getIn(), op.getIn());
+    Value safe = arith::SelectOp::create(rewriter, loc, isNan, i(0x7fc0), rounded);
+    rewriter.replaceOpWithNewOp<arith::BitcastOp>(op, type, arith::TruncIOp::create(rewriter, loc, i16, safe));
+    return success();
+  }
+};
+
 struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<ExpandTrigonometric<math::SinOp, false>, ExpandTrigonometric<math::CosOp, true>>(&getContext());
-    math::populateExpansionPatterns(patterns, {"tan", "sinh", "cosh", "asinh", "acosh", "atanh", "fpowi", "powf", "exp2", "rsqrt", "ctlz"});
+    patterns.add<ExpandTrigonometric<math::SinOp, false>, ExpandTrigonometric<math::CosOp, true>, ExpandTruncateToBf16>(
+        &getContext());
+    math::populateExpansionPatterns(patterns,
+                                    {"tan", "sinh", "cosh", "asinh", "acosh", "atanh", "fpowi", "powf", "exp2", "rsqrt", "ctlz"});
     // f16 and bf16 functions are evaluated in f32.
     populateMathF32ExpansionPatterns(patterns, [](StringRef) { return true; });
     populateMathPolynomialApproximationPatterns(patterns, [](StringRef op) { return op != "math.sin" && op != "math.cos"; });

@@ -139,8 +139,10 @@ def test_norms(target, kind):
            [norm(kind, 3, 40, "f16"), norm(kind, 3, 40, "bf16"), norm(kind, 3, 40, scale=False), norm(kind, 3, 40, bias=False)], target)
 
 
-def softmax(rows, width, element="f32", log=False, dynamic=False):
+def softmax(rows, width, element="f32", log=False, dynamic=False, masked=None):
     x = (random((rows, width), element) * DTYPES[element](4)).astype(DTYPES[element])
+    if masked is not None:
+        x[:, width // 3:] = masked
     v = wide(x)
     e = np.exp(v - v.max(-1, keepdims=True))
     y = e / e.sum(-1, keepdims=True)
@@ -153,6 +155,11 @@ def softmax(rows, width, element="f32", log=False, dynamic=False):
 def test_softmax(target):
     verify([softmax(r, w, e, l, d) for (r, w), (e, l, d) in itertools.product(
         ((1, 1), (3, 17), (65, 100)), (("f32", False, False), ("f32", True, True), ("f16", False, True), ("bf16", True, False)))], target)
+
+
+def test_softmax_masked(target):
+    # Masks that were added before: minus infinity, and the lowest number that exporters write for it.
+    verify([softmax(3, w, masked=m) for w, m in itertools.product((5, 100), (-np.inf, -3.4028235e38))], target)
 
 
 # ---- moves ---------------------------------------------------------------------------------------------------------------------
@@ -218,7 +225,7 @@ def test_append(target):
 
 
 def attention(batch=1, tokens=3, length=None, capacity=None, heads=4, kv_heads=2, dim=16, value_dim=None, causal=False, window=0, softcap=0.0,
-              mask=None, element="f32", cache=None, first=(False, False, False), decode=False):
+              mask=None, element="f32", cache=None, first=(False, False, False), decode=False, lowest=None):
     length = length or tokens
     capacity, value_dim, cache = capacity or length, value_dim or dim, cache or element
     q, k, v = random((batch, heads, tokens, dim), element), random((batch, kv_heads, capacity, dim), cache), random((batch, kv_heads, capacity, value_dim), cache)
@@ -247,7 +254,9 @@ def attention(batch=1, tokens=3, length=None, capacity=None, heads=4, kv_heads=2
             m = RNG.random(concrete) < 0.7
             seen = seen & m
         else:
-            m = random(concrete, kind)
+            m = random(concrete, kind) if lowest is None else np.where(RNG.random(concrete) < 0.5, 0, lowest).astype(DTYPES[kind])
+            if lowest == -1e4:
+                m[..., 0] = 0  # scores that are all masked so lose their digits in f32
             s = s + wide(m)
         inputs, elements = inputs + [m], elements + [kind]
         mask_text = "mask(%%3 : %s)" % tensor(mask_shape, kind)
@@ -299,6 +308,7 @@ def test_attention_decode(target):
 def test_attention_masks(target):
     verify([attention(2, 5, 70, mask=(kind, dims), causal=c) for kind, dims, c in itertools.product(
         ("f32", "i1"), ("bhtl", "11tl", "b11l", "1h1l", "tl", "bht1"), (False, True))] +
+           [attention(1, 4, 9, mask=("f32", "tl"), lowest=v, causal=True) for v in (-np.inf, -3.4028235e38, -1e4)] +
            [attention(1, 3, 9, softcap=2.0), attention(1, 3, 9, softcap=2.0, mask=("f32", "tl")), attention(1, 3, 9, element="f16", mask=("f16", "l"))], target)
 
 
