@@ -338,9 +338,8 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
   for (auto [number, state] : llvm::enumerate(stateIO)) {
     unsigned i = state.argument;
     edge::SymbolicShape shape(ArrayRef(argShapes[i]).drop_front(state.part >= 0));
-    if (!isa<AffineConstantExpr>(shape[0]))
-      return source.emitError("a model with a KV cache needs a fixed batch: give --dim for the first dimension of ")
-             << source.getArgAttr(i, "onnx.name");
+    // Memory of a session is for the largest batch; the batch is outermost, so a smaller one only leaves the rest alone.
+    shape[0] = getAffineConstantExpr(edge::boundsOf(shape[0], edge::symbolsOf(module)).second, this->context());
     AffineExpr context = getAffineConstantExpr(kDefaultContext, this->context());
     shape[2] = capacity ? capacity : context;
     types.push_back(edge::tensorType(shape, cast<RankedTensorType>(source.getArgument(i).getType()).getElementType()));
