@@ -154,7 +154,7 @@ LogicalResult convertConstantOfShape(NodeContext &node) {
 }
 
 /// Whether a dimension repeats or not is known only when its size is: some exporters write masks that are valid for an empty cache or
-/// for a single token. Elements that no valid call has are NaN.
+/// for a single token. In other calls all elements are NaN.
 LogicalResult expandAtRunTime(NodeContext &node, ArrayRef<AffineExpr> shape) {
   edge::SymbolicShape input = node.shape(0);
   Value source = node.tensor(0);
@@ -165,9 +165,10 @@ LogicalResult expandAtRunTime(NodeContext &node, ArrayRef<AffineExpr> shape) {
       Value index = indices[shape.size() - input.size() + i], extent = TensorBuilder::size(b, loc, size);
       Value last = arith::SubIOp::create(b, loc, extent, one);
       at.push_back(arith::MinSIOp::create(b, loc, index, last));
-      Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, index, extent);
+      Value wanted = TensorBuilder::size(b, loc, shape[shape.size() - input.size() + i]);
+      Value equal = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, extent, wanted);
       Value repeated = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, extent, one);
-      valid = arith::AndIOp::create(b, loc, valid, arith::OrIOp::create(b, loc, inside, repeated));
+      valid = arith::AndIOp::create(b, loc, valid, arith::OrIOp::create(b, loc, equal, repeated));
     }
     Value value = TensorBuilder::load(b, loc, source, at);
     Value none = TensorBuilder::scalar(b, loc, value.getType(), std::numeric_limits<double>::quiet_NaN());
