@@ -153,10 +153,43 @@ LogicalResult convertConstantOfShape(NodeContext &node) {
   return success();
 }
 
+/// Whether a dimension repeats or not is known only when its size is: some exporters write masks that are valid for an empty cache or
+/// for a single token. In other calls all elements are NaN.
+LogicalResult expandAtRunTime(NodeContext &node, ArrayRef<AffineExpr> shape) {
+  edge::SymbolicShape input = node.shape(0);
+  Value source = node.tensor(0);
+  node.set(0, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange indices) -> Value {
+    Value one = TensorBuilder::index(b, loc, 1), valid = TensorBuilder::scalar(b, loc, b.getI1Type(), 1);
+    SmallVector<Value> at;
+    for (auto [i, size] : llvm::enumerate(input)) {
+      Value index = indices[shape.size() - input.size() + i], extent = TensorBuilder::size(b, loc, size);
+      Value last = arith::SubIOp::create(b, loc, extent, one);
+      at.push_back(arith::MinSIOp::create(b, loc, index, last));
+      Value wanted = TensorBuilder::size(b, loc, shape[shape.size() - input.size() + i]);
+      Value equal = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, extent, wanted);
+      Value repeated = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, extent, one);
+      valid = arith::AndIOp::create(b, loc, valid, arith::OrIOp::create(b, loc, equal, repeated));
+    }
+    Value value = TensorBuilder::load(b, loc, source, at);
+    Value none = TensorBuilder::scalar(b, loc, value.getType(), std::numeric_limits<double>::quiet_NaN());
+    return arith::SelectOp::create(b, loc, valid, value, none);
+  }));
+  return success();
+}
+
 LogicalResult convertExpand(NodeContext &node) {
   auto wanted = node.contents(1);
   if (!wanted)
     return node.unsupported("the shape is computed at run time from data");
+  if (node.isFloat(0) && node.rank(0) <= int64_t(wanted->size())) {
+    edge::SymbolicShape input = node.shape(0);
+    auto differs = [](AffineExpr a, AffineExpr b) {
+      return !isa<AffineConstantExpr>(a) && !isa<AffineConstantExpr>(b) && edge::canonical(a) != edge::canonical(b);
+    };
+    if (llvm::any_of(llvm::zip(input, ArrayRef(*wanted).take_back(input.size())),
+                     [&](auto pair) { return differs(std::get<0>(pair), std::get<1>(pair)); }))
+      return expandAtRunTime(node, *wanted);
+  }
   auto shape = node.broadcastShape({node.shape(0), edge::SymbolicShape(*wanted)});
   if (failed(shape))
     return failure();

@@ -209,6 +209,14 @@ void Converter::findStates(func::FuncOp source) {
         argShapes[arg.getArgNumber()].size() >= 2)
       tokens = argShapes[arg.getArgNumber()][1];
   }
+  // Whatever else is [batch, tokens, ...].
+  for (BlockArgument arg : source.getArguments()) {
+    unsigned i = arg.getArgNumber();
+    bool isState = llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; });
+    if (isa<AffineConstantExpr>(tokens) && !isState && argShapes[i].size() >= 2 && argShapes[i][1] != position &&
+        !isImplicitName(source.getArgAttrOfType<StringAttr>(i, "onnx.name").getValue()))
+      tokens = argShapes[i][1];
+  }
   for (BlockArgument arg : source.getArguments()) {
     unsigned i = arg.getArgNumber();
     StringRef name = source.getArgAttrOfType<StringAttr>(i, "onnx.name").getValue();

@@ -101,8 +101,19 @@ TypedAttr PointEvaluator::compute(Value tensor, ArrayRef<int64_t> indices) {
   }
   if (auto fill = dyn_cast<linalg::FillOp>(op))
     return scalar(fill.getInputs()[0], nullptr);
-  if (auto op = tensor.getDefiningOp<linalg::GenericOp>())
-    return generic(op, cast<OpResult>(tensor).getResultNumber(), indices);
+  if (auto kernel = dyn_cast<edge::KernelOp>(op); kernel && kernel.getName() == "concat") {
+    // The one kernel among moves; what it does is said by its operands: [rows, n0], [rows, n1], ... -> [rows, n0 + n1 + ...].
+    int64_t column = indices[1];
+    for (Value input : kernel.getIns()) {
+      int64_t width = size(edge::shapeOf(input)[1]);
+      if (column < width)
+        return element(input, {indices[0], column});
+      column -= width;
+    }
+    return {};
+  }
+  if (auto loops = dyn_cast<linalg::GenericOp>(op))
+    return generic(loops, cast<OpResult>(tensor).getResultNumber(), indices);
   return {};
 }
 
@@ -244,8 +255,10 @@ public:
     this->keys = evaluator.size(keys);
   }
 
-  /// Whether query i sees key j; nullopt if that cannot be told.
-  std::optional<bool> sees(int64_t i, int64_t j, bool lastBatch) {
+  enum class Sight { Unknown, Undefined, Seen, Hidden };
+
+  /// Whether query i sees key j. Undefined: no valid call of the graph has this point.
+  Sight sees(int64_t i, int64_t j, bool lastBatch) {
     SmallVector<int64_t> indices;
     for (int64_t d = 0, rank = shape.size(); d < rank; ++d) {
       int64_t extent = evaluator.size(shape[d]), fromEnd = rank - d;
@@ -254,12 +267,14 @@ public:
     }
     auto number = evaluator.number(mask, indices);
     if (!number)
-      return std::nullopt;
+      return Sight::Unknown;
+    if (std::isnan(*number))
+      return Sight::Undefined;
     if (selects)
-      return *number != 0;
+      return *number != 0 ? Sight::Seen : Sight::Hidden;
     if (*number == 0)
-      return true;
-    return *number <= kHidden ? std::optional(false) : std::nullopt;
+      return Sight::Seen;
+    return *number <= kHidden ? Sight::Hidden : Sight::Unknown;
   }
 
   Value mask;
@@ -300,7 +315,8 @@ bool agrees(MaskAt &mask, const MaskKind &kind) {
     int64_t distance = offset + i - j;
     bool wanted = !kind.causal || (distance >= 0 && (kind.window == 0 || distance < kind.window));
     for (bool lastBatch : {false, true})
-      if (mask.sees(i, j, lastBatch) != wanted)
+      if (auto sight = mask.sees(i, j, lastBatch);
+          sight != MaskAt::Sight::Undefined && sight != (wanted ? MaskAt::Sight::Seen : MaskAt::Sight::Hidden))
         return false;
     return true;
   };
@@ -323,19 +339,20 @@ bool agrees(MaskAt &mask, const MaskKind &kind) {
 
 /// The width of the window that the last query has at the largest sizes, 0 if it sees everything before it.
 std::optional<int64_t> windowOf(MaskAt &mask, int64_t position) {
-  auto first = mask.sees(mask.queries - 1, 0, false), self = mask.sees(mask.queries - 1, std::min(position, mask.keys - 1), false);
-  if (!first || !self || !*self)
-    return std::nullopt;
-  if (*first)
+  using Sight = MaskAt::Sight;
+  Sight first = mask.sees(mask.queries - 1, 0, false), self = mask.sees(mask.queries - 1, std::min(position, mask.keys - 1), false);
+  if (first == Sight::Seen || first == Sight::Undefined)
     return 0;
+  if (first == Sight::Unknown || self != Sight::Seen)
+    return std::nullopt;
   // Hidden at `low`, seen at `high`.
   int64_t low = 0, high = position;
   while (high - low > 1) {
     int64_t middle = (low + high) / 2;
-    auto seen = mask.sees(mask.queries - 1, middle, false);
-    if (!seen)
+    Sight seen = mask.sees(mask.queries - 1, middle, false);
+    if (seen != Sight::Seen && seen != Sight::Hidden)
       return std::nullopt;
-    (*seen ? high : low) = middle;
+    (seen == Sight::Seen ? high : low) = middle;
   }
   return position - low;
 }
@@ -348,7 +365,7 @@ std::optional<MaskKind> recogniseMask(Value mask, AffineExpr queries, AffineExpr
   for (auto &choice : sizes)
     masks.push_back(std::make_unique<MaskAt>(mask, queries, keys, choice));
   // The first point tells cheaply whether there is anything to evaluate.
-  if (!masks.front()->sees(0, 0, false))
+  if (masks.front()->sees(0, 0, false) == MaskAt::Sight::Unknown)
     return std::nullopt;
   auto holds = [&](const MaskKind &kind) { return llvm::all_of(masks, [&](auto &at) { return agrees(*at, kind); }); };
   if (MaskKind all; holds(all))

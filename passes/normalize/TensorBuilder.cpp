@@ -191,12 +191,33 @@ Value TensorBuilder::contract(Value lhs, AffineMap lhsMap, Value rhs, AffineMap 
 Value TensorBuilder::reshape(Value value, ArrayRef<AffineExpr> shape) {
   auto type = mlir::cast<RankedTensorType>(value.getType());
   RankedTensorType wanted = edge::tensorType(shape, type.getElementType());
-  return wanted == type ? value : edge::ReshapeOp::create(builder, loc, wanted, value).getResult();
+  if (wanted == type)
+    return value;
+  if (auto inner = value.getDefiningOp<edge::ReshapeOp>())
+    return reshape(inner.getInput(), shape);
+  return edge::ReshapeOp::create(builder, loc, wanted, value).getResult();
+}
+
+/// result[i...] = input[permuted i...], and nothing else.
+static bool isTranspose(linalg::GenericOp op) {
+  if (op.getNumDpsInputs() != 1 || op.getNumDpsInits() != 1 || op.getNumReductionLoops() != 0)
+    return false;
+  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+  return maps[0].isPermutation() && maps[1].isIdentity() && op.getBody()->getTerminator()->getOperand(0) == op.getBody()->getArgument(0);
 }
 
 Value TensorBuilder::transpose(Value value, ArrayRef<int64_t> permutation) {
   edge::SymbolicShape inputShape = edge::shapeOf(value), shape;
   unsigned rank = permutation.size();
+  // A transpose of a transpose reads what the first one read; often that is all.
+  if (auto generic = value.getDefiningOp<linalg::GenericOp>(); generic && isTranspose(generic)) {
+    AffineMap source = generic.getIndexingMapsArray()[0];
+    SmallVector<int64_t> composed(rank);
+    for (unsigned i = 0; i < rank; ++i)
+      composed[i] = llvm::find(source.getResults(), getAffineDimExpr(permutation[i], context())) - source.getResults().begin();
+    Value input = generic.getDpsInputs()[0];
+    return llvm::is_sorted(composed) ? input : transpose(input, composed);
+  }
   SmallVector<AffineExpr> results(rank);
   SmallVector<int64_t> moved; // dimensions that are not 1, in their new order
   for (auto [i, source] : llvm::enumerate(permutation)) {
