@@ -1,0 +1,134 @@
+// RUN: edgecc-opt %s --split-input-file --verify-diagnostics
+
+// One function per constraint of dialects/edge/EdgeOps.td, by its label.
+
+func.func @reshape_c1(%x: tensor<4xf32>) -> tensor<2x2xf16> {
+  // expected-error @+1 {{turns 'f32' into 'f16'}}
+  %0 = edge.reshape %x : tensor<4xf32> -> tensor<2x2xf16>
+  return %0 : tensor<2x2xf16>
+}
+
+// -----
+
+func.func @linear_c1(%x: tensor<2x8xf32>, %w: tensor<8x20xf32>) -> tensor<2x20xf32> {
+  // expected-error @+1 {{with 8 input and 20 output channels and layout nk has a weight of type 'tensor<8x20xf32>'}}
+  %0 = edge.linear %x, %w : tensor<2x8xf32>, tensor<8x20xf32> -> tensor<2x20xf32>
+  return %0 : tensor<2x20xf32>
+}
+
+// -----
+
+// 20 channels are two panels, not one.
+func.func @linear_c1(%x: tensor<2x8xf32>, %w: tensor<1x8x16xf32>) -> tensor<2x20xf32> {
+  // expected-error @+1 {{layout panels has a weight of type 'tensor<1x8x16xf32>'}}
+  %0 = edge.linear %x, %w {layout = 2 : i32} : tensor<2x8xf32>, tensor<1x8x16xf32> -> tensor<2x20xf32>
+  return %0 : tensor<2x20xf32>
+}
+
+// -----
+
+func.func @linear_c2(%x: tensor<2x8xf32>, %w: tensor<20x8xf32>, %bias: tensor<1x20xf32>) -> tensor<2x20xf32> {
+  // expected-error @+1 {{has an extra of type 'tensor<1x20xf32>', which is neither [20] nor the result's shape}}
+  %0 = edge.linear %x, %w extras(%bias : tensor<1x20xf32>) : tensor<2x8xf32>, tensor<20x8xf32> -> tensor<2x20xf32> {
+  ^bb0(%sum: f32, %b: f32):
+    %1 = arith.addf %sum, %b : f32
+    edge.yield %1 : f32
+  }
+  return %0 : tensor<2x20xf32>
+}
+
+// -----
+
+func.func @linear_c2(%x: tensor<2x8xf32>, %w: tensor<20x8xf32>, %bias: tensor<20xf32>) -> tensor<2x20xf32> {
+  // expected-error @+1 {{has extras but no epilogue}}
+  %0 = edge.linear %x, %w extras(%bias : tensor<20xf32>) : tensor<2x8xf32>, tensor<20x8xf32> -> tensor<2x20xf32>
+  return %0 : tensor<2x20xf32>
+}
+
+// -----
+
+func.func @linear_c3(%x: tensor<2x8xf16>, %w: tensor<20x8xf16>) -> tensor<2x20xf16> {
+  // expected-error @+1 {{has an epilogue that does not take f32 and an element of each extra}}
+  %0 = edge.linear %x, %w : tensor<2x8xf16>, tensor<20x8xf16> -> tensor<2x20xf16> {
+  ^bb0(%sum: f16):
+    edge.yield %sum : f16
+  }
+  return %0 : tensor<2x20xf16>
+}
+
+// -----
+
+func.func @quantized_linear_c1(%x: tensor<1x32xf32>, %w: tensor<16x1x24xi8>, %s: tensor<16x1xf32>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{has 6-bit weights; 4 and 8 are supported}}
+  %0 = edge.quantized_linear %x, %w, %s {bits = 6 : i64, block = 32 : i64} : tensor<1x32xf32>, tensor<16x1x24xi8>, tensor<16x1xf32> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+func.func @attention_c1(%q: tensor<1x5x4x8xf32>, %k: tensor<1x7x3x8xf32>) -> tensor<1x5x4x8xf32> {
+  // expected-error @+1 {{has 4 heads, which is no multiple of its 3 KV heads}}
+  %0 = edge.attention %q, %k, %k {length = affine_map<() -> (7)>, offset = affine_map<() -> (0)>, scale = 1.0 : f32}
+      : tensor<1x5x4x8xf32>, tensor<1x7x3x8xf32>, tensor<1x7x3x8xf32> -> tensor<1x5x4x8xf32>
+  return %0 : tensor<1x5x4x8xf32>
+}
+
+// -----
+
+// Where the heads stand is a flag: [batch, heads, tokens, dim] with it.
+func.func @attention_c1(%q: tensor<1x4x5x8xf32>, %k: tensor<1x3x7x8xf32>) -> tensor<1x5x4x8xf32> {
+  // expected-error @+1 {{has 4 heads, which is no multiple of its 3 KV heads}}
+  %0 = edge.attention %q, %k, %k {length = affine_map<() -> (7)>, offset = affine_map<() -> (0)>, scale = 1.0 : f32, query_heads_first, key_heads_first}
+      : tensor<1x4x5x8xf32>, tensor<1x3x7x8xf32>, tensor<1x3x7x8xf32> -> tensor<1x5x4x8xf32>
+  return %0 : tensor<1x5x4x8xf32>
+}
+
+// -----
+
+func.func @attention_c2(%q: tensor<1x5x4x8xf32>, %k: tensor<1x7x2x16xf32>) -> tensor<1x5x4x16xf32> {
+  // expected-error @+1 {{has a query head_dim of 8 but a key head_dim of 16}}
+  %0 = edge.attention %q, %k, %k {length = affine_map<() -> (7)>, offset = affine_map<() -> (0)>, scale = 1.0 : f32}
+      : tensor<1x5x4x8xf32>, tensor<1x7x2x16xf32>, tensor<1x7x2x16xf32> -> tensor<1x5x4x16xf32>
+  return %0 : tensor<1x5x4x16xf32>
+}
+
+// -----
+
+func.func @attention_c3(%q: tensor<5x4x8xf32>, %k: tensor<1x7x2x8xf32>) -> tensor<1x5x4x8xf32> {
+  // expected-error @+1 {{query, key, value and result must have rank 4, but one is 'tensor<5x4x8xf32>'}}
+  %0 = edge.attention %q, %k, %k {length = affine_map<() -> (7)>, offset = affine_map<() -> (0)>, scale = 1.0 : f32}
+      : tensor<5x4x8xf32>, tensor<1x7x2x8xf32>, tensor<1x7x2x8xf32> -> tensor<1x5x4x8xf32>
+  return %0 : tensor<1x5x4x8xf32>
+}
+
+// -----
+
+func.func @rope_c1(%x: tensor<1x5x2x8xf32>, %t: tensor<1x5x8xf32>) -> tensor<1x5x2x8xf32> {
+  // expected-error @+1 {{rotates 16 elements of a head_dim of 8}}
+  %0 = edge.rope %x, %t, %t : tensor<1x5x2x8xf32>, tensor<1x5x8xf32> -> tensor<1x5x2x8xf32>
+  return %0 : tensor<1x5x2x8xf32>
+}
+
+// -----
+
+// No task.
+func.func @kernel_c1(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error @+1 {{takes 2 buffers but its body has 2 arguments}}
+  %0 = edge.kernel "none" tasks affine_map<() -> (1)> ins(%x : tensor<4xf32>) -> tensor<4xf32> {
+  ^bb0(%in: memref<4xf32>, %out: memref<4xf32>):
+    edge.yield
+  }
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+// A bool is a byte inside.
+func.func @kernel_c1(%x: tensor<4xi1>) -> tensor<4xf32> {
+  // expected-error @+1 {{passes 'tensor<4xi1>' to a block argument of type 'memref<4xi1>'}}
+  %0 = edge.kernel "none" tasks affine_map<() -> (1)> ins(%x : tensor<4xi1>) -> tensor<4xf32> {
+  ^bb0(%task: index, %in: memref<4xi1>, %out: memref<4xf32>):
+    edge.yield
+  }
+  return %0 : tensor<4xf32>
+}

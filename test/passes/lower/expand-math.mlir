@@ -1,0 +1,79 @@
+// RUN: edgecc-opt %s --edge-expand-math | FileCheck %s
+// What is left of `math` is an instruction on every target; anything else would be a call of libm.
+// RUN: edgecc-opt %s --edge-expand-math | FileCheck %s --check-prefix=LIBM
+// LIBM-NOT: math.{{(exp|exp2|expm1|log|log2|log10|log1p|tanh|tan|sinh|cosh|asin|acos|atan|atan2|asinh|acosh|atanh|erf|erfc|sin|cos|powf|fpowi|rsqrt|cbrt|ctlz)}}
+
+// CHECK-LABEL: @transcendental
+// CHECK: math.fma
+func.func @transcendental(%x: f32, %y: f32) -> f32 {
+  %0 = math.exp %x : f32
+  %1 = math.log %0 : f32
+  %2 = math.tanh %1 : f32
+  %3 = math.erf %2 : f32
+  %4 = math.powf %3, %y : f32
+  %5 = math.log1p %4 : f32
+  %6 = math.expm1 %5 : f32
+  %7 = math.rsqrt %6 : f32
+  %8 = math.atan2 %7, %y : f32
+  return %8 : f32
+}
+
+// CHECK-LABEL: @hyperbolic
+func.func @hyperbolic(%x: f32) -> f32 {
+  %0 = math.sinh %x : f32
+  %1 = math.cosh %0 : f32
+  %2 = math.asinh %1 : f32
+  %3 = math.acosh %2 : f32
+  %4 = math.atanh %3 : f32
+  %5 = math.tan %4 : f32
+  %6 = math.asin %5 : f32
+  %7 = math.acos %6 : f32
+  %8 = math.atan %7 : f32
+  return %8 : f32
+}
+
+// Positions go into the thousands: the angle loses its turns in three steps, each exact.
+// CHECK-LABEL: @sin
+// CHECK: %[[N:.*]] = math.roundeven
+// CHECK: %[[R1:.*]] = math.fma %[[N]], %{{.*}}, %{{.*}}
+// CHECK: %[[R2:.*]] = math.fma %[[N]], %{{.*}}, %[[R1]]
+// CHECK: %[[R3:.*]] = math.fma %[[N]], %{{.*}}, %[[R2]]
+// CHECK: arith.mulf %[[R3]], %[[R3]]
+// CHECK: arith.fptosi %[[N]] : f32 to i32
+func.func @sin(%x: f32) -> f32 {
+  %0 = math.sin %x : f32
+  return %0 : f32
+}
+
+// A cosine is a sine one quadrant further; vectors stay vectors.
+// CHECK-LABEL: @cos
+// CHECK: %[[Q:.*]] = arith.fptosi %{{.*}} : vector<4xf32> to vector<4xi32>
+// CHECK: arith.addi %[[Q]], %{{.*}} : vector<4xi32>
+// CHECK: arith.select {{.*}} : vector<4xi1>, vector<4xf32>
+func.func @cos(%x: vector<4xf32>) -> vector<4xf32> {
+  %0 = math.cos %x : vector<4xf32>
+  return %0 : vector<4xf32>
+}
+
+// Narrow types are widened around the polynomial.
+// CHECK-LABEL: @narrow
+// CHECK: arith.extf %{{.*}} : f16 to f32
+// CHECK: math.fma {{.*}} : f32
+// CHECK: arith.truncf %{{.*}} : f32 to f16
+func.func @narrow(%x: f16) -> f16 {
+  %0 = math.exp %x : f16
+  return %0 : f16
+}
+
+// f32 to bf16 is rounded to even in integers, and a NaN stays one.
+// CHECK-LABEL: @to_bf16
+// CHECK: %[[BITS:.*]] = arith.bitcast %{{.*}} : f32 to i32
+// CHECK: %[[NAN:.*]] = arith.cmpf uno
+// CHECK: %[[SAFE:.*]] = arith.select %[[NAN]]
+// CHECK: %[[HALF:.*]] = arith.trunci %[[SAFE]] : i32 to i16
+// CHECK: arith.bitcast %[[HALF]] : i16 to bf16
+// CHECK-NOT: arith.truncf
+func.func @to_bf16(%x: f32) -> bf16 {
+  %0 = arith.truncf %x : f32 to bf16
+  return %0 : bf16
+}

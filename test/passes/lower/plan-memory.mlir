@@ -1,0 +1,210 @@
+// RUN: edgecc-opt %s --edge-plan-memory --split-input-file | FileCheck %s
+
+// Equal bodies become one function, wherever they stand; the other one differs in a constant.
+// CHECK-LABEL: func.func @edgecc_entry_main
+// CHECK: call @step_0.task
+// CHECK: call @step_0.task
+// CHECK: call @step_1.task
+// CHECK-NOT: @step_2
+func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<8xf32> {edge.name = "y", edge.element = "f32"}) {
+  %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+    %c = arith.constant 2.0 : f32
+    %v = memref.load %in[%task] : memref<8xf32>
+    %w = arith.mulf %v, %c : f32
+    memref.store %w, %out[%task] : memref<8xf32>
+  }
+  %1 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%0 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+    %c = arith.constant 2.0 : f32
+    %v = memref.load %in[%task] : memref<8xf32>
+    %w = arith.mulf %v, %c : f32
+    memref.store %w, %out[%task] : memref<8xf32>
+  }
+  %2 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%1 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+    %c = arith.constant 3.0 : f32
+    %v = memref.load %in[%task] : memref<8xf32>
+    %w = arith.mulf %v, %c : f32
+    memref.store %w, %out[%task] : memref<8xf32>
+  }
+  return %2 : tensor<8xf32>
+}
+
+// -----
+
+// Buffers that do not live at the same time share memory: of four in a row, two places for the intermediate ones. The last one is
+// written to the caller's memory directly. One task is a call; several go through parallel_for, field 6 of edgecc_call.
+// CHECK: plan.entry "main" function @edgecc_entry_main arena 128 {
+// CHECK-NEXT: plan.tensor "x" : "f32"
+// CHECK-NEXT: plan.tensor output "y" : "f32"
+// CHECK-LABEL: func.func @edgecc_entry_main(
+// CHECK-SAME: %[[CALL:.*]]: !llvm.ptr)
+// CHECK: %[[ARENA_AT:.*]] = llvm.getelementptr %[[CALL]][1]
+// CHECK-NEXT: %[[ARENA:.*]] = llvm.load %[[ARENA_AT]]
+// CHECK: %[[OUTPUTS_AT:.*]] = llvm.getelementptr %[[CALL]][5]
+// CHECK-NEXT: %[[OUTPUTS:.*]] = llvm.load %[[OUTPUTS_AT]]
+// CHECK: %[[PARALLEL_AT:.*]] = llvm.getelementptr %[[CALL]][6]
+// CHECK-NEXT: %[[PARALLEL:.*]] = llvm.load %[[PARALLEL_AT]]
+// CHECK-COUNT-3: call @step_0.task
+// CHECK: %[[Y_AT:.*]] = llvm.getelementptr %[[OUTPUTS]][0]
+// CHECK-NEXT: %[[Y:.*]] = llvm.load %[[Y_AT]]
+// CHECK-NEXT: llvm.store %[[Y]]
+// CHECK: llvm.call %[[PARALLEL]](%[[CALL]],
+// CHECK-NOT: @copy
+func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<8xf32> {edge.name = "y", edge.element = "f32"}) {
+  %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  %1 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%0 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  %2 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%1 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  %3 = edge.kernel "step" tasks affine_map<() -> (4)> ins(%2 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  return %3 : tensor<8xf32>
+}
+
+// -----
+
+// Places are for the bounds: 100 tokens of 4 bytes, at multiples of 64.
+// CHECK: arena 896 {
+// CHECK-LABEL: func.func @edgecc_entry_main
+// CHECK: llvm.mlir.constant(448 : i64)
+module attributes {edge.symbols = [#edge.symbol<"tokens", 1, 100, free>]} {
+func.func @main(%x: tensor<?xf32, affine_map<()[s0] -> (s0)>> {edge.name = "x", edge.element = "f32"}) -> (tensor<?xf32, affine_map<()[s0] -> (s0)>> {edge.name = "y", edge.element = "f32"}) {
+  %0 = edge.kernel "a" tasks affine_map<() -> (1)> ins(%x : tensor<?xf32, affine_map<()[s0] -> (s0)>>) -> tensor<?xf32, affine_map<()[s0] -> (s0)>> {
+  ^bb0(%task: index, %in: memref<?xf32>, %out: memref<?xf32>):
+  }
+  %1 = edge.kernel "b" tasks affine_map<() -> (1)> ins(%x : tensor<?xf32, affine_map<()[s0] -> (s0)>>) -> tensor<?xf32, affine_map<()[s0] -> (s0)>> {
+  ^bb0(%task: index, %in: memref<?xf32>, %out: memref<?xf32>):
+  }
+  %2 = edge.kernel "c" tasks affine_map<() -> (1)> ins(%0, %1 : tensor<?xf32, affine_map<()[s0] -> (s0)>>, tensor<?xf32, affine_map<()[s0] -> (s0)>>) -> tensor<?xf32, affine_map<()[s0] -> (s0)>> {
+  ^bb0(%task: index, %a: memref<?xf32>, %b: memref<?xf32>, %out: memref<?xf32>):
+  }
+  return %2 : tensor<?xf32, affine_map<()[s0] -> (s0)>>
+}
+}
+
+// -----
+
+// An output that is an input has the caller's memory for its own, so it is copied; one result twice is copied once.
+// CHECK: arena 0 {
+// CHECK: plan.tensor output "same"
+// CHECK: plan.tensor output "y"
+// CHECK: plan.tensor output "again"
+// CHECK-LABEL: func.func @edgecc_entry_main
+// CHECK: call @step_0.task
+// CHECK: call @copy_0.task
+// CHECK: call @copy_0.task
+// CHECK-NEXT: return
+func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"})
+    -> (tensor<8xf32> {edge.name = "same", edge.element = "f32"}, tensor<8xf32> {edge.name = "y", edge.element = "f32"}, tensor<8xf32> {edge.name = "again", edge.element = "f32"}) {
+  %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  return %x, %0, %0 : tensor<8xf32>, tensor<8xf32>, tensor<8xf32>
+}
+
+// -----
+
+// A reshape is the same memory.
+// CHECK: arena 0 {
+// CHECK-LABEL: func.func @edgecc_entry_main
+// CHECK: call @step_0.task
+// CHECK-NEXT: return
+func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<2x4xf32> {edge.name = "y", edge.element = "f32"}) {
+  %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  %1 = edge.reshape %0 : tensor<8xf32> -> tensor<2x4xf32>
+  return %1 : tensor<2x4xf32>
+}
+
+// -----
+
+// A state is memory of the session, field 3 of edgecc_call: updated where it lies, and neither input nor output.
+// CHECK: plan.model "model" {
+// CHECK-NEXT: plan.state "cache" : "f16" #{{.*}}
+// CHECK-NEXT: plan.entry "decode" function @edgecc_entry_decode arena 0 advance #{{.*}} {
+// CHECK-NEXT: plan.tensor "x" : "f32"
+// CHECK-NEXT: }
+// CHECK-LABEL: func.func @edgecc_entry_decode(
+// CHECK-SAME: %[[CALL:.*]]: !llvm.ptr)
+// CHECK: %[[STATES_AT:.*]] = llvm.getelementptr %[[CALL]][3]
+// CHECK-NEXT: %[[STATES:.*]] = llvm.load %[[STATES_AT]]
+// CHECK: %[[AT:.*]] = llvm.getelementptr %[[STATES]][0]
+// CHECK-NEXT: %[[STATE:.*]] = llvm.load %[[AT]]
+// CHECK-NEXT: llvm.store %[[STATE]]
+// CHECK: call @append_0.task
+// CHECK-NEXT: return
+module attributes {edge.symbols = [#edge.symbol<"past", 0, 8, position>, #edge.symbol<"context", 1, 8, capacity>]} {
+func.func @decode(%x: tensor<1xf32> {edge.name = "x", edge.element = "f32"}, %s: tensor<?xf16, affine_map<()[s0, s1] -> (s1)>> {edge.name = "cache", edge.element = "f16", edge.state = 0 : i64})
+    -> (tensor<?xf16, affine_map<()[s0, s1] -> (s1)>> {edge.state = 0 : i64}) attributes {edge.advance = affine_map<() -> (1)>} {
+  %0 = edge.kernel "append" tasks affine_map<() -> (1)> ins(%x : tensor<1xf32>) inouts(%s : tensor<?xf16, affine_map<()[s0, s1] -> (s1)>>) -> tensor<?xf16, affine_map<()[s0, s1] -> (s1)>> {
+  ^bb0(%task: index, %in: memref<1xf32>, %state: memref<?xf16>):
+  }
+  return %0 : tensor<?xf16, affine_map<()[s0, s1] -> (s1)>>
+}
+}
+
+// -----
+
+// A weight that two layers use is in the file once; the next one begins at a multiple of 64.
+// CHECK: plan.weight "a" at 0 bytes 12
+// CHECK-NEXT: plan.weight "c" at 64 bytes 4
+// CHECK-NOT: plan.weight
+func.func @main(%x: tensor<3xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<3xf32> {edge.name = "y", edge.element = "f32"}) {
+  %a = edge.weight "a" {value = dense<[1.0, 2.0, 3.0]> : tensor<3xf32>} : tensor<3xf32>
+  %b = edge.weight "b" {value = dense<[1.0, 2.0, 3.0]> : tensor<3xf32>} : tensor<3xf32>
+  %c = edge.weight "c" {value = dense<4.0> : tensor<1xf32>} : tensor<1xf32>
+  %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x, %a, %b, %c : tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<1xf32>) -> tensor<3xf32> {
+  ^bb0(%task: index, %0: memref<3xf32>, %1: memref<3xf32>, %2: memref<3xf32>, %3: memref<1xf32>, %out: memref<3xf32>):
+  }
+  return %0 : tensor<3xf32>
+}
+
+// -----
+
+// What a kernel updates in place is copied first if somebody reads it later. (A weight is never written.)
+// CHECK-LABEL: func.func @edgecc_entry_main
+// CHECK: call @step_0.task
+// CHECK: call @copy_0.task
+// CHECK: call @update_0.task
+// CHECK: call @sum_0.task
+func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<8xf32> {edge.name = "y", edge.element = "f32"}) {
+  %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  %1 = edge.kernel "update" tasks affine_map<() -> (1)> inouts(%0 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %inout: memref<8xf32>):
+  }
+  %2 = edge.kernel "sum" tasks affine_map<() -> (1)> ins(%0, %1 : tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %a: memref<8xf32>, %b: memref<8xf32>, %out: memref<8xf32>):
+  }
+  return %2 : tensor<8xf32>
+}
+
+// -----
+
+// The name of the model, and what is said about it, go into the file; a size becomes a load from dims, field 0.
+// CHECK-LABEL: module @tiny
+// CHECK: plan.model "tiny" attributes {facts = {licence = "none"}} {
+// CHECK: func.func private @step_0(%[[DIMS:[^:]*]]: !llvm.ptr, %{{[^:]*}}: index, %{{[^:]*}}: !llvm.ptr {llvm.noalias}, %{{[^:]*}}: !llvm.ptr {llvm.noalias})
+// CHECK: %[[AT:.*]] = llvm.getelementptr %[[DIMS]][0]
+// CHECK: llvm.load %[[AT]] invariant
+// CHECK-NOT: edge.dim
+module @tiny attributes {edge.facts = {licence = "none"}, edge.symbols = [#edge.symbol<"tokens", 1, 100, free>]} {
+func.func @main(%x: tensor<4xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<4xf32> {edge.name = "y", edge.element = "f32"}) {
+  %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<4xf32>) -> tensor<4xf32> {
+  ^bb0(%task: index, %in: memref<4xf32>, %out: memref<4xf32>):
+    %n = edge.dim 0
+    %v = memref.load %in[%n] : memref<4xf32>
+    memref.store %v, %out[%n] : memref<4xf32>
+  }
+  return %0 : tensor<4xf32>
+}
+}

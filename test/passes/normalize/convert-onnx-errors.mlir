@@ -1,0 +1,56 @@
+// RUN: edgecc-opt %s --edge-convert-onnx --split-input-file --verify-diagnostics
+
+// A bound for a dimension that the model does not have: here are those it has.
+module attributes {edge.bounds = {seq = array<i64: 1, 16>, context = array<i64: 1, 64>}} {
+// expected-error @+1 {{there is no dimension "seq"; the model has: batch, sequence}}
+func.func @main(%x: tensor<?x?xf32> {onnx.name = "x", onnx.dims = ["batch", "sequence"]}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %0 = onnx.node "Relu"(%x) {name = "relu", version = 17 : i64} : (tensor<?x?xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+}
+
+// -----
+
+module attributes {edge.bounds = {batch = array<i64: 1, 16>}} {
+// expected-error @+1 {{there is no dimension "batch"; the model has: none}}
+func.func @main(%x: tensor<4xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %0 = onnx.node "Relu"(%x) {name = "relu", version = 17 : i64} : (tensor<4xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+}
+
+// -----
+
+// expected-error @+1 {{input "x" has no shape; export it with at least its rank}}
+func.func @main(%x: tensor<*xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %0 = onnx.node "Relu"(%x) {name = "relu", version = 17 : i64} : (tensor<*xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+// Sizes that are not equal as polynomials: the message says both.
+// expected-error @below {{1 node cannot be compiled:}}
+module {
+func.func @main(%x: tensor<?xf32> {onnx.name = "x", onnx.dims = ["a"]}, %y: tensor<?xf32> {onnx.name = "y", onnx.dims = ["b"]}) -> (tensor<*xf32> {onnx.name = "z"}) {
+  %0 = onnx.node "Add"(%x, %y) {name = "add", version = 17 : i64} : (tensor<?xf32>, tensor<?xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+}
+
+// -----
+
+// expected-error @below {{has no function main}}
+module {
+}
+
+// -----
+
+// A present that is not the past with rows appended would have to be copied in each call.
+// expected-error @+1 {{output "present.0.key" is not the cache "past_key_values.0.key" with rows appended, so it cannot be kept in place; export the model without a cache}}
+func.func @main(%x: tensor<1x?xi64> {onnx.name = "input_ids", onnx.dims = ["", "sequence"]},
+                %k: tensor<1x2x?x8xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["", "", "past", ""]})
+    -> (tensor<*xf32> {onnx.name = "present.0.key"}) {
+  %0 = onnx.node "Relu"(%k) {name = "relu", version = 17 : i64} : (tensor<1x2x?x8xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
