@@ -70,7 +70,8 @@ def LowerGenerics : Pass<"edge-lower-generics", "::mlir::func::FuncOp"> {
 
 def PlanMemory : Pass<"edge-plan-memory", "::mlir::ModuleOp"> {
   let summary = "outline kernels, give every buffer its place, and state it all as a plan.model";
-  let dependentDialects = ["plan::PlanDialect", "::mlir::LLVM::LLVMDialect", "::mlir::func::FuncDialect"];
+  let dependentDialects = ["plan::PlanDialect", "::mlir::LLVM::LLVMDialect", "::mlir::func::FuncDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
 }
 
 def ExpandMath : Pass<"edge-expand-math"> {

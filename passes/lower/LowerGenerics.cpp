@@ -166,8 +166,9 @@ void GenericLowering::emitBody(edge::KernelOp kernel) {
         all[0].push_back(i);
       return memref::CollapseShapeOp::create(builder, loc, flat, buffer, all);
     };
-    for (auto &[tensor, buffer] : bufferOf)
-      buffer = flatten(buffer);
+    // In the operands' order: equal kernels must come out equal.
+    for (Value input : ins)
+      bufferOf[input] = flatten(bufferOf[input]);
     for (Value &result : results)
       result = flatten(result);
   }

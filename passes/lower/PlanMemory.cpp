@@ -8,10 +8,12 @@
 #include "dialects/edge/Shape.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/IR/IRMapping.h"
 #include "passes/Passes.h"
 #include "runtime/include/edgecc/abi.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/MathExtras.h"
+#include <unordered_map>
 
 using namespace mlir;
 namespace edgecc {
@@ -44,21 +46,22 @@ private:
   func::FuncOp createBody(edge::KernelOp kernel, StringRef name);
   func::FuncOp createTask(func::FuncOp body, StringRef name, unsigned buffers);
 
+  struct Outlined {
+    SmallVector<Type> tensors;
+    std::unique_ptr<Region> body; // a copy: the kernel's own moves into the function
+    func::FuncOp function;
+  };
+
   ModuleOp module;
   LLVMTypeConverter typeConverter;
-  llvm::StringMap<func::FuncOp> known;
+  std::unordered_map<size_t, std::vector<Outlined>> known; // by a hash of the operations
   llvm::StringMap<unsigned> counts;
 };
 
-std::string bodyText(edge::KernelOp kernel) {
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  for (Value buffer : kernel.getIns())
-    stream << buffer.getType() << ';';
-  for (Value buffer : kernel.getOutputs())
-    stream << buffer.getType() << ';';
-  kernel.getBody().front().print(stream);
-  return text;
+SmallVector<Type> tensorsOf(edge::KernelOp kernel) {
+  SmallVector<Type> types(kernel.getIns().getTypes());
+  llvm::append_range(types, kernel.getOutputs().getTypes());
+  return types;
 }
 
 func::FuncOp createFunction(ModuleOp module, StringRef name, TypeRange types, bool isPrivate) {
@@ -99,9 +102,7 @@ func::FuncOp KernelOutliner::createBody(edge::KernelOp kernel, StringRef name) {
   Location loc = kernel.getLoc();
 
   SmallVector<Value> buffers = {block.getArgument(1)};
-  SmallVector<Type> tensors(kernel.getIns().getTypes());
-  llvm::append_range(tensors, kernel.getOutputs().getTypes());
-  for (auto [i, tensor, arg] : llvm::enumerate(tensors, kernel.bufferArgs())) {
+  for (auto [i, tensor, arg] : llvm::enumerate(tensorsOf(kernel), kernel.bufferArgs())) {
     Value data = block.getArgument(2 + i);
     function.setArgAttr(2 + i, LLVM::LLVMDialect::getNoAliasAttrName(), builder.getUnitAttr());
     auto type = cast<MemRefType>(arg.getType());
@@ -160,14 +161,26 @@ func::FuncOp KernelOutliner::createTask(func::FuncOp body, StringRef name, unsig
 }
 
 func::FuncOp KernelOutliner::outline(edge::KernelOp kernel) {
-  func::FuncOp &function = known[bodyText(kernel)];
-  if (function)
-    return function;
+  constexpr auto flags = OperationEquivalence::IgnoreLocations;
+  SmallVector<Type> tensors = tensorsOf(kernel);
+  llvm::hash_code hash = llvm::hash_combine_range(tensors.begin(), tensors.end());
+  kernel.getBody().walk([&](Operation *op) {
+    hash = llvm::hash_combine(hash, OperationEquivalence::computeHash(op, OperationEquivalence::ignoreHashValue,
+                                                                      OperationEquivalence::ignoreHashValue, flags));
+  });
+  std::vector<Outlined> &candidates = known[size_t(hash)];
+  for (Outlined &candidate : candidates)
+    if (candidate.tensors == tensors && OperationEquivalence::isRegionEquivalentTo(candidate.body.get(), &kernel.getBody(), flags))
+      return candidate.function;
+
   unsigned number = counts[kernel.getName()]++;
   std::string name = (kernel.getName() + "_" + Twine(number)).str();
   unsigned buffers = kernel.bufferArgs().size();
-  func::FuncOp body = createBody(kernel, name);
-  function = createTask(body, name + ".task", buffers);
+  auto copy = std::make_unique<Region>();
+  IRMapping mapping;
+  kernel.getBody().cloneInto(copy.get(), mapping);
+  func::FuncOp function = createTask(createBody(kernel, name), name + ".task", buffers);
+  candidates.push_back({tensors, std::move(copy), function});
   return function;
 }
 
