@@ -50,6 +50,8 @@ private:
   llvm::StringMap<unsigned> counts;
 };
 
+/// The same for two kernels that do the same: what is printed on its own names values by their place in the kernel, not in the
+/// function, and spells out attributes. The name stays outside, the types of the buffers carry the sizes.
 std::string bodyText(edge::KernelOp kernel) {
   std::string text;
   llvm::raw_string_ostream stream(text);
@@ -57,7 +59,8 @@ std::string bodyText(edge::KernelOp kernel) {
     stream << buffer.getType() << ';';
   for (Value buffer : kernel.getOutputs())
     stream << buffer.getType() << ';';
-  kernel.getBody().front().print(stream);
+  AsmState onItsOwn(kernel, OpPrintingFlags().useLocalScope());
+  kernel.getBody().front().print(stream, onItsOwn);
   return text;
 }
 
