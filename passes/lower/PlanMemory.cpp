@@ -8,6 +8,7 @@
 #include "dialects/edge/Shape.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/IR/AsmState.h"
 #include "passes/Passes.h"
 #include "runtime/include/edgecc/abi.h"
 #include "llvm/ADT/MapVector.h"
