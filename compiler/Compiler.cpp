@@ -126,7 +126,8 @@ Expected<std::vector<Module>> Compilation::lower() {
   if (Error error = runPasses(*lowered.front(), buildLowerPipeline))
     return error;
   unsigned workers = context.isMultithreadingEnabled() ? threads() : 1;
-  if (Error error = forEachInParallel(lowered.size() - 1, workers, [&](size_t i) { return runPasses(*lowered[i + 1], buildLowerPipeline); }))
+  if (Error error = forEachInParallel(lowered.size() - 1, workers,
+                                      [&](size_t i) { return runPasses(*lowered[i + 1], buildLowerPipeline); }))
     return error;
   return lowered;
 }
@@ -140,9 +141,9 @@ Expected<std::vector<CodeUnit>> Compilation::generate(ArrayRef<Module> lowered) 
     units.push_back(std::move(*unit));
   }
   if (Error error = forEachInParallel(units.size(), threads(), [&](size_t i) {
-        units[i].optimize();
-        return Error::success();
-      }))
+    units[i].optimize();
+    return Error::success();
+  }))
     return error;
   return units;
 }
@@ -208,7 +209,8 @@ Error Compilation::emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit
   if (failed)
     return failed;
   for (const CodeImage &image : images)
-    report.code.push_back({image.variant->name.str(), {image.variant->features.begin(), image.variant->features.end()}, image.bytes.size()});
+    report.code.push_back(
+        {image.variant->name.str(), {image.variant->features.begin(), image.variant->features.end()}, image.bytes.size()});
 
   auto summary = timed("package", [&] { return package(lowered, images, packaging); });
   if (!summary) {

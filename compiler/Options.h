@@ -28,8 +28,8 @@ struct DimBounds {
 };
 
 struct Options {
-  std::string input;  ///< .onnx, .onnxtxt, .textproto, or .mlir on any level of the pipeline
-  std::string output; ///< empty: beside the input, with the suffix that fits; "-": standard output (text only)
+  std::string input;                    ///< .onnx, .onnxtxt, .textproto, or .mlir on any level of the pipeline
+  std::string output;                   ///< empty: beside the input, with the suffix that fits; "-": standard output (text only)
   std::vector<std::string> weightsDirs; ///< where external data may lie, beside the model's own folder
   std::vector<DimBounds> dims;
   std::optional<int64_t> context; ///< the longest context of a language model, positions

@@ -131,7 +131,8 @@ json::Value Report::toJson() const {
                                      {"outputs", json::Array(entry.outputs)},
                                      {"arena_bytes", entry.arena}});
   for (const Code &image : code)
-    codeList.push_back(json::Object{{"variant", image.variant}, {"features", json::Array(image.features)}, {"bytes", image.bytes}});
+    codeList.push_back(
+        json::Object{{"variant", image.variant}, {"features", json::Array(image.features)}, {"bytes", image.bytes}});
   for (const Memory::AtContext &at : memory.contexts)
     contextList.push_back(json::Object{{"context", at.context}, {"state_bytes", at.states}, {"total_bytes", at.total}});
   return json::Object{{"model", model},

@@ -16,7 +16,8 @@ struct StaticCode {
 
 /// Writes `model.o` and `model.h` beside `artifact` (`model.edge`). The header defines `model_code`, to be passed to
 /// edgecc_model_open in edgecc_model_options.code.
-llvm::Expected<StaticCode> writeStaticCode(CodeUnit &unit, mlir::ModuleOp lowered, llvm::StringRef artifact, llvm::StringRef compiler);
+llvm::Expected<StaticCode> writeStaticCode(CodeUnit &unit, mlir::ModuleOp lowered, llvm::StringRef artifact,
+                                           llvm::StringRef compiler);
 
 } // namespace edgecc
 #endif // EDGECC_COMPILER_STATICCODE_H

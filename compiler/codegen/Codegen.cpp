@@ -82,16 +82,14 @@ Expected<CodeUnit> CodeUnit::translate(mlir::ModuleOp source, const Variant &var
 
   unit.context = std::make_unique<LLVMContext>();
   // LLVM's own handler would print and exit.
-  unit.context->setDiagnosticHandlerCallBack(
-      [](const DiagnosticInfo *info, void *problems) {
-        if (info->getSeverity() != DS_Error)
-          return;
-        raw_string_ostream stream(*static_cast<std::string *>(problems));
-        DiagnosticPrinterRawOStream printer(stream);
-        stream << "\n  ";
-        info->print(printer);
-      },
-      unit.problems.get());
+  unit.context->setDiagnosticHandlerCallBack([](const DiagnosticInfo *info, void *problems) {
+    if (info->getSeverity() != DS_Error)
+      return;
+    raw_string_ostream stream(*static_cast<std::string *>(problems));
+    DiagnosticPrinterRawOStream printer(stream);
+    stream << "\n  ";
+    info->print(printer);
+  }, unit.problems.get());
   unit.module = mlir::translateModuleToLLVMIR(*code, *unit.context, "edgecc");
   if (!unit.module)
     return createStringError("the module for %s could not be turned into LLVM IR", variant.name.str().c_str());

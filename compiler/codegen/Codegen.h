@@ -53,7 +53,7 @@ private:
   const Variant *row = nullptr;
   std::vector<std::string> entryNames;
   std::unique_ptr<std::string> problems = std::make_unique<std::string>(); ///< what LLVM complained about, for `emit`
-  std::unique_ptr<llvm::LLVMContext> context; // before the module: the module goes first
+  std::unique_ptr<llvm::LLVMContext> context;                              // before the module: the module goes first
   std::unique_ptr<llvm::Module> module;
   std::unique_ptr<llvm::TargetMachine> machine;
 };

@@ -1,7 +1,8 @@
 //===- Link.cpp - Object to image ---------------------------------------------===//
 //
 // LLD does the relocating, in process: it knows every relocation of every target, range extension thunks and the errata fixes.
-// It is given the object and its script as memory files and writes into a pipe, so that an interrupted compile leaves nothing behind.
+// It is given the object and its script as memory files and writes into a pipe, so that an interrupted compile leaves nothing
+// behind.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/codegen/Codegen.h"
@@ -57,7 +58,8 @@ struct Descriptor {
 };
 
 Error systemError(const char *what) {
-  return createStringError(std::error_code(errno, std::generic_category()), "cannot %s for the linker: %s", what, strerror(errno));
+  return createStringError(std::error_code(errno, std::generic_category()), "cannot %s for the linker: %s", what,
+                           strerror(errno));
 }
 
 Error fill(Descriptor &file, ArrayRef<char> bytes) {
@@ -95,10 +97,26 @@ Expected<Bytes> runLinker(ArrayRef<char> object, const Variant &variant, StringR
 
   bool arm = variant.arch == "aarch64";
   std::string inputPath = input.path(), scriptPath = script.path(), outputPath = writeEnd.path(), entryName = entry.str();
-  std::vector<const char *> arguments = {"ld.lld", "-m", arm ? "aarch64linux" : "elf_x86_64", "-pie", "--no-dynamic-linker",
-                                         "-z", "text", "-z", "norelro", "--hash-style=gnu", "--build-id=none", "--threads=1",
-                                         "--no-mmap-output-file", "-e", entryName.c_str(), "-T", scriptPath.c_str(),
-                                         "-o", outputPath.c_str(), inputPath.c_str()};
+  std::vector<const char *> arguments = {"ld.lld",
+                                         "-m",
+                                         arm ? "aarch64linux" : "elf_x86_64",
+                                         "-pie",
+                                         "--no-dynamic-linker",
+                                         "-z",
+                                         "text",
+                                         "-z",
+                                         "norelro",
+                                         "--hash-style=gnu",
+                                         "--build-id=none",
+                                         "--threads=1",
+                                         "--no-mmap-output-file",
+                                         "-e",
+                                         entryName.c_str(),
+                                         "-T",
+                                         scriptPath.c_str(),
+                                         "-o",
+                                         outputPath.c_str(),
+                                         inputPath.c_str()};
   if (variant.llvmFeatures.contains("fix-cortex-a53"))
     arguments.push_back("--fix-cortex-a53-843419");
   std::string messages;
@@ -112,7 +130,8 @@ Expected<Bytes> runLinker(ArrayRef<char> object, const Variant &variant, StringR
   writeEnd.reset();
   reader.join();
   if (status != 0 || linked.empty())
-    return createStringError("linking the code for %s failed: %s", variant.name.str().c_str(), StringRef(messages).trim().str().c_str());
+    return createStringError("linking the code for %s failed: %s", variant.name.str().c_str(),
+                             StringRef(messages).trim().str().c_str());
   return linked;
 }
 
@@ -159,9 +178,10 @@ Error checkFreestanding(ArrayRef<char> bytes, const Variant &variant) {
       if (auto home = symbol.getSection(); home && *home != elf.section_end() && **home == section)
         if (StringRef text = cantFail(symbol.getName()); !text.empty() && symbol.getELFType() != ELF::STT_SECTION)
           symbols.insert(text);
-    return createStringError("the code for %s has writable or relocated data (%s: %s), which an image cannot hold; keep it in the "
-                             "arena or make it a constant without addresses",
-                             name.c_str(), cantFail(section.getName()).str().c_str(), join(symbols, ", ").c_str());
+    return createStringError(
+        "the code for %s has writable or relocated data (%s: %s), which an image cannot hold; keep it in the "
+        "arena or make it a constant without addresses",
+        name.c_str(), cantFail(section.getName()).str().c_str(), join(symbols, ", ").c_str());
   }
 
   std::map<std::string, std::set<std::string>> callers; // undefined symbol -> functions that use it
@@ -190,8 +210,9 @@ Error checkFreestanding(ArrayRef<char> bytes, const Variant &variant) {
     if (!functions.empty())
       list += " (from '" + join(functions, "', '") + "')";
   }
-  return createStringError("the code for %s calls %s; generated code has no library to call: lower it to arithmetic before code generation",
-                           name.c_str(), list.c_str());
+  return createStringError(
+      "the code for %s calls %s; generated code has no library to call: lower it to arithmetic before code generation",
+      name.c_str(), list.c_str());
 }
 
 Expected<CodeImage> linkImage(ArrayRef<char> object, const Variant &variant, ArrayRef<std::string> entries) {
@@ -216,8 +237,9 @@ Expected<CodeImage> linkImage(ArrayRef<char> object, const Variant &variant, Arr
       image.bytes.resize(std::max<size_t>(image.bytes.size(), section.getAddress() + contents.size()));
       std::copy(contents.begin(), contents.end(), image.bytes.begin() + section.getAddress());
     } else if (!llvm::is_contained({".dynsym", ".gnu.hash", ".dynstr", ".dynamic"}, name)) {
-      return createStringError("the code for %s would need section %s (%llu bytes) at run time; an image holds code and constants only",
-                               variant.name.str().c_str(), name.str().c_str(), static_cast<unsigned long long>(section.getSize()));
+      return createStringError(
+          "the code for %s would need section %s (%llu bytes) at run time; an image holds code and constants only",
+          variant.name.str().c_str(), name.str().c_str(), static_cast<unsigned long long>(section.getSize()));
     }
   }
   for (const object::ELFSymbolRef symbol : elf.symbols())

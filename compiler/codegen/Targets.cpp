@@ -20,7 +20,7 @@ SmallVector<StringRef, 6> splitList(StringRef list) {
 
 const std::vector<Variant> &allVariants() {
   static const std::vector<Variant> rows = {
-#define EDGECC_VARIANT(name, arch, triple, cpu, tune, llvmFeatures, features)                                                  \
+#define EDGECC_VARIANT(name, arch, triple, cpu, tune, llvmFeatures, features)                                                    \
   {name, arch, triple, cpu, tune, llvmFeatures, splitList(features)},
 #include "compiler/codegen/targets.def"
   };

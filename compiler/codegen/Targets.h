@@ -24,7 +24,7 @@ struct Variant {
 /// What `--target` names.
 struct Target {
   std::string name;
-  uint64_t alignment = 4096;          ///< of weights and code in the file, bytes
+  uint64_t alignment = 4096;             ///< of weights and code in the file, bytes
   std::vector<const Variant *> variants; ///< oldest first
 };
 

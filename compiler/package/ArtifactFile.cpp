@@ -23,8 +23,8 @@ Error ArtifactFile::failure(int error) const {
   std::string room;
   if (auto space = sys::fs::disk_space(temporary); error == ENOSPC && space)
     room = " (the file needs " + megabytes(size) + ", the disk has " + megabytes(space->available) + " left)";
-  return createStringError(std::error_code(error, std::generic_category()), "cannot write %s: %s%s", path.c_str(), strerror(error),
-                           room.c_str());
+  return createStringError(std::error_code(error, std::generic_category()), "cannot write %s: %s%s", path.c_str(),
+                           strerror(error), room.c_str());
 }
 
 Expected<std::unique_ptr<ArtifactFile>> ArtifactFile::create(StringRef path, uint64_t size) {

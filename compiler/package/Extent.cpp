@@ -47,8 +47,8 @@ llvm::Expected<std::vector<fb::Instruction>> postfix(AffineExpr expr) {
   std::vector<fb::Instruction> code;
   append(expr, code);
   if (code.size() > rt::kMaxExtentCode || depth(expr) > rt::kMaxExtentStack)
-    return llvm::createStringError("a size takes %zu instructions and %u values at once; the runtime allows %u and %u", code.size(),
-                                   depth(expr), rt::kMaxExtentCode, rt::kMaxExtentStack);
+    return llvm::createStringError("a size takes %zu instructions and %u values at once; the runtime allows %u and %u",
+                                   code.size(), depth(expr), rt::kMaxExtentCode, rt::kMaxExtentStack);
   return code;
 }
 

@@ -34,7 +34,9 @@ public:
 
 private:
   Offset<flatbuffers::String> text(StringRef value) { return builder.CreateString(value.data(), value.size()); }
-  void fail(const Twine &where, const Twine &what) { error = joinErrors(std::move(error), createStringError(where + ": " + what)); }
+  void fail(const Twine &where, const Twine &what) {
+    error = joinErrors(std::move(error), createStringError(where + ": " + what));
+  }
 
   Offset<fb::Extent> extent(mlir::AffineExpr expr, const Twine &where);
   Offset<flatbuffers::Vector<Offset<fb::Extent>>> shape(mlir::AffineMap map, const Twine &where);
@@ -118,7 +120,8 @@ Offset<fb::Entry> Writer::entry(plan::EntryOp op) {
   if (auto map = op.getAdvance())
     advance = extent(map->getResult(0), "entry '" + op.getName() + "', advance");
   auto inputVector = builder.CreateVector(inputs), outputVector = builder.CreateVector(outputs);
-  return fb::CreateEntry(builder, text(op.getName()), inputVector, outputVector, op.getArena(), builder.CreateVector(offsets), advance);
+  return fb::CreateEntry(builder, text(op.getName()), inputVector, outputVector, op.getArena(), builder.CreateVector(offsets),
+                         advance);
 }
 
 Offset<fb::Segment> Writer::segment(const PlacedSegment &placed) {
@@ -132,8 +135,8 @@ Offset<fb::Segment> Writer::segment(const PlacedSegment &placed) {
     architecture = text(placed.variant->arch);
     features = builder.CreateVector(names);
   }
-  return fb::CreateSegment(builder, text(placed.name), placed.kind, placed.offset, placed.length, placed.alignment, hash, architecture,
-                           features);
+  return fb::CreateSegment(builder, text(placed.name), placed.kind, placed.offset, placed.length, placed.alignment, hash,
+                           architecture, features);
 }
 
 Offsets<fb::Property> Writer::properties(StringRef buildId) {
@@ -168,8 +171,8 @@ Expected<std::vector<char>> Writer::run(ArrayRef<PlacedSegment> segments, const 
   auto entryVector = builder.CreateVector(entryList);
   auto segmentVector = builder.CreateVector(segmentList);
   auto propertyVector = builder.CreateVector(properties(options.buildId));
-  auto model = fb::CreateModel(builder, text(plan.getName()), text(options.compiler), text(options.commandLine), text(options.sourceSha256),
-                               symbolVector, stateVector, entryVector, segmentVector, propertyVector);
+  auto model = fb::CreateModel(builder, text(plan.getName()), text(options.compiler), text(options.commandLine),
+                               text(options.sourceSha256), symbolVector, stateVector, entryVector, segmentVector, propertyVector);
   fb::FinishModelBuffer(builder, model);
   if (error)
     return std::move(error);

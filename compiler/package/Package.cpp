@@ -54,8 +54,8 @@ Expected<PackageSummary> package(mlir::ModuleOp module, ArrayRef<CodeImage> imag
   std::vector<PlacedSegment> segments;
   segments.push_back({"ledger", fb::SegmentKind::Ledger, 0, kEmptyLedger.size(), 64, sha256(kEmptyLedger), nullptr});
   for (const CodeImage &image : images)
-    segments.push_back({image.variant->name.str(), fb::SegmentKind::Code, 0, image.bytes.size(), options.alignment, sha256(image.bytes),
-                        image.variant});
+    segments.push_back({image.variant->name.str(), fb::SegmentKind::Code, 0, image.bytes.size(), options.alignment,
+                        sha256(image.bytes), image.variant});
   if (weights->bytes())
     segments.push_back({"weights", fb::SegmentKind::Weights, 0, weights->bytes(), options.alignment, {}, nullptr});
 

@@ -11,13 +11,13 @@
 namespace edgecc {
 
 struct PackageOptions {
-  std::string output;             ///< path of the file to write
-  uint64_t alignment = 4096;      ///< of weights and code in the file, bytes
-  std::string compiler;           ///< "edgecc 0.1.0"
+  std::string output;        ///< path of the file to write
+  uint64_t alignment = 4096; ///< of weights and code in the file, bytes
+  std::string compiler;      ///< "edgecc 0.1.0"
   std::string commandLine;
-  std::string sourceSha256;       ///< hex; empty if unknown
-  std::string buildId;            ///< of the code to link with the file; empty when the code is in it
-  bool progress = false;          ///< draw a bar on stderr while weights are written
+  std::string sourceSha256; ///< hex; empty if unknown
+  std::string buildId;      ///< of the code to link with the file; empty when the code is in it
+  bool progress = false;    ///< draw a bar on stderr while weights are written
 };
 
 struct PackageSummary {

@@ -17,7 +17,8 @@ void Progress::update(uint64_t done) {
   double seconds = std::chrono::duration<double>(now - start).count(), rate = done / seconds;
   unsigned width = 30, filled = width * done / total;
   errs() << '\r' << what << " [" << std::string(filled, '#') << std::string(width - filled, '.') << "] "
-         << format("%.2f / %.2f GB, %.0f MB/s, %.0f s left ", done / 1e9, total / 1e9, rate / 1e6, (total - done) / rate) << "\033[K";
+         << format("%.2f / %.2f GB, %.0f MB/s, %.0f s left ", done / 1e9, total / 1e9, rate / 1e6, (total - done) / rate)
+         << "\033[K";
   errs().flush();
 }
 

@@ -37,7 +37,8 @@ public:
 
   void release(ArrayRef<char> bytes) const {
     uint64_t page = sysconf(_SC_PAGESIZE);
-    uint64_t begin = alignTo(reinterpret_cast<uint64_t>(bytes.begin()), page), end = alignDown(reinterpret_cast<uint64_t>(bytes.end()), page);
+    uint64_t begin = alignTo(reinterpret_cast<uint64_t>(bytes.begin()), page),
+             end = alignDown(reinterpret_cast<uint64_t>(bytes.end()), page);
     for (auto &[low, high] : ranges)
       if (low <= begin && end <= high && begin < end)
         madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
@@ -139,12 +140,14 @@ Expected<WeightSegment> WeightSegment::collect(plan::ModelOp model) {
     if (has == 0 && weight.getBytes() != 0)
       return createStringError("weight '%s' has no data: it was elided when the module was printed", name.c_str());
     if (has != weight.getBytes())
-      return createStringError("weight '%s' is planned with %" PRIu64 " bytes but has %" PRIu64, name.c_str(), weight.getBytes(), has);
+      return createStringError("weight '%s' is planned with %" PRIu64 " bytes but has %" PRIu64, name.c_str(), weight.getBytes(),
+                               has);
     if (weight.getOffset() % EDGECC_ALIGNMENT)
-      return createStringError("weight '%s' is at %" PRIu64 ", which is no multiple of %u", name.c_str(), weight.getOffset(), EDGECC_ALIGNMENT);
+      return createStringError("weight '%s' is at %" PRIu64 ", which is no multiple of %u", name.c_str(), weight.getOffset(),
+                               EDGECC_ALIGNMENT);
     if (weight.getOffset() < segment.length)
-      return createStringError("weight '%s' at %" PRIu64 " overlaps the one before, which ends at %" PRIu64, name.c_str(), weight.getOffset(),
-                               segment.length);
+      return createStringError("weight '%s' at %" PRIu64 " overlaps the one before, which ends at %" PRIu64, name.c_str(),
+                               weight.getOffset(), segment.length);
     segment.length = weight.getOffset() + weight.getBytes();
   }
   return segment;

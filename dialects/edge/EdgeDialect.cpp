@@ -60,7 +60,8 @@ LogicalResult LinearOp::verify() {
   for (auto extra : getExtras()) {
     auto type = cast<RankedTensorType>(extra.getType());
     bool perChannel = type.getRank() == 1 && type.getDimSize(0) == n;
-    bool perElement = type.getShape() == getResult().getType().getShape() && type.getEncoding() == getResult().getType().getEncoding();
+    bool perElement =
+        type.getShape() == getResult().getType().getShape() && type.getEncoding() == getResult().getType().getEncoding();
     if (!perChannel && !perElement)
       return emitOpError("has an extra of type ") << type << ", which is neither [" << n << "] nor the result's shape";
   }

@@ -19,9 +19,9 @@ namespace {
 // What a monomial multiplies: a symbol, or a division or remainder that stays as it is.
 struct Atom {
   AffineExprKind kind = AffineExprKind::SymbolId;
-  unsigned symbol = 0;      // SymbolId
-  std::string text;         // otherwise: its printed form, for a stable order
-  AffineExpr expr;          // the atom itself
+  unsigned symbol = 0; // SymbolId
+  std::string text;    // otherwise: its printed form, for a stable order
+  AffineExpr expr;     // the atom itself
 
   bool operator<(const Atom &other) const {
     return std::tie(kind, symbol, text) < std::tie(other.kind, other.symbol, other.text);
@@ -76,8 +76,7 @@ Polynomial toPolynomial(AffineExpr expr) {
     atom.expr = expr;
     return {{{atom}, 1}};
   }
-  case AffineExprKind::DimId:
-    return opaque(expr);
+  case AffineExprKind::DimId: return opaque(expr);
   case AffineExprKind::Add: {
     auto binary = cast<AffineBinaryOpExpr>(expr);
     Polynomial sum = toPolynomial(binary.getLHS());
@@ -242,8 +241,7 @@ std::pair<int64_t, int64_t> boundsOf(AffineExpr expr, ArrayRef<SymbolAttr> symbo
   auto [la, ha] = boundsOf(binary.getLHS(), symbols);
   auto [lb, hb] = boundsOf(binary.getRHS(), symbols);
   switch (expr.getKind()) {
-  case AffineExprKind::Add:
-    return {la + lb, ha + hb};
+  case AffineExprKind::Add: return {la + lb, ha + hb};
   case AffineExprKind::Mul: {
     auto times = [](int64_t a, int64_t b) {
       int64_t result;
@@ -256,8 +254,7 @@ std::pair<int64_t, int64_t> boundsOf(AffineExpr expr, ArrayRef<SymbolAttr> symbo
     return {llvm::divideFloorSigned(la, std::max<int64_t>(hb, 1)), llvm::divideFloorSigned(ha, std::max<int64_t>(lb, 1))};
   case AffineExprKind::CeilDiv:
     return {llvm::divideCeilSigned(la, std::max<int64_t>(hb, 1)), llvm::divideCeilSigned(ha, std::max<int64_t>(lb, 1))};
-  default:
-    return {0, std::max<int64_t>(hb - 1, 0)};
+  default: return {0, std::max<int64_t>(hb - 1, 0)};
   }
 }
 
@@ -275,16 +272,11 @@ Value materialize(OpBuilder &builder, Location loc, AffineExpr size) {
   auto binary = cast<AffineBinaryOpExpr>(size);
   Value lhs = materialize(builder, loc, binary.getLHS()), rhs = materialize(builder, loc, binary.getRHS());
   switch (size.getKind()) {
-  case AffineExprKind::Add:
-    return arith::AddIOp::create(builder, loc, lhs, rhs);
-  case AffineExprKind::Mul:
-    return arith::MulIOp::create(builder, loc, lhs, rhs);
-  case AffineExprKind::FloorDiv:
-    return arith::FloorDivSIOp::create(builder, loc, lhs, rhs);
-  case AffineExprKind::CeilDiv:
-    return arith::CeilDivSIOp::create(builder, loc, lhs, rhs);
-  default:
-    return arith::RemSIOp::create(builder, loc, lhs, rhs);
+  case AffineExprKind::Add: return arith::AddIOp::create(builder, loc, lhs, rhs);
+  case AffineExprKind::Mul: return arith::MulIOp::create(builder, loc, lhs, rhs);
+  case AffineExprKind::FloorDiv: return arith::FloorDivSIOp::create(builder, loc, lhs, rhs);
+  case AffineExprKind::CeilDiv: return arith::CeilDivSIOp::create(builder, loc, lhs, rhs);
+  default: return arith::RemSIOp::create(builder, loc, lhs, rhs);
   }
 }
 

@@ -43,14 +43,14 @@ private:
   linalg::GenericOp op;
   ArrayRef<edge::SymbolAttr> symbols;
   OpBuilder builder;
-  llvm::SetVector<Value> ins;            // tensors that the kernel reads
-  edge::SymbolicShape sizes;             // per loop
+  llvm::SetVector<Value> ins; // tensors that the kernel reads
+  edge::SymbolicShape sizes;  // per loop
   SmallVector<unsigned> parallel, reduction;
-  unsigned taskLoops = 0;                // leading parallel loops that are spread over tasks
-  int64_t chunk = 1;                     // iterations of those, linearized, in a task
+  unsigned taskLoops = 0; // leading parallel loops that are spread over tasks
+  int64_t chunk = 1;      // iterations of those, linearized, in a task
   DenseMap<Value, Value> bufferOf;
-  SmallVector<Value> results;            // output buffers
-  SmallVector<Value> induction;          // per loop
+  SmallVector<Value> results;   // output buffers
+  SmallVector<Value> induction; // per loop
 };
 
 Value stripCasts(Value value) {
@@ -136,8 +136,8 @@ LogicalResult GenericLowering::run() {
     outer.push_back(sizes[parallel[i]]);
   AffineExpr tasks = edge::product(outer, op.getContext()).ceilDiv(chunk);
 
-  auto kernel = edge::KernelOp::create(builder, op.getLoc(), op.getResultTypes(), "loops", edge::symbolMap({tasks}, op.getContext()),
-                                       ins.getArrayRef(), ValueRange());
+  auto kernel = edge::KernelOp::create(builder, op.getLoc(), op.getResultTypes(), "loops",
+                                       edge::symbolMap({tasks}, op.getContext()), ins.getArrayRef(), ValueRange());
   emitBody(kernel);
   op.replaceAllUsesWith(kernel.getOutputs());
   op.erase();
@@ -249,7 +249,8 @@ SmallVector<Value> GenericLowering::indicesOf(AffineMap map) {
     if (auto dim = dyn_cast<AffineDimExpr>(expr))
       indices.push_back(induction[dim.getPosition()]);
     else
-      indices.push_back(affine::AffineApplyOp::create(builder, op.getLoc(), AffineMap::get(map.getNumDims(), 0, expr), induction));
+      indices.push_back(
+          affine::AffineApplyOp::create(builder, op.getLoc(), AffineMap::get(map.getNumDims(), 0, expr), induction));
   }
   return indices;
 }
@@ -293,7 +294,8 @@ SmallVector<Value> GenericLowering::emitPayload(ValueRange accumulators) {
   std::function<void(Operation &)> cloneCaptured = [&](Operation &inner) {
     inner.walk([&](Operation *nested) {
       for (Value operand : nested->getOperands()) {
-        if (mapping.contains(operand) || isa<RankedTensorType>(operand.getType()) || op->isAncestor(operand.getParentRegion()->getParentOp()))
+        if (mapping.contains(operand) || isa<RankedTensorType>(operand.getType()) ||
+            op->isAncestor(operand.getParentRegion()->getParentOp()))
           continue;
         Operation *def = operand.getDefiningOp();
         cloneCaptured(*def);

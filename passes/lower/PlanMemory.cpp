@@ -80,11 +80,13 @@ void lowerDims(func::FuncOp function, Value dims) {
   function.walk([&](edge::DimOp op) {
     OpBuilder builder(op);
     Type i64 = builder.getI64Type();
-    Value address = LLVM::GEPOp::create(builder, op.getLoc(), dims.getType(), i64, dims, ArrayRef<LLVM::GEPArg>{int32_t(op.getSymbol())});
+    Value address =
+        LLVM::GEPOp::create(builder, op.getLoc(), dims.getType(), i64, dims, ArrayRef<LLVM::GEPArg>{int32_t(op.getSymbol())});
     auto value = LLVM::LoadOp::create(builder, op.getLoc(), i64, address);
     // Kernels write to memory between two reads of a size; the size stays.
     value.setInvariant(true);
-    op.replaceAllUsesWith(UnrealizedConversionCastOp::create(builder, op.getLoc(), builder.getIndexType(), value.getResult()).getResult(0));
+    op.replaceAllUsesWith(
+        UnrealizedConversionCastOp::create(builder, op.getLoc(), builder.getIndexType(), value.getResult()).getResult(0));
     op.erase();
   });
 }
@@ -149,10 +151,12 @@ func::FuncOp KernelOutliner::createTask(func::FuncOp body, StringRef name, unsig
   func::FuncOp function = createFunction(module, name, {pointer, pointer, i64}, /*isPrivate=*/true);
   OpBuilder builder = OpBuilder::atBlockBegin(&function.front());
   Location loc = body.getLoc();
-  SmallVector<Value> args = {function.getArgument(0),
-                             UnrealizedConversionCastOp::create(builder, loc, builder.getIndexType(), function.getArgument(2)).getResult(0)};
+  SmallVector<Value> args = {
+      function.getArgument(0),
+      UnrealizedConversionCastOp::create(builder, loc, builder.getIndexType(), function.getArgument(2)).getResult(0)};
   for (unsigned i = 0; i < buffers; ++i) {
-    Value address = LLVM::GEPOp::create(builder, loc, pointer, pointer, function.getArgument(1), ArrayRef<LLVM::GEPArg>{int32_t(i)});
+    Value address =
+        LLVM::GEPOp::create(builder, loc, pointer, pointer, function.getArgument(1), ArrayRef<LLVM::GEPArg>{int32_t(i)});
     args.push_back(LLVM::LoadOp::create(builder, loc, pointer, address));
   }
   func::CallOp::create(builder, loc, body, args);
@@ -170,7 +174,8 @@ func::FuncOp KernelOutliner::outline(edge::KernelOp kernel) {
   });
   std::vector<Outlined> &candidates = known[size_t(hash)];
   for (Outlined &candidate : candidates)
-    if (candidate.tensors == tensors && OperationEquivalence::isRegionEquivalentTo(candidate.body.get(), &kernel.getBody(), flags))
+    if (candidate.tensors == tensors &&
+        OperationEquivalence::isRegionEquivalentTo(candidate.body.get(), &kernel.getBody(), flags))
       return candidate.function;
 
   unsigned number = counts[kernel.getName()]++;
@@ -222,7 +227,9 @@ Value insertCopy(OpBuilder &builder, Location loc, Value value) {
       all[0].push_back(dim);
     if (buffer.getRank() > 1)
       arg = memref::CollapseShapeOp::create(
-          builder, loc, MemRefType::get({buffer.hasStaticShape() ? buffer.getNumElements() : ShapedType::kDynamic}, buffer.getElementType()), arg, all);
+          builder, loc,
+          MemRefType::get({buffer.hasStaticShape() ? buffer.getNumElements() : ShapedType::kDynamic}, buffer.getElementType()),
+          arg, all);
     flat.push_back(arg);
   }
   if (buffer.getRank() == 0) {
@@ -230,7 +237,8 @@ Value insertCopy(OpBuilder &builder, Location loc, Value value) {
   } else {
     Value step = arith::ConstantIndexOp::create(builder, loc, chunk), one = arith::ConstantIndexOp::create(builder, loc, 1);
     Value begin = arith::MulIOp::create(builder, loc, task, step);
-    Value end = arith::MinSIOp::create(builder, loc, arith::AddIOp::create(builder, loc, begin, step), edge::materialize(builder, loc, total));
+    Value end = arith::MinSIOp::create(builder, loc, arith::AddIOp::create(builder, loc, begin, step),
+                                       edge::materialize(builder, loc, total));
     scf::ForOp::create(builder, loc, begin, end, one, ValueRange(), [&](OpBuilder &nested, Location, Value i, ValueRange) {
       memref::StoreOp::create(nested, loc, memref::LoadOp::create(nested, loc, flat[0], i), flat[1], i);
       scf::YieldOp::create(nested, loc);
@@ -273,7 +281,8 @@ void EntryPlanner::copyWhereShared() {
       Value root = rootOf(operand.get());
       auto arg = dyn_cast<BlockArgument>(root);
       bool isState = arg && function.getArgAttr(arg.getArgNumber(), edge::EdgeDialect::kStateAttr);
-      bool readLater = llvm::any_of(operand.get().getUsers(), [&](Operation *user) { return user != kernel && !user->isBeforeInBlock(kernel); });
+      bool readLater = llvm::any_of(operand.get().getUsers(),
+                                    [&](Operation *user) { return user != kernel && !user->isBeforeInBlock(kernel); });
       if (isState ? readLater : readLater || arg || root.getDefiningOp<edge::WeightOp>()) {
         OpBuilder builder(kernel);
         operand.set(insertCopy(builder, kernel.getLoc(), operand.get()));
@@ -330,7 +339,8 @@ void EntryPlanner::placeArena() {
     for (Value result : kernel.getOutputs()) {
       Value root = rootOf(result);
       if (!places.count(root)) {
-        auto [it, isNew] = intervals.insert({root, {root, bytesOf(cast<RankedTensorType>(root.getType()), symbols), time[kernel], time[kernel], 0}});
+        auto [it, isNew] = intervals.insert(
+            {root, {root, bytesOf(cast<RankedTensorType>(root.getType()), symbols), time[kernel], time[kernel], 0}});
         it->second.last = std::max(it->second.last, time[kernel]);
       }
     }
@@ -390,14 +400,17 @@ void EntryPlanner::emit(KernelOutliner &outliner, OpBuilder &planBuilder) {
   auto planTensor = [&](Type type, Attribute name, Attribute element, bool output) {
     auto tensor = cast<RankedTensorType>(type);
     plan::TensorOp::create(tensorBuilder, loc, stringAttr(name, "unnamed"), stringAttr(element, "f32"),
-                           AffineMapAttr::get(edge::symbolMap(edge::shapeOf(tensor), context)), output ? tensorBuilder.getUnitAttr() : UnitAttr());
+                           AffineMapAttr::get(edge::symbolMap(edge::shapeOf(tensor), context)),
+                           output ? tensorBuilder.getUnitAttr() : UnitAttr());
   };
   for (BlockArgument arg : function.getArguments())
     if (unsigned i = arg.getArgNumber(); !function.getArgAttr(i, edge::EdgeDialect::kStateAttr))
-      planTensor(arg.getType(), function.getArgAttr(i, edge::EdgeDialect::kNameAttr), function.getArgAttr(i, edge::EdgeDialect::kElementAttr), false);
+      planTensor(arg.getType(), function.getArgAttr(i, edge::EdgeDialect::kNameAttr),
+                 function.getArgAttr(i, edge::EdgeDialect::kElementAttr), false);
   for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
     if (!function.getResultAttr(i, edge::EdgeDialect::kStateAttr))
-      planTensor(type, function.getResultAttr(i, edge::EdgeDialect::kNameAttr), function.getResultAttr(i, edge::EdgeDialect::kElementAttr), true);
+      planTensor(type, function.getResultAttr(i, edge::EdgeDialect::kNameAttr),
+                 function.getResultAttr(i, edge::EdgeDialect::kElementAttr), true);
 
   // void edgecc_entry_NAME(const edgecc_call *)
   func::FuncOp code = createFunction(module, symbol, {pointer}, /*isPrivate=*/false);
@@ -413,7 +426,8 @@ void EntryPlanner::emit(KernelOutliner &outliner, OpBuilder &planBuilder) {
   size_t most = 1;
   for (auto kernel : function.getOps<edge::KernelOp>())
     most = std::max(most, kernel.bufferArgs().size());
-  Value slots = LLVM::AllocaOp::create(builder, loc, pointer, pointer, LLVM::ConstantOp::create(builder, loc, builder.getI64IntegerAttr(most)));
+  Value slots = LLVM::AllocaOp::create(builder, loc, pointer, pointer,
+                                       LLVM::ConstantOp::create(builder, loc, builder.getI64IntegerAttr(most)));
   auto at = [&](Value base, int64_t offset) -> Value {
     Value bytes = LLVM::ConstantOp::create(builder, loc, builder.getI64IntegerAttr(offset));
     return LLVM::GEPOp::create(builder, loc, pointer, builder.getI8Type(), base, ValueRange{bytes});
@@ -447,8 +461,10 @@ void EntryPlanner::emit(KernelOutliner &outliner, OpBuilder &planBuilder) {
     tasks = UnrealizedConversionCastOp::create(builder, loc, builder.getI64Type(), tasks).getResult(0);
     Value function = func::ConstantOp::create(builder, loc, task.getFunctionType(), task.getName());
     function = UnrealizedConversionCastOp::create(builder, loc, pointer, function).getResult(0);
-    LLVM::CallOp::create(builder, loc, LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {pointer, pointer, pointer, builder.getI64Type()}),
-                         ValueRange{fields[kParallelFor], call, function, slots, tasks});
+    LLVM::CallOp::create(
+        builder, loc,
+        LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {pointer, pointer, pointer, builder.getI64Type()}),
+        ValueRange{fields[kParallelFor], call, function, slots, tasks});
   }
   func::ReturnOp::create(builder, loc);
   lowerDims(code, fields[kDims]);

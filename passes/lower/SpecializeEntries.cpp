@@ -1,7 +1,7 @@
 //===- SpecializeEntries.cpp - A prompt and one token are different programs ===//
 //
-// A step of generation has one token: its matrix products are matrix-vector products, its masks are empty, its sizes are constants.
-// Compiling it apart from the prompt costs little (kernels that are equal are shared) and lets every kernel know.
+// A step of generation has one token: its matrix products are matrix-vector products, its masks are empty, its sizes are
+// constants. Compiling it apart from the prompt costs little (kernels that are equal are shared) and lets every kernel know.
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/edge/Shape.h"
@@ -23,12 +23,14 @@ public:
       auto encoding = dyn_cast_or_null<AffineMapAttr>(type.getEncoding());
       if (!encoding)
         return std::nullopt;
-      return std::pair<Type, WalkResult>(edge::tensorType(substitute(encoding.getValue()), type.getElementType()), WalkResult::skip());
+      return std::pair<Type, WalkResult>(edge::tensorType(substitute(encoding.getValue()), type.getElementType()),
+                                         WalkResult::skip());
     });
     replacer.addReplacement([this](AffineMapAttr map) -> std::optional<std::pair<Attribute, WalkResult>> {
       if (map.getValue().getNumDims() != 0)
         return std::nullopt;
-      return std::pair<Attribute, WalkResult>(AffineMapAttr::get(edge::symbolMap(substitute(map.getValue()), this->context)), WalkResult::skip());
+      return std::pair<Attribute, WalkResult>(AffineMapAttr::get(edge::symbolMap(substitute(map.getValue()), this->context)),
+                                              WalkResult::skip());
     });
   }
 

@@ -1,12 +1,12 @@
 //===- ConvertConvolutions.cpp - Convolutions -------------------------------===//
 //
-// In a transformer a convolution cuts patches or stands before the first layer, and has many channels: its windows are gathered into
-// rows and multiplied as an edge.linear, which has the fast kernels. What has groups (depthwise), is transposed, of integers, or whose
-// gathered windows would be too large, runs as a loop nest over shifted planes.
+// In a transformer a convolution cuts patches or stands before the first layer, and has many channels: its windows are gathered
+// into rows and multiplied as an edge.linear, which has the fast kernels. What has groups (depthwise), is transposed, of
+// integers, or whose gathered windows would be too large, runs as a loop nest over shifted planes.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/normalize/Windows.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "passes/normalize/Windows.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -23,7 +23,8 @@ Value weightMatrix(NodeContext &node, unsigned i) {
   TensorInfo &weight = node.info(i);
   RankedTensorType type = edge::tensorType(matrix, weight.element);
   if (auto resource = dyn_cast_or_null<DenseResourceElementsAttr>(weight.constant))
-    return edge::WeightOp::create(node.builder, node.loc, type, weight.name, DenseResourceElementsAttr::get(type, resource.getRawHandle()));
+    return edge::WeightOp::create(node.builder, node.loc, type, weight.name,
+                                  DenseResourceElementsAttr::get(type, resource.getRawHandle()));
   if (auto dense = dyn_cast_or_null<DenseElementsAttr>(weight.constant))
     return edge::WeightOp::create(node.builder, node.loc, type, weight.name, dense.reshape(type));
   return node.reshape(node.tensor(i), matrix);
@@ -76,7 +77,8 @@ Value convolveAsLinear(NodeContext &node, ArrayRef<WindowDim> window) {
     spatial.push_back(dim.output);
     pointwise &= NodeContext::isOne(dim.kernel) && dim.stride == 1 && !dim.isPadded();
   }
-  AffineExpr places = edge::product(spatial, node.context()), width = edge::product(ArrayRef(weight).drop_front(), node.context());
+  AffineExpr places = edge::product(spatial, node.context()),
+             width = edge::product(ArrayRef(weight).drop_front(), node.context());
   Value rows;
   if (pointwise)
     rows = node.transpose(node.reshape(node.tensor(0), {in[0], in[1], places}), {0, 2, 1});
@@ -85,9 +87,9 @@ Value convolveAsLinear(NodeContext &node, ArrayRef<WindowDim> window) {
   RankedTensorType type = edge::tensorType({in[0], places, weight[0]}, node.element(0));
   Value result = edge::LinearOp::create(node.builder, node.loc, type, rows, weightMatrix(node, 1), ValueRange());
   if (node.has(2))
-    result = node.map({result, node.tensor(2)}, edge::shapeOf(type), node.element(0), [](OpBuilder &b, Location loc, ValueRange x) -> Value {
-      return arith::AddFOp::create(b, loc, x[0], x[1]);
-    });
+    result =
+        node.map({result, node.tensor(2)}, edge::shapeOf(type), node.element(0),
+                 [](OpBuilder &b, Location loc, ValueRange x) -> Value { return arith::AddFOp::create(b, loc, x[0], x[1]); });
   edge::SymbolicShape shape{in[0], weight[0]};
   llvm::append_range(shape, spatial);
   return node.reshape(node.transpose(result, {0, 2, 1}), shape);
@@ -119,7 +121,8 @@ LogicalResult convertConv(NodeContext &node) {
     return success();
   }
   Type element = node.element(0);
-  Value sum = convolve(node, node.tensor(0), node.tensor(1), *window, groups, weight[0], computeType(element), /*transposed=*/false);
+  Value sum =
+      convolve(node, node.tensor(0), node.tensor(1), *window, groups, weight[0], computeType(element), /*transposed=*/false);
   node.set(0, node.cast(addBias(node, sum, 2), element));
   return success();
 }

@@ -9,7 +9,9 @@ namespace {
 using Args = ValueRange;
 using ScalarFn = std::function<Value(OpBuilder &, Location, Args)>;
 
-Value constantLike(OpBuilder &b, Location loc, Value like, double value) { return TensorBuilder::scalar(b, loc, like.getType(), value); }
+Value constantLike(OpBuilder &b, Location loc, Value like, double value) {
+  return TensorBuilder::scalar(b, loc, like.getType(), value);
+}
 
 LogicalResult elementwise(NodeContext &node, Type element, const ScalarFn &body, bool isUnsigned) {
   SmallVector<edge::SymbolicShape> shapes;
@@ -34,10 +36,7 @@ Conversion same(ScalarFn body) {
 
 // Floats by one function, integers by another (signed, unsigned).
 using BinaryFn = Value (*)(OpBuilder &, Location, Value, Value);
-template <typename Op>
-Value binary(OpBuilder &b, Location loc, Value x, Value y) {
-  return Op::create(b, loc, x, y);
-}
+template <typename Op> Value binary(OpBuilder &b, Location loc, Value x, Value y) { return Op::create(b, loc, x, y); }
 
 // Left to right over all inputs (Sum, Max and Min take any number).
 Conversion arithmetic(BinaryFn onFloat, BinaryFn onSigned, BinaryFn onUnsigned) {
@@ -53,8 +52,7 @@ Conversion arithmetic(BinaryFn onFloat, BinaryFn onSigned, BinaryFn onUnsigned) 
 }
 
 // A division by zero must not trap.
-template <typename Op>
-Value safeDivide(OpBuilder &b, Location loc, Value x, Value y) {
+template <typename Op> Value safeDivide(OpBuilder &b, Location loc, Value x, Value y) {
   Value zero = constantLike(b, loc, y, 0);
   Value isZero = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, y, zero);
   return Op::create(b, loc, x, arith::SelectOp::create(b, loc, isZero, constantLike(b, loc, y, 1), y));
@@ -94,12 +92,9 @@ AffineExpr decide(NodeContext &node, AffineExpr a, AffineExpr b, arith::CmpIPred
   auto [low, high] = edge::boundsOf(edge::canonical(a - b), edge::symbolsOf(node.node->getParentOfType<ModuleOp>()));
   auto known = [&](bool value) { return node.expr(value); };
   switch (predicate) {
-  case arith::CmpIPredicate::eq:
-    return low == 0 && high == 0 ? known(true) : low > 0 || high < 0 ? known(false) : AffineExpr();
-  case arith::CmpIPredicate::slt:
-    return high < 0 ? known(true) : low >= 0 ? known(false) : AffineExpr();
-  default:
-    return high <= 0 ? known(true) : low > 0 ? known(false) : AffineExpr();
+  case arith::CmpIPredicate::eq: return low == 0 && high == 0 ? known(true) : low > 0 || high < 0 ? known(false) : AffineExpr();
+  case arith::CmpIPredicate::slt: return high < 0 ? known(true) : low >= 0 ? known(false) : AffineExpr();
+  default: return high <= 0 ? known(true) : low > 0 ? known(false) : AffineExpr();
   }
 }
 
@@ -114,9 +109,9 @@ Conversion compare(arith::CmpFPredicate onFloat, arith::CmpIPredicate onSigned, 
   };
   return [=](NodeContext &node) {
     bool swap = onSigned == arith::CmpIPredicate::sgt || onSigned == arith::CmpIPredicate::sge;
-    auto predicate = onSigned == arith::CmpIPredicate::eq                                                 ? arith::CmpIPredicate::eq
+    auto predicate = onSigned == arith::CmpIPredicate::eq                                             ? arith::CmpIPredicate::eq
                      : onSigned == arith::CmpIPredicate::slt || onSigned == arith::CmpIPredicate::sgt ? arith::CmpIPredicate::slt
-                                                                                                         : arith::CmpIPredicate::sle;
+                                                                                                      : arith::CmpIPredicate::sle;
     auto fn = [&](AffineExpr a, AffineExpr b) { return swap ? decide(node, b, a, predicate) : decide(node, a, b, predicate); };
     return onContents(fn, boolElement, onTensors)(node);
   };
@@ -126,8 +121,7 @@ Conversion compare(arith::CmpFPredicate onFloat, arith::CmpIPredicate onSigned, 
 // Functions on f32
 //===----------------------------------------------------------------------===//
 
-template <typename Op>
-ScalarFn unary() {
+template <typename Op> ScalarFn unary() {
   return [](OpBuilder &b, Location loc, Args x) -> Value { return Op::create(b, loc, x[0]); };
 }
 
@@ -148,7 +142,9 @@ Value softplus(OpBuilder &b, Location loc, Value x) {
   return add(b, loc, arith::MaximumFOp::create(b, loc, x, zero), math::Log1pOp::create(b, loc, small));
 }
 
-Value less(OpBuilder &b, Location loc, Value x, Value y) { return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x, y); }
+Value less(OpBuilder &b, Location loc, Value x, Value y) {
+  return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x, y);
+}
 
 Value clamp(OpBuilder &b, Location loc, Value x, double low, double high) {
   Value limited = arith::MaximumFOp::create(b, loc, x, constantLike(b, loc, x, low));
@@ -160,7 +156,8 @@ Value gelu(OpBuilder &b, Location loc, Value x, bool approximate) {
   if (approximate) {
     // Hendrycks and Gimpel 2016: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
     Value cube = mul(b, loc, mul(b, loc, x, x), x);
-    Value argument = mul(b, loc, constantLike(b, loc, x, 0.7978845608028654), add(b, loc, x, mul(b, loc, constantLike(b, loc, x, 0.044715), cube)));
+    Value argument = mul(b, loc, constantLike(b, loc, x, 0.7978845608028654),
+                         add(b, loc, x, mul(b, loc, constantLike(b, loc, x, 0.044715), cube)));
     inner = math::TanhOp::create(b, loc, argument);
   } else {
     inner = math::ErfOp::create(b, loc, mul(b, loc, x, constantLike(b, loc, x, 0.7071067811865476)));
@@ -189,7 +186,8 @@ Value celu(OpBuilder &b, Location loc, Value x, double alpha, double) {
   return arith::SelectOp::create(b, loc, less(b, loc, x, constantLike(b, loc, x, 0)), negative, x);
 }
 Value leakyRelu(OpBuilder &b, Location loc, Value x, double alpha, double) {
-  return arith::SelectOp::create(b, loc, less(b, loc, x, constantLike(b, loc, x, 0)), mul(b, loc, x, constantLike(b, loc, x, alpha)), x);
+  return arith::SelectOp::create(b, loc, less(b, loc, x, constantLike(b, loc, x, 0)),
+                                 mul(b, loc, x, constantLike(b, loc, x, alpha)), x);
 }
 Value hardSigmoid(OpBuilder &b, Location loc, Value x, double alpha, double beta) {
   return clamp(b, loc, add(b, loc, mul(b, loc, x, constantLike(b, loc, x, alpha)), constantLike(b, loc, x, beta)), 0, 1);
@@ -261,8 +259,8 @@ LogicalResult convertPow(NodeContext &node) {
       Value times = TensorBuilder::castScalar(b, loc, x[1], b.getIndexType());
       auto loop = scf::ForOp::create(b, loc, zero, times, one, constantLike(b, loc, x[0], 1),
                                      [&](OpBuilder &nested, Location l, Value, ValueRange acc) {
-                                       scf::YieldOp::create(nested, l, arith::MulIOp::create(nested, l, acc[0], x[0]).getResult());
-                                     });
+        scf::YieldOp::create(nested, l, arith::MulIOp::create(nested, l, acc[0], x[0]).getResult());
+      });
       return loop.getResult(0);
     }
     Type wide = integers ? b.getF32Type() : x[0].getType();
@@ -304,11 +302,14 @@ LogicalResult convertClip(NodeContext &node) {
     Value result = x[0];
     auto limit = [&](Value bound, bool isLow) {
       if (isFloat)
-        result = isLow ? arith::MaximumFOp::create(b, loc, result, bound).getResult() : arith::MinimumFOp::create(b, loc, result, bound).getResult();
+        result = isLow ? arith::MaximumFOp::create(b, loc, result, bound).getResult()
+                       : arith::MinimumFOp::create(b, loc, result, bound).getResult();
       else if (isUnsigned)
-        result = isLow ? arith::MaxUIOp::create(b, loc, result, bound).getResult() : arith::MinUIOp::create(b, loc, result, bound).getResult();
+        result = isLow ? arith::MaxUIOp::create(b, loc, result, bound).getResult()
+                       : arith::MinUIOp::create(b, loc, result, bound).getResult();
       else
-        result = isLow ? arith::MaxSIOp::create(b, loc, result, bound).getResult() : arith::MinSIOp::create(b, loc, result, bound).getResult();
+        result = isLow ? arith::MaxSIOp::create(b, loc, result, bound).getResult()
+                       : arith::MinSIOp::create(b, loc, result, bound).getResult();
     };
     if (hasLow || lowAttr)
       limit(hasLow ? x[1] : constantLike(b, loc, result, low), true);
@@ -328,7 +329,8 @@ LogicalResult convertWhere(NodeContext &node) {
     if (succeeded(shape) && fits(condition->size()) && fits(a->size()) && fits(z->size())) {
       SmallVector<AffineExpr> results;
       for (size_t i = 0; i < count; ++i)
-        results.push_back((*condition)[condition->size() == 1 ? 0 : i] ? (*a)[a->size() == 1 ? 0 : i] : (*z)[z->size() == 1 ? 0 : i]);
+        results.push_back((*condition)[condition->size() == 1 ? 0 : i] ? (*a)[a->size() == 1 ? 0 : i]
+                                                                       : (*z)[z->size() == 1 ? 0 : i]);
       node.setContents(0, results, *shape, node.element(1));
       return success();
     }
@@ -349,7 +351,8 @@ LogicalResult convertSign(NodeContext &node) {
       return pick(less(b, loc, x[0], zero), less(b, loc, zero, x[0]));
     if (isUnsigned)
       return arith::SelectOp::create(b, loc, arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, x[0], zero), one, zero);
-    return pick(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, x[0], zero), arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, x[0], zero));
+    return pick(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, x[0], zero),
+                arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, x[0], zero));
   }, isUnsigned);
 }
 
@@ -375,7 +378,8 @@ LogicalResult convertRelu(NodeContext &node) {
   bool isFloat = node.isFloat(0);
   return elementwise(node, node.element(0), [=](OpBuilder &b, Location loc, Args x) -> Value {
     Value zero = constantLike(b, loc, x[0], 0);
-    return isFloat ? arith::MaximumFOp::create(b, loc, x[0], zero).getResult() : arith::MaxSIOp::create(b, loc, x[0], zero).getResult();
+    return isFloat ? arith::MaximumFOp::create(b, loc, x[0], zero).getResult()
+                   : arith::MaxSIOp::create(b, loc, x[0], zero).getResult();
   }, false);
 }
 
@@ -415,14 +419,28 @@ LogicalResult convertMean(NodeContext &node) {
 }
 
 void addFunctions(ConversionTable &table) {
-  for (auto [name, fn] : std::initializer_list<std::pair<const char *, ScalarFn>>{
-           {"Sqrt", unary<math::SqrtOp>()}, {"Exp", unary<math::ExpOp>()}, {"Log", unary<math::LogOp>()}, {"Erf", unary<math::ErfOp>()},
-           {"Tanh", unary<math::TanhOp>()}, {"Floor", unary<math::FloorOp>()}, {"Ceil", unary<math::CeilOp>()}, {"Sin", unary<math::SinOp>()},
-           {"Cos", unary<math::CosOp>()}, {"Tan", unary<math::TanOp>()}, {"Asin", unary<math::AsinOp>()}, {"Acos", unary<math::AcosOp>()},
-           {"Atan", unary<math::AtanOp>()}, {"Sinh", unary<math::SinhOp>()}, {"Cosh", unary<math::CoshOp>()}, {"Asinh", unary<math::AsinhOp>()},
-           {"Acosh", unary<math::AcoshOp>()}, {"Atanh", unary<math::AtanhOp>()}, {"Round", unary<math::RoundEvenOp>()}})
+  for (auto [name, fn] : std::initializer_list<std::pair<const char *, ScalarFn>>{{"Sqrt", unary<math::SqrtOp>()},
+                                                                                  {"Exp", unary<math::ExpOp>()},
+                                                                                  {"Log", unary<math::LogOp>()},
+                                                                                  {"Erf", unary<math::ErfOp>()},
+                                                                                  {"Tanh", unary<math::TanhOp>()},
+                                                                                  {"Floor", unary<math::FloorOp>()},
+                                                                                  {"Ceil", unary<math::CeilOp>()},
+                                                                                  {"Sin", unary<math::SinOp>()},
+                                                                                  {"Cos", unary<math::CosOp>()},
+                                                                                  {"Tan", unary<math::TanOp>()},
+                                                                                  {"Asin", unary<math::AsinOp>()},
+                                                                                  {"Acos", unary<math::AcosOp>()},
+                                                                                  {"Atan", unary<math::AtanOp>()},
+                                                                                  {"Sinh", unary<math::SinhOp>()},
+                                                                                  {"Cosh", unary<math::CoshOp>()},
+                                                                                  {"Asinh", unary<math::AsinhOp>()},
+                                                                                  {"Acosh", unary<math::AcoshOp>()},
+                                                                                  {"Atanh", unary<math::AtanhOp>()},
+                                                                                  {"Round", unary<math::RoundEvenOp>()}})
     table.on(name, 1, same(fn));
-  table.on("Reciprocal", 6, same([](OpBuilder &b, Location loc, Args x) { return div(b, loc, constantLike(b, loc, x[0], 1), x[0]); }));
+  table.on("Reciprocal", 6,
+           same([](OpBuilder &b, Location loc, Args x) { return div(b, loc, constantLike(b, loc, x[0], 1), x[0]); }));
   table.on("Sigmoid", 6, same([](OpBuilder &b, Location loc, Args x) { return sigmoid(b, loc, x[0]); }));
   table.on("Softplus", 1, same([](OpBuilder &b, Location loc, Args x) { return softplus(b, loc, x[0]); }));
   table.on("Softsign", 1, same([](OpBuilder &b, Location loc, Args x) {
@@ -431,10 +449,12 @@ void addFunctions(ConversionTable &table) {
   table.on("Mish", 18, same([](OpBuilder &b, Location loc, Args x) {
     return mul(b, loc, x[0], math::TanhOp::create(b, loc, softplus(b, loc, x[0])));
   }));
-  table.on("HardSwish", 14, same([](OpBuilder &b, Location loc, Args x) { return mul(b, loc, x[0], hardSigmoid(b, loc, x[0], 1.0 / 6, 0.5)); }));
+  table.on("HardSwish", 14,
+           same([](OpBuilder &b, Location loc, Args x) { return mul(b, loc, x[0], hardSigmoid(b, loc, x[0], 1.0 / 6, 0.5)); }));
   table.on("Gelu", 20, [](NodeContext &node) {
     bool approximate = node.stringAttr("approximate", "none") == "tanh";
-    return elementwise(node, node.element(0), [=](OpBuilder &b, Location loc, Args x) { return gelu(b, loc, x[0], approximate); }, false);
+    return elementwise(node, node.element(0), [=](OpBuilder &b, Location loc, Args x) { return gelu(b, loc, x[0], approximate); },
+                       false);
   });
   table.on("LeakyRelu", 6, parametric(0.01, 0, leakyRelu));
   table.on("Elu", 6, parametric(1, 0, elu));
@@ -465,12 +485,15 @@ void addFunctions(ConversionTable &table) {
 void addElementwise(ConversionTable &table) {
   table.domain("");
   addFunctions(table);
-  table.on("Add", 7, onContents([](AffineExpr a, AffineExpr b) { return a + b; }, sameElement,
-                                arithmetic(binary<arith::AddFOp>, binary<arith::AddIOp>, binary<arith::AddIOp>)));
-  table.on("Sub", 7, onContents([](AffineExpr a, AffineExpr b) { return a - b; }, sameElement,
-                                arithmetic(binary<arith::SubFOp>, binary<arith::SubIOp>, binary<arith::SubIOp>)));
-  table.on("Mul", 7, onContents([](AffineExpr a, AffineExpr b) { return a * b; }, sameElement,
-                                arithmetic(binary<arith::MulFOp>, binary<arith::MulIOp>, binary<arith::MulIOp>)));
+  table.on("Add", 7, onContents([](AffineExpr a, AffineExpr b) {
+    return a + b;
+  }, sameElement, arithmetic(binary<arith::AddFOp>, binary<arith::AddIOp>, binary<arith::AddIOp>)));
+  table.on("Sub", 7, onContents([](AffineExpr a, AffineExpr b) {
+    return a - b;
+  }, sameElement, arithmetic(binary<arith::SubFOp>, binary<arith::SubIOp>, binary<arith::SubIOp>)));
+  table.on("Mul", 7, onContents([](AffineExpr a, AffineExpr b) {
+    return a * b;
+  }, sameElement, arithmetic(binary<arith::MulFOp>, binary<arith::MulIOp>, binary<arith::MulIOp>)));
   auto divide = arithmetic(binary<arith::DivFOp>, safeDivide<arith::DivSIOp>, safeDivide<arith::DivUIOp>);
   table.on("Div", 7, [divide](NodeContext &node) {
     // Sizes are not negative: rounding down is rounding to zero.
@@ -508,17 +531,23 @@ void addElementwise(ConversionTable &table) {
   table.on("Greater", 7, compare(arith::CmpFPredicate::OGT, arith::CmpIPredicate::sgt, arith::CmpIPredicate::ugt));
   table.on("LessOrEqual", 12, compare(arith::CmpFPredicate::OLE, arith::CmpIPredicate::sle, arith::CmpIPredicate::ule));
   table.on("GreaterOrEqual", 12, compare(arith::CmpFPredicate::OGE, arith::CmpIPredicate::sge, arith::CmpIPredicate::uge));
-  for (auto [name, fn] : std::initializer_list<std::pair<const char *, BinaryFn>>{
-           {"And", binary<arith::AndIOp>}, {"Or", binary<arith::OrIOp>}, {"Xor", binary<arith::XOrIOp>},
-           {"BitwiseAnd", binary<arith::AndIOp>}, {"BitwiseOr", binary<arith::OrIOp>}, {"BitwiseXor", binary<arith::XOrIOp>}})
+  for (auto [name, fn] : std::initializer_list<std::pair<const char *, BinaryFn>>{{"And", binary<arith::AndIOp>},
+                                                                                  {"Or", binary<arith::OrIOp>},
+                                                                                  {"Xor", binary<arith::XOrIOp>},
+                                                                                  {"BitwiseAnd", binary<arith::AndIOp>},
+                                                                                  {"BitwiseOr", binary<arith::OrIOp>},
+                                                                                  {"BitwiseXor", binary<arith::XOrIOp>}})
     table.on(name, 7, arithmetic(fn, fn, fn));
-  auto invert = [](OpBuilder &b, Location loc, Args x) -> Value { return arith::XOrIOp::create(b, loc, x[0], constantLike(b, loc, x[0], -1)); };
+  auto invert = [](OpBuilder &b, Location loc, Args x) -> Value {
+    return arith::XOrIOp::create(b, loc, x[0], constantLike(b, loc, x[0], -1));
+  };
   table.on("Not", 1, same(invert));
   table.on("BitwiseNot", 18, same(invert));
   table.on("BitShift", 11, [](NodeContext &node) {
     bool left = node.stringAttr("direction", "LEFT") == "LEFT";
     return elementwise(node, node.element(0), [=](OpBuilder &b, Location loc, Args x) -> Value {
-      return left ? arith::ShLIOp::create(b, loc, x[0], x[1]).getResult() : arith::ShRUIOp::create(b, loc, x[0], x[1]).getResult();
+      return left ? arith::ShLIOp::create(b, loc, x[0], x[1]).getResult()
+                  : arith::ShRUIOp::create(b, loc, x[0], x[1]).getResult();
     }, true);
   });
   table.on("IsNaN", 9, [](NodeContext &node) {

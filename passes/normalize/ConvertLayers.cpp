@@ -34,7 +34,8 @@ Value linear(NodeContext &node, Value input, const WeightRef &weight, Type eleme
   edge::SymbolicShape shape = edge::shapeOf(input);
   shape.back() = edge::shapeOf(weight.value)[weight.transposed ? 0 : 1];
   auto layout = weight.transposed ? edge::WeightLayout::NK : edge::WeightLayout::KN;
-  return edge::LinearOp::create(node.builder, node.loc, edge::tensorType(shape, element), input, weight.value, ValueRange(), layout);
+  return edge::LinearOp::create(node.builder, node.loc, edge::tensorType(shape, element), input, weight.value, ValueRange(),
+                                layout);
 }
 
 namespace {
@@ -140,13 +141,15 @@ LogicalResult convertGemm(NodeContext &node) {
         if (factor == 1)
           return value;
         Value constant = TensorBuilder::scalar(b, loc, value.getType(), factor);
-        return isFloat ? arith::MulFOp::create(b, loc, value, constant).getResult() : arith::MulIOp::create(b, loc, value, constant).getResult();
+        return isFloat ? arith::MulFOp::create(b, loc, value, constant).getResult()
+                       : arith::MulIOp::create(b, loc, value, constant).getResult();
       };
       Value result = scaled(x[0], alpha);
       if (x.size() == 1)
         return result;
       Value other = scaled(x[1], beta);
-      return isFloat ? arith::AddFOp::create(b, loc, result, other).getResult() : arith::AddIOp::create(b, loc, result, other).getResult();
+      return isFloat ? arith::AddFOp::create(b, loc, result, other).getResult()
+                     : arith::AddIOp::create(b, loc, result, other).getResult();
     });
   }
   node.set(0, product);
@@ -174,7 +177,8 @@ struct EinsumOperand {
 };
 
 // Sums the product of two operands over the letters that are not in `keep`.
-FailureOr<EinsumOperand> einsumPair(NodeContext &node, const EinsumOperand &a, const EinsumOperand &b, StringRef keep, Type element) {
+FailureOr<EinsumOperand> einsumPair(NodeContext &node, const EinsumOperand &a, const EinsumOperand &b, StringRef keep,
+                                    Type element) {
   std::string letters;
   llvm::DenseMap<char, AffineExpr> sizes;
   for (const EinsumOperand *operand : {&a, &b})
@@ -197,11 +201,13 @@ FailureOr<EinsumOperand> einsumPair(NodeContext &node, const EinsumOperand &a, c
   auto mapFor = [&](const EinsumOperand &operand) {
     SmallVector<AffineExpr> dims;
     for (auto [letter, size] : llvm::zip(operand.letters, edge::shapeOf(operand.value)))
-      dims.push_back(NodeContext::isOne(size) && !NodeContext::isOne(sizes[letter]) ? node.expr(0)
-                                                                                   : getAffineDimExpr(letters.find(letter), node.context()));
+      dims.push_back(NodeContext::isOne(size) && !NodeContext::isOne(sizes[letter])
+                         ? node.expr(0)
+                         : getAffineDimExpr(letters.find(letter), node.context()));
     return AffineMap::get(letters.size(), 0, dims, node.context());
   };
-  result.value = node.contract(a.value, mapFor(a), b.value, mapFor(b), AffineMap::get(letters.size(), 0, resultDims, node.context()), shape, element);
+  result.value = node.contract(a.value, mapFor(a), b.value, mapFor(b),
+                               AffineMap::get(letters.size(), 0, resultDims, node.context()), shape, element);
   return result;
 }
 
@@ -212,7 +218,8 @@ LogicalResult convertEinsum(NodeContext &node) {
   SmallVector<StringRef> terms;
   left.split(terms, ',');
   if (terms.size() != node.inputs())
-    return node.unsupported("the equation '" + equation + "' has " + Twine(terms.size()) + " terms for " + Twine(node.inputs()) + " inputs");
+    return node.unsupported("the equation '" + equation + "' has " + Twine(terms.size()) + " terms for " + Twine(node.inputs()) +
+                            " inputs");
   Type element = node.element(0);
   unsigned maxEllipsis = 0;
   auto ellipsisRank = [&](unsigned i) { return terms[i].contains("...") ? unsigned(node.rank(i) - (terms[i].size() - 3)) : 0; };
@@ -232,7 +239,8 @@ LogicalResult convertEinsum(NodeContext &node) {
       if (llvm::count(left, letter) == 1)
         output += letter;
   }
-  Value one = node.splat({}, cast<TypedAttr>(isa<FloatType>(element) ? Attribute(FloatAttr::get(element, 1)) : Attribute(IntegerAttr::get(element, 1))));
+  Value one = node.splat({}, cast<TypedAttr>(isa<FloatType>(element) ? Attribute(FloatAttr::get(element, 1))
+                                                                     : Attribute(IntegerAttr::get(element, 1))));
   EinsumOperand result = operands.size() == 1 ? EinsumOperand{one, ""} : operands[0];
   for (unsigned i = operands.size() == 1 ? 0 : 1; i < operands.size(); ++i) {
     std::string keep = output;
@@ -296,19 +304,24 @@ LogicalResult convertNormalization(NodeContext &node, bool isRms) {
   auto fast = arith::FastMathFlags::reassoc;
   edge::SymbolicShape kept(shape.begin(), shape.begin() + axis), statistics = kept;
   statistics.append(rank - axis, node.expr(1));
-  Value sum = node.reduce({x}, {axis}, zero, [&](OpBuilder &b, Location loc, ValueRange v) -> Value { return arith::AddFOp::create(b, loc, v[0], v[1], fast); });
+  Value sum = node.reduce({x}, {axis}, zero, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
+    return arith::AddFOp::create(b, loc, v[0], v[1], fast);
+  });
   Value mean = node.map({sum}, kept, f32, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
     return arith::MulFOp::create(b, loc, v[0], TensorBuilder::f32(b, loc, 1 / count));
   });
   edge::SymbolicShape column = kept;
   column.push_back(node.expr(1));
-  Value centered = node.map({x, node.reshape(mean, column)}, flat, f32, [](OpBuilder &b, Location loc, ValueRange v) -> Value { return arith::SubFOp::create(b, loc, v[0], v[1]); });
+  Value centered = node.map({x, node.reshape(mean, column)}, flat, f32, [](OpBuilder &b, Location loc, ValueRange v) -> Value {
+    return arith::SubFOp::create(b, loc, v[0], v[1]);
+  });
   Value squares = node.reduce({centered}, {axis}, zero, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
     return arith::AddFOp::create(b, loc, v[1], arith::MulFOp::create(b, loc, v[0], v[0]), fast);
   });
   Value deviation = node.map({squares}, kept, f32, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
     Value variance = arith::MulFOp::create(b, loc, v[0], TensorBuilder::f32(b, loc, 1 / count));
-    Value root = math::SqrtOp::create(b, loc, arith::AddFOp::create(b, loc, variance, TensorBuilder::f32(b, loc, epsilon.getValueAsDouble())));
+    Value root = math::SqrtOp::create(
+        b, loc, arith::AddFOp::create(b, loc, variance, TensorBuilder::f32(b, loc, epsilon.getValueAsDouble())));
     return arith::DivFOp::create(b, loc, TensorBuilder::f32(b, loc, 1), root);
   });
   node.set(1, node.reshape(mean, statistics));
@@ -327,9 +340,10 @@ Value scaleAndShift(NodeContext &node, Value x, Value scale, Value bias, Type el
   int64_t rank = edge::shapeOf(x).size();
   return node.map({x, perChannel(node, scale, rank), perChannel(node, bias, rank)}, edge::shapeOf(x), element,
                   [](OpBuilder &b, Location loc, ValueRange v) -> Value {
-                    Value wideScale = TensorBuilder::castScalar(b, loc, v[1], v[0].getType()), wideBias = TensorBuilder::castScalar(b, loc, v[2], v[0].getType());
-                    return arith::AddFOp::create(b, loc, arith::MulFOp::create(b, loc, v[0], wideScale), wideBias);
-                  });
+    Value wideScale = TensorBuilder::castScalar(b, loc, v[1], v[0].getType()),
+          wideBias = TensorBuilder::castScalar(b, loc, v[2], v[0].getType());
+    return arith::AddFOp::create(b, loc, arith::MulFOp::create(b, loc, v[0], wideScale), wideBias);
+  });
 }
 
 // Each group of channels of a sample is one row to normalize.
@@ -364,7 +378,8 @@ LogicalResult convertBatchNorm(NodeContext &node) {
   Value scale = node.tensor(1), bias = node.tensor(2), mean = node.tensor(3), variance = node.tensor(4);
   edge::SymbolicShape channels = edge::shapeOf(scale);
   Value factor = node.map({scale, variance}, channels, f32, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
-    Value root = math::SqrtOp::create(b, loc, arith::AddFOp::create(b, loc, v[1], TensorBuilder::scalar(b, loc, v[1].getType(), epsilon)));
+    Value root =
+        math::SqrtOp::create(b, loc, arith::AddFOp::create(b, loc, v[1], TensorBuilder::scalar(b, loc, v[1].getType(), epsilon)));
     return arith::DivFOp::create(b, loc, v[0], root);
   });
   Value shift = node.map({bias, mean, factor}, channels, f32, [](OpBuilder &b, Location loc, ValueRange v) -> Value {

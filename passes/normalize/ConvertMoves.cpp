@@ -54,7 +54,9 @@ LogicalResult convertGather(NodeContext &node) {
   }
   Value source = node.tensor(0);
   Value ids = known && known->size() == 1 ? Value() : node.tensor(1);
-  node.set(0, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange at) {
+  node.set(0,
+           node.compute(shape, node.element(0),
+                        [&](OpBuilder &b, Location loc, ValueRange at) {
     Value index;
     if (ids)
       index = safeIndex(b, loc, TensorBuilder::load(b, loc, ids, at.slice(axis, indices.size())), unsignedIndices, data[axis]);
@@ -64,7 +66,8 @@ LogicalResult convertGather(NodeContext &node) {
     from.push_back(index);
     llvm::append_range(from, at.drop_front(axis + indices.size()));
     return TensorBuilder::load(b, loc, source, from);
-  }), isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 
@@ -99,11 +102,11 @@ Value concatTensors(NodeContext &node, ArrayRef<Value> tensors, int64_t axis, Ar
       Value offset = TensorBuilder::size(b, loc, begin);
       scf::ForOp::create(b, loc, zero, TensorBuilder::size(b, loc, widths[i]), one, ValueRange(),
                          [&, source = source](OpBuilder &nested, Location l, Value j, ValueRange) {
-                           Value element = memref::LoadOp::create(nested, l, source, ValueRange{row, j});
-                           Value to = arith::AddIOp::create(nested, l, offset, j);
-                           memref::StoreOp::create(nested, l, element, target, ValueRange{row, to});
-                           scf::YieldOp::create(nested, l);
-                         });
+        Value element = memref::LoadOp::create(nested, l, source, ValueRange{row, j});
+        Value to = arith::AddIOp::create(nested, l, offset, j);
+        memref::StoreOp::create(nested, l, element, target, ValueRange{row, to});
+        scf::YieldOp::create(nested, l);
+      });
       begin = edge::canonical(begin + widths[i]);
     }
   })[0];
@@ -250,7 +253,8 @@ LogicalResult convertSlice(NodeContext &node) {
     AffineExpr from = clampPosition(node, (*starts)[i], size, 0, forward ? 0 : -1);
     AffineExpr to = clampPosition(node, (*ends)[i], size, forward ? 0 : -1, 0);
     if (!from || !to)
-      return node.unsupported("whether position " + Twine(given) + " of the slice lies inside is not known; give tighter bounds with --dim");
+      return node.unsupported("whether position " + Twine(given) +
+                              " of the slice lies inside is not known; give tighter bounds with --dim");
     AffineExpr length = edge::canonical(forward ? (to - from).ceilDiv(steps[i]) : (from - to).ceilDiv(-steps[i]));
     if (auto constant = constantOf(length); constant && *constant < 0)
       length = node.expr(0);

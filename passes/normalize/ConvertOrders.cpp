@@ -57,8 +57,10 @@ public:
   }
 
   Value isWorse(ValueRange a, ValueRange b) {
-    Value worse = largest ? compare(l.b, l.loc, a[0], b[0], false, isUnsigned) : compare(l.b, l.loc, b[0], a[0], false, isUnsigned);
-    Value better = largest ? compare(l.b, l.loc, b[0], a[0], false, isUnsigned) : compare(l.b, l.loc, a[0], b[0], false, isUnsigned);
+    Value worse =
+        largest ? compare(l.b, l.loc, a[0], b[0], false, isUnsigned) : compare(l.b, l.loc, b[0], a[0], false, isUnsigned);
+    Value better =
+        largest ? compare(l.b, l.loc, b[0], a[0], false, isUnsigned) : compare(l.b, l.loc, a[0], b[0], false, isUnsigned);
     Value later = l.less(b[1], a[1]);
     return l.select(worse, worse, l.both(later, arith::XOrIOp::create(l.b, l.loc, better, yes())));
   }
@@ -103,18 +105,22 @@ LogicalResult convertTopK(NodeContext &node) {
     return node.unsupported("k is computed at run time; give it as a constant, or export with a fixed k");
   auto count = dyn_cast<AffineConstantExpr>(k), all = dyn_cast<AffineConstantExpr>(original[axis]);
   if (count && (count.getValue() < 0 || (all && count.getValue() > all.getValue())))
-    return node.unsupported("k is " + Twine(count.getValue()) + (all ? ", but there are " + Twine(all.getValue()) + " elements" : Twine()));
+    return node.unsupported("k is " + Twine(count.getValue()) +
+                            (all ? ", but there are " + Twine(all.getValue()) + " elements" : Twine()));
   result[axis] = k;
   edge::SymbolicShape shape = aroundAxis(original, axis, node.context()), best{shape[0], k, shape[2]};
   bool largest = node.intAttr("largest", 1), isUnsigned = node.isUnsigned(0);
   Type i64 = node.builder.getI64Type();
   auto outputs = rowKernel(node, "topk", shape[0] * shape[2], shape[1], node.reshape(node.tensor(0), shape), {},
-                           {edge::tensorType(best, node.element(0)), edge::tensorType(best, i64)}, [&](Loops &l, Value row, ValueRange buffers) {
+                           {edge::tensorType(best, node.element(0)), edge::tensorType(best, i64)},
+                           [&](Loops &l, Value row, ValueRange buffers) {
     Loops::Values at = l.coordinates(row, {shape[0], shape[2]});
     BestHeap heap(l, buffers[1], buffers[2], at[0], at[1], largest, isUnsigned);
     // Sizes that are only known at run time may ask for more than there is: then the rest of the result is not meaningful.
     Value zero = l.index(0), one = l.index(1), n = l.size(shape[1]), kept = l.min(l.size(k), n);
-    auto item = [&](Value i) -> Loops::Values { return {l.load(buffers[0], {at[0], i, at[1]}), NodeContext::castScalar(l.b, l.loc, i, i64)}; };
+    auto item = [&](Value i) -> Loops::Values {
+      return {l.load(buffers[0], {at[0], i, at[1]}), NodeContext::castScalar(l.b, l.loc, i, i64)};
+    };
     l.loop(zero, kept, [&](Value i) { heap.put(item(i), i); });
     Value half = l.div(kept, l.index(2));
     l.loop(zero, half, [&](Value i) {

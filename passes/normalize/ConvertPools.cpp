@@ -93,28 +93,24 @@ LogicalResult convertMaxPool(NodeContext &node) {
       place = l.add(l.mul(place, l.size(in[i])), at[i]);
     return place;
   };
-  auto results = poolKernel(
-      node, "max_pool", *window, types,
-      [&](Loops &l) {
-        Loops::Values values{arith::ConstantOp::create(l.b, l.loc, neutral(l.b, Fold::Max, wide, isUnsigned))};
-        if (places)
-          values.push_back(l.index(-1));
-        return values;
-      },
-      [&](Loops &l, Value x, ValueRange at, ValueRange best) -> Loops::Values {
-        if (!places)
-          return {combine(l.b, l.loc, Fold::Max, best[0], x, isUnsigned)};
-        // The first of equals, and the first place of all.
-        Value better = arith::OrIOp::create(l.b, l.loc, compare(l.b, l.loc, best[0], x, /*orEqual=*/false, isUnsigned),
-                                            l.less(best[1], l.index(0)));
-        return {l.select(better, x, best[0]), l.select(better, placeOf(l, at), best[1])};
-      },
-      [&](Loops &l, ValueRange best, ArrayRef<Cover>) {
-        Loops::Values values{best[0]};
-        if (places)
-          values.push_back(NodeContext::castScalar(l.b, l.loc, best[1], l.b.getI64Type()));
-        return values;
-      });
+  auto results = poolKernel(node, "max_pool", *window, types, [&](Loops &l) {
+    Loops::Values values{arith::ConstantOp::create(l.b, l.loc, neutral(l.b, Fold::Max, wide, isUnsigned))};
+    if (places)
+      values.push_back(l.index(-1));
+    return values;
+  }, [&](Loops &l, Value x, ValueRange at, ValueRange best) -> Loops::Values {
+    if (!places)
+      return {combine(l.b, l.loc, Fold::Max, best[0], x, isUnsigned)};
+    // The first of equals, and the first place of all.
+    Value better = arith::OrIOp::create(l.b, l.loc, compare(l.b, l.loc, best[0], x, /*orEqual=*/false, isUnsigned),
+                                        l.less(best[1], l.index(0)));
+    return {l.select(better, x, best[0]), l.select(better, placeOf(l, at), best[1])};
+  }, [&](Loops &l, ValueRange best, ArrayRef<Cover>) {
+    Loops::Values values{best[0]};
+    if (places)
+      values.push_back(NodeContext::castScalar(l.b, l.loc, best[1], l.b.getI64Type()));
+    return values;
+  });
   node.set(0, results[0], isUnsigned);
   if (places)
     node.set(1, results[1]);
@@ -127,24 +123,25 @@ LogicalResult convertAveragePool(NodeContext &node) {
     return failure();
   Type element = node.element(0), wide = computeType(element);
   bool withPadding = node.intAttr("count_include_pad", 0);
-  auto results = poolKernel(
-      node, "average_pool", *window, {element}, [&](Loops &l) -> Loops::Values { return {NodeContext::scalar(l.b, l.loc, wide, 0)}; },
-      [&](Loops &l, Value x, ValueRange, ValueRange sum) -> Loops::Values { return {combine(l.b, l.loc, Fold::Add, sum[0], x, false)}; },
-      [&](Loops &l, ValueRange sum, ArrayRef<Cover> covers) -> Loops::Values {
-        Value count = l.index(1);
-        for (auto [dim, cover] : llvm::zip(*window, covers)) {
-          Value covered = l.sub(cover.to, cover.from);
-          if (withPadding && dim.end) {
-            // All positions before the end of the padding: a last window that was rounded up hangs over it.
-            Value end = l.add(l.size(dim.input), l.size(dim.end));
-            covered = l.min(l.size(dim.kernel), l.ceilDivPositive(l.sub(end, cover.first), dim.dilation));
-          } else if (withPadding) {
-            covered = l.size(dim.kernel);
-          }
-          count = l.mul(count, covered);
-        }
-        return {arith::DivFOp::create(l.b, l.loc, sum[0], NodeContext::castScalar(l.b, l.loc, count, wide))};
-      });
+  auto results = poolKernel(node, "average_pool", *window, {element}, [&](Loops &l) -> Loops::Values {
+    return {NodeContext::scalar(l.b, l.loc, wide, 0)};
+  }, [&](Loops &l, Value x, ValueRange, ValueRange sum) -> Loops::Values {
+    return {combine(l.b, l.loc, Fold::Add, sum[0], x, false)};
+  }, [&](Loops &l, ValueRange sum, ArrayRef<Cover> covers) -> Loops::Values {
+    Value count = l.index(1);
+    for (auto [dim, cover] : llvm::zip(*window, covers)) {
+      Value covered = l.sub(cover.to, cover.from);
+      if (withPadding && dim.end) {
+        // All positions before the end of the padding: a last window that was rounded up hangs over it.
+        Value end = l.add(l.size(dim.input), l.size(dim.end));
+        covered = l.min(l.size(dim.kernel), l.ceilDivPositive(l.sub(end, cover.first), dim.dilation));
+      } else if (withPadding) {
+        covered = l.size(dim.kernel);
+      }
+      count = l.mul(count, covered);
+    }
+    return {arith::DivFOp::create(l.b, l.loc, sum[0], NodeContext::castScalar(l.b, l.loc, count, wide))};
+  });
   node.set(0, results[0]);
   return success();
 }
@@ -155,12 +152,11 @@ LogicalResult convertLpPool(NodeContext &node) {
     return failure();
   int64_t p = node.intAttr("p", 2);
   Type element = node.element(0), wide = computeType(element);
-  auto results = poolKernel(
-      node, "lp_pool", *window, {element}, [&](Loops &l) -> Loops::Values { return {NodeContext::scalar(l.b, l.loc, wide, 0)}; },
-      [&](Loops &l, Value x, ValueRange, ValueRange sum) -> Loops::Values {
-        return {combine(l.b, l.loc, Fold::Add, sum[0], powerOfNorm(l.b, l.loc, x, p), false)};
-      },
-      [&](Loops &l, ValueRange sum, ArrayRef<Cover>) -> Loops::Values { return {rootOfNorm(l.b, l.loc, sum[0], p)}; });
+  auto results = poolKernel(node, "lp_pool", *window, {element}, [&](Loops &l) -> Loops::Values {
+    return {NodeContext::scalar(l.b, l.loc, wide, 0)};
+  }, [&](Loops &l, Value x, ValueRange, ValueRange sum) -> Loops::Values {
+    return {combine(l.b, l.loc, Fold::Add, sum[0], powerOfNorm(l.b, l.loc, x, p), false)};
+  }, [&](Loops &l, ValueRange sum, ArrayRef<Cover>) -> Loops::Values { return {rootOfNorm(l.b, l.loc, sum[0], p)}; });
   node.set(0, results[0]);
   return success();
 }

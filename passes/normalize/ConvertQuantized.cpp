@@ -15,8 +15,9 @@ LogicalResult checkStored(NodeContext &node, Type type, StringRef what) {
   if (auto integer = dyn_cast<IntegerType>(type); integer && integer.getWidth() >= 8 && integer.getWidth() <= 32)
     return success();
   std::string text;
-  llvm::raw_string_ostream(text) << what << " of type " << type
-                                 << "; only whole bytes (8 or 16 bits, 32 to dequantize) are, or com.microsoft.MatMulNBits for 4 bits";
+  llvm::raw_string_ostream(text)
+      << what << " of type " << type
+      << "; only whole bytes (8 or 16 bits, 32 to dequantize) are, or com.microsoft.MatMulNBits for 4 bits";
   return node.unsupported(text);
 }
 
@@ -53,12 +54,15 @@ Value saturate(OpBuilder &b, Location loc, Value x, Value zero, IntegerType type
   Value result = math::RoundEvenOp::create(b, loc, x);
   if (zero)
     result = arith::AddFOp::create(b, loc, result, zero);
-  result = arith::MinNumFOp::create(b, loc, arith::MaxNumFOp::create(b, loc, result, NodeContext::f32(b, loc, low)), NodeContext::f32(b, loc, high));
+  result = arith::MinNumFOp::create(b, loc, arith::MaxNumFOp::create(b, loc, result, NodeContext::f32(b, loc, low)),
+                                    NodeContext::f32(b, loc, high));
   Value integer = arith::FPToSIOp::create(b, loc, b.getI32Type(), result);
   return NodeContext::castScalar(b, loc, integer, type);
 }
 
-Value toF32(OpBuilder &b, Location loc, Value x, bool isUnsigned) { return NodeContext::castScalar(b, loc, x, b.getF32Type(), isUnsigned); }
+Value toF32(OpBuilder &b, Location loc, Value x, bool isUnsigned) {
+  return NodeContext::castScalar(b, loc, x, b.getF32Type(), isUnsigned);
+}
 
 //===----------------------------------------------------------------------===//
 // To integers and back
@@ -87,10 +91,14 @@ LogicalResult convertQuantize(NodeContext &node) {
       return failure();
     inputs.push_back(*zero);
   }
-  node.set(0, node.map(inputs, shape, element, [&](OpBuilder &b, Location loc, ValueRange x) {
+  node.set(0,
+           node.map(inputs, shape, element,
+                    [&](OpBuilder &b, Location loc, ValueRange x) {
     Value quotient = arith::DivFOp::create(b, loc, toF32(b, loc, x[0], fromUnsigned), toF32(b, loc, x[1], false));
-    return saturate(b, loc, quotient, x.size() > 2 ? toF32(b, loc, x[2], isUnsigned) : Value(), mlir::cast<IntegerType>(element), isUnsigned);
-  }), isUnsigned);
+    return saturate(b, loc, quotient, x.size() > 2 ? toF32(b, loc, x[2], isUnsigned) : Value(), mlir::cast<IntegerType>(element),
+                    isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 
@@ -128,9 +136,8 @@ LogicalResult convertDynamicQuantize(NodeContext &node) {
   SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, node.rank(0)));
   auto extreme = [&](Fold fold) {
     // From zero: it must have an exact representation.
-    return node.reduce({input}, axes, node.builder.getF32FloatAttr(0), [&](OpBuilder &b, Location loc, ValueRange x) {
-      return combine(b, loc, fold, x[1], x[0], false);
-    });
+    return node.reduce({input}, axes, node.builder.getF32FloatAttr(0),
+                       [&](OpBuilder &b, Location loc, ValueRange x) { return combine(b, loc, fold, x[1], x[0], false); });
   };
   Value low = extreme(Fold::Min), high = extreme(Fold::Max);
   Value scale = node.map({low, high}, {}, f32, [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
@@ -142,9 +149,13 @@ LogicalResult convertDynamicQuantize(NodeContext &node) {
     Value place = arith::DivFOp::create(b, loc, arith::NegFOp::create(b, loc, x[0]), x[1]);
     return saturate(b, loc, place, {}, b.getI8Type(), /*isUnsigned=*/true);
   });
-  node.set(0, node.map({input, scale, zero}, node.shape(0), i8, [&](OpBuilder &b, Location loc, ValueRange x) {
-    return saturate(b, loc, arith::DivFOp::create(b, loc, x[0], x[1]), toF32(b, loc, x[2], true), b.getI8Type(), /*isUnsigned=*/true);
-  }), /*isUnsigned=*/true);
+  node.set(0,
+           node.map({input, scale, zero}, node.shape(0), i8,
+                    [&](OpBuilder &b, Location loc, ValueRange x) {
+    return saturate(b, loc, arith::DivFOp::create(b, loc, x[0], x[1]), toF32(b, loc, x[2], true), b.getI8Type(),
+                    /*isUnsigned=*/true);
+  }),
+           /*isUnsigned=*/true);
   node.set(1, scale);
   node.set(2, zero, /*isUnsigned=*/true);
   return success();
@@ -248,7 +259,8 @@ LogicalResult convertMatMulInteger(NodeContext &node) {
 /// i32 sums as elements of the result: scales and zero points broadcast to the sums.
 Value requantize(NodeContext &node, Value sums, Value leftScale, Value rightScale, Value scale, Value zero, bool isUnsigned) {
   Type element = mlir::cast<RankedTensorType>(zero.getType()).getElementType();
-  return node.map({sums, leftScale, rightScale, scale, zero}, edge::shapeOf(sums), element, [&](OpBuilder &b, Location loc, ValueRange x) {
+  return node.map({sums, leftScale, rightScale, scale, zero}, edge::shapeOf(sums), element,
+                  [&](OpBuilder &b, Location loc, ValueRange x) {
     Value factor = arith::MulFOp::create(b, loc, toF32(b, loc, x[1], false), toF32(b, loc, x[2], false));
     factor = arith::DivFOp::create(b, loc, factor, toF32(b, loc, x[3], false));
     Value value = arith::MulFOp::create(b, loc, toF32(b, loc, x[0], false), factor);
@@ -327,9 +339,8 @@ LogicalResult convertQLinearConv(NodeContext &node) {
     auto bias = spread(node, 8, shape, /*axis=*/1, /*blockSize=*/0);
     if (failed(bias))
       return failure();
-    sums = node.map({*sums, *bias}, shape, node.builder.getI32Type(), [](OpBuilder &b, Location loc, ValueRange x) -> Value {
-      return arith::AddIOp::create(b, loc, x[0], x[1]);
-    });
+    sums = node.map({*sums, *bias}, shape, node.builder.getI32Type(),
+                    [](OpBuilder &b, Location loc, ValueRange x) -> Value { return arith::AddIOp::create(b, loc, x[0], x[1]); });
   }
   auto leftScale = spread(node, 1, shape, 1, 0), rightScale = spread(node, 4, shape, 1, 0), scale = spread(node, 6, shape, 1, 0),
        zero = spread(node, 7, shape, 1, 0);

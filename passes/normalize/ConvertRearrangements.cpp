@@ -38,8 +38,12 @@ LogicalResult convertPad(NodeContext &node) {
   edge::SymbolicShape input = node.shape(0), shape = input;
   int64_t rank = input.size();
   std::string name = node.stringAttr("mode", "constant");
-  auto mode = llvm::StringSwitch<std::optional<Padding>>(name).Case("constant", Padding::Constant).Case("reflect", Padding::Reflect)
-                  .Case("edge", Padding::Edge).Case("wrap", Padding::Wrap).Default(std::nullopt);
+  auto mode = llvm::StringSwitch<std::optional<Padding>>(name)
+                  .Case("constant", Padding::Constant)
+                  .Case("reflect", Padding::Reflect)
+                  .Case("edge", Padding::Edge)
+                  .Case("wrap", Padding::Wrap)
+                  .Default(std::nullopt);
   if (!mode)
     return node.unsupported("mode " + name + " is not known");
   SmallVector<AffineExpr> pads;
@@ -75,7 +79,9 @@ LogicalResult convertPad(NodeContext &node) {
   double fixed = node.floatAttr("value", 0);
   if (filler)
     filler = node.reshape(filler, {});
-  node.set(0, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange i) {
+  node.set(0,
+           node.compute(shape, node.element(0),
+                        [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     Loops::Values at(i);
     Value inside;
@@ -90,8 +96,10 @@ LogicalResult convertPad(NodeContext &node) {
     Value value = NodeContext::load(b, loc, tensor, at);
     if (!inside || *mode != Padding::Constant)
       return value;
-    return l.select(inside, value, filler ? NodeContext::load(b, loc, filler, {}) : NodeContext::scalar(b, loc, value.getType(), fixed));
-  }), isUnsigned);
+    return l.select(inside, value,
+                    filler ? NodeContext::load(b, loc, filler, {}) : NodeContext::scalar(b, loc, value.getType(), fixed));
+  }),
+           isUnsigned);
   return success();
 }
 
@@ -114,7 +122,9 @@ LogicalResult convertTile(NodeContext &node) {
     node.setInfo(0, node.info(0));
     return success();
   }
-  node.set(0, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange i) {
+  node.set(0,
+           node.compute(shape, node.element(0),
+                        [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     Loops::Values at(i);
     for (auto [d, size] : llvm::enumerate(input))
@@ -123,7 +133,8 @@ LogicalResult convertTile(NodeContext &node) {
       else if (size != shape[d])
         at[d] = l.rem(i[d], l.size(size));
     return NodeContext::load(b, loc, tensor, at);
-  }), isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 
@@ -132,7 +143,9 @@ LogicalResult convertReverseSequence(NodeContext &node) {
   Value tensor = node.tensor(0), lengths = node.tensor(1);
   bool isUnsigned = node.isUnsigned(0);
   edge::SymbolicShape shape = node.shape(0);
-  node.set(0, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange i) {
+  node.set(0,
+           node.compute(shape, node.element(0),
+                        [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     Loops::Values at(i);
     Value length = NodeContext::castScalar(b, loc, NodeContext::load(b, loc, lengths, i[batchAxis]), b.getIndexType());
@@ -140,7 +153,8 @@ LogicalResult convertReverseSequence(NodeContext &node) {
     Value mirrored = l.sub(l.sub(length, l.index(1)), i[timeAxis]);
     at[timeAxis] = l.select(l.less(i[timeAxis], length), mirrored, i[timeAxis]);
     return NodeContext::load(b, loc, tensor, at);
-  }), isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 
@@ -156,7 +170,9 @@ LogicalResult convertTrilu(NodeContext &node) {
   auto fixed = node.contents(1);
   Value tensor = node.tensor(0), offset = node.has(1) && !fixed ? node.reshape(node.tensor(1), {}) : Value();
   bool upper = node.intAttr("upper", 1), isUnsigned = node.isUnsigned(0);
-  node.set(0, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange i) {
+  node.set(0,
+           node.compute(shape, node.element(0),
+                        [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     Value k = offset  ? NodeContext::castScalar(b, loc, NodeContext::load(b, loc, offset, {}), b.getIndexType())
               : fixed ? l.size(edge::canonical(fixed->front()))
@@ -165,7 +181,8 @@ LogicalResult convertTrilu(NodeContext &node) {
     Value diagonal = l.add(i[rank - 2], k), column = i[rank - 1];
     Value cleared = upper ? l.less(column, diagonal) : l.less(diagonal, column), value = NodeContext::load(b, loc, tensor, i);
     return l.select(cleared, NodeContext::scalar(b, loc, value.getType(), 0), value);
-  }), isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 
@@ -175,10 +192,13 @@ LogicalResult convertEyeLike(NodeContext &node) {
   int64_t k = node.intAttr("k", 0);
   if (node.rank(0) != 2)
     return node.unsupported("the input is no matrix");
-  node.set(0, node.compute(node.shape(0), element, [&](OpBuilder &b, Location loc, ValueRange i) {
+  node.set(0,
+           node.compute(node.shape(0), element,
+                        [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     return NodeContext::castScalar(b, loc, l.equal(l.add(i[0], l.index(k)), i[1]), computeType(element));
-  }), isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 

@@ -1,7 +1,7 @@
 //===- ConvertReductions.cpp - Folds over axes, and what is made of them ----===//
 //
-// A reduction is an optional function of each element, a fold, and an optional function of the result: the rows at the end say which.
-// Normalizations over axes are built from the same parts.
+// A reduction is an optional function of each element, a fold, and an optional function of the result: the rows at the end say
+// which. Normalizations over axes are built from the same parts.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/normalize/Loops.h"
@@ -29,7 +29,8 @@ edge::SymbolicShape withOnes(NodeContext &node, ArrayRef<AffineExpr> shape, Arra
 }
 
 /// Folds `before` of each element; the result keeps the reduced dimensions as 1 and has the type that `before` computes in.
-Value foldOver(NodeContext &node, Value input, ArrayRef<int64_t> axes, Fold fold, Type type, bool isUnsigned, const Scalar &before = {}) {
+Value foldOver(NodeContext &node, Value input, ArrayRef<int64_t> axes, Fold fold, Type type, bool isUnsigned,
+               const Scalar &before = {}) {
   edge::SymbolicShape shape = edge::shapeOf(input);
   auto convert = [&](OpBuilder &b, Location loc, Value x) {
     x = NodeContext::castScalar(b, loc, x, type, isUnsigned);
@@ -37,14 +38,16 @@ Value foldOver(NodeContext &node, Value input, ArrayRef<int64_t> axes, Fold fold
   };
   if (axes.empty())
     return node.map({input}, shape, type, [&](OpBuilder &b, Location loc, ValueRange x) { return convert(b, loc, x[0]); });
-  Value result = node.reduce({input}, axes, neutral(node.builder, fold, type, isUnsigned), [&](OpBuilder &b, Location loc, ValueRange x) {
+  Value result =
+      node.reduce({input}, axes, neutral(node.builder, fold, type, isUnsigned), [&](OpBuilder &b, Location loc, ValueRange x) {
     return combine(b, loc, fold, x[1], convert(b, loc, x[0]), isUnsigned);
   });
   return node.reshape(result, withOnes(node, shape, axes));
 }
 
 Value mapOver(NodeContext &node, Value input, Type element, const Scalar &body) {
-  return node.map({input}, edge::shapeOf(input), element, [&](OpBuilder &b, Location loc, ValueRange x) { return body(b, loc, x[0]); });
+  return node.map({input}, edge::shapeOf(input), element,
+                  [&](OpBuilder &b, Location loc, ValueRange x) { return body(b, loc, x[0]); });
 }
 
 Value divided(OpBuilder &b, Location loc, Value sum, AffineExpr count, bool isUnsigned) {
@@ -112,7 +115,8 @@ bool reduceContents(NodeContext &node, Reduction kind, bool keepDims) {
 /// log(sum(exp(x))) as max + log(sum(exp(x - max))), so that exp never overflows.
 Value logSumExp(NodeContext &node, Value input, ArrayRef<int64_t> axes, Type wide) {
   // Where all is -inf (or nothing is there) there is nothing to subtract.
-  Value largest = mapOver(node, foldOver(node, input, axes, Fold::Max, wide, false), wide, [&](OpBuilder &b, Location loc, Value x) -> Value {
+  Value largest =
+      mapOver(node, foldOver(node, input, axes, Fold::Max, wide, false), wide, [&](OpBuilder &b, Location loc, Value x) -> Value {
     Value finite = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, math::AbsFOp::create(b, loc, x),
                                          NodeContext::scalar(b, loc, wide, INFINITY));
     return arith::SelectOp::create(b, loc, finite, x, NodeContext::scalar(b, loc, wide, 0));
@@ -154,7 +158,8 @@ LogicalResult convertReduction(NodeContext &node, Reduction kind) {
   case Reduction::L1: isUnsigned ? fold(Fold::Add) : fold(Fold::Add, absolute); break;
   case Reduction::Mean:
     fold(Fold::Add);
-    result = mapOver(node, result, wide, [&](OpBuilder &b, Location loc, Value x) { return divided(b, loc, x, count, isUnsigned); });
+    result =
+        mapOver(node, result, wide, [&](OpBuilder &b, Location loc, Value x) { return divided(b, loc, x, count, isUnsigned); });
     break;
   case Reduction::L2:
     fold(Fold::Add, square);
@@ -192,7 +197,8 @@ LogicalResult convertGlobalPool(NodeContext &node, bool isMax) {
 
 /// (sum |x|^p)^(1/p), keeping the reduced dimensions.
 Value norm(NodeContext &node, Value input, ArrayRef<int64_t> axes, int64_t p, Type wide) {
-  Value sum = foldOver(node, input, axes, Fold::Add, wide, false, [&](OpBuilder &b, Location loc, Value x) { return powerOfNorm(b, loc, x, p); });
+  Value sum = foldOver(node, input, axes, Fold::Add, wide, false,
+                       [&](OpBuilder &b, Location loc, Value x) { return powerOfNorm(b, loc, x, p); });
   return mapOver(node, sum, wide, [&](OpBuilder &b, Location loc, Value x) { return rootOfNorm(b, loc, x, p); });
 }
 
@@ -242,8 +248,8 @@ LogicalResult convertMeanVarianceNormalization(NodeContext &node) {
   return success();
 }
 
-/// Brings what is normalized to the end: before 13 everything from the axis on is one vector, since then the axis alone. Gives the
-/// tensor, and how to bring a result of its shape back.
+/// Brings what is normalized to the end: before 13 everything from the axis on is one vector, since then the axis alone. Gives
+/// the tensor, and how to bring a result of its shape back.
 std::pair<Value, std::function<Value(Value)>> toLastAxis(NodeContext &node) {
   edge::SymbolicShape shape = node.shape(0);
   int64_t rank = shape.size(), axis = node.normalizeAxis(node.intAttr("axis", node.version() < 13 ? 1 : -1), rank);
@@ -276,16 +282,16 @@ Value argExtreme(NodeContext &node, Value input, int64_t axis, bool isMax, bool 
   RankedTensorType result = edge::tensorType({shape[0], shape[2]}, node.builder.getI64Type());
   return rowKernel(node, isMax ? "argmax" : "argmin", shape[0] * shape[2], shape[1], node.reshape(input, shape), {}, result,
                    [&](Loops &l, Value row, ValueRange buffers) {
-                     Loops::Values at = l.coordinates(row, {shape[0], shape[2]});
-                     Value first = l.load(buffers[0], {at[0], l.index(0), at[1]});
-                     auto best = l.fold(l.index(1), l.size(shape[1]), {first, l.index(0)}, [&](Value i, ValueRange best) -> Loops::Values {
-                       Value x = l.load(buffers[0], {at[0], i, at[1]});
-                       Value better = isMax ? compare(l.b, l.loc, best[0], x, lastOfEquals, isUnsigned)
-                                            : compare(l.b, l.loc, x, best[0], lastOfEquals, isUnsigned);
-                       return {l.select(better, x, best[0]), l.select(better, i, best[1])};
-                     });
-                     l.store(NodeContext::castScalar(l.b, l.loc, best[1], l.b.getI64Type()), buffers[1], at);
-                   })[0];
+    Loops::Values at = l.coordinates(row, {shape[0], shape[2]});
+    Value first = l.load(buffers[0], {at[0], l.index(0), at[1]});
+    auto best = l.fold(l.index(1), l.size(shape[1]), {first, l.index(0)}, [&](Value i, ValueRange best) -> Loops::Values {
+      Value x = l.load(buffers[0], {at[0], i, at[1]});
+      Value better = isMax ? compare(l.b, l.loc, best[0], x, lastOfEquals, isUnsigned)
+                           : compare(l.b, l.loc, x, best[0], lastOfEquals, isUnsigned);
+      return {l.select(better, x, best[0]), l.select(better, i, best[1])};
+    });
+    l.store(NodeContext::castScalar(l.b, l.loc, best[1], l.b.getI64Type()), buffers[1], at);
+  })[0];
 }
 
 LogicalResult convertArg(NodeContext &node, bool isMax) {
@@ -317,11 +323,16 @@ LogicalResult convertHardmax(NodeContext &node) {
 
 void addReductions(ConversionTable &table) {
   table.domain("");
-  const std::pair<StringRef, Reduction> reductions[] = {
-      {"ReduceSum", Reduction::Sum},           {"ReduceMean", Reduction::Mean},       {"ReduceMax", Reduction::Max},
-      {"ReduceMin", Reduction::Min},           {"ReduceProd", Reduction::Prod},       {"ReduceL1", Reduction::L1},
-      {"ReduceL2", Reduction::L2},             {"ReduceLogSum", Reduction::LogSum},   {"ReduceLogSumExp", Reduction::LogSumExp},
-      {"ReduceSumSquare", Reduction::SumSquare}};
+  const std::pair<StringRef, Reduction> reductions[] = {{"ReduceSum", Reduction::Sum},
+                                                        {"ReduceMean", Reduction::Mean},
+                                                        {"ReduceMax", Reduction::Max},
+                                                        {"ReduceMin", Reduction::Min},
+                                                        {"ReduceProd", Reduction::Prod},
+                                                        {"ReduceL1", Reduction::L1},
+                                                        {"ReduceL2", Reduction::L2},
+                                                        {"ReduceLogSum", Reduction::LogSum},
+                                                        {"ReduceLogSumExp", Reduction::LogSumExp},
+                                                        {"ReduceSumSquare", Reduction::SumSquare}};
   for (auto [name, kind] : reductions)
     table.on(name, 1, [kind = kind](NodeContext &node) { return convertReduction(node, kind); });
   table.on("GlobalAveragePool", 1, [](NodeContext &node) { return convertGlobalPool(node, /*isMax=*/false); });

@@ -1,6 +1,7 @@
 //===- ConvertResizes.cpp - Images of another size --------------------------===//
 //
-// Interpolation is separable: each axis that changes is resampled by itself, from one (nearest), two (linear) or four (cubic) taps.
+// Interpolation is separable: each axis that changes is resampled by itself, from one (nearest), two (linear) or four (cubic)
+// taps.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/normalize/Loops.h"
@@ -185,7 +186,8 @@ LogicalResult convertResize(NodeContext &node) {
       resized.to = scaled(node, shape[axis], *resized.scale);
     }
     if (!resized.to)
-      return node.unsupported("scale " + llvm::formatv("{0}", *resized.scale).str() + " of a size that is not fixed: give it with --dim");
+      return node.unsupported("scale " + llvm::formatv("{0}", *resized.scale).str() +
+                              " of a size that is not fixed: give it with --dim");
     if (resized.to != resized.from || resized.scale.value_or(1) != 1)
       result = resample(node, result, how, resized);
   }

@@ -1,8 +1,8 @@
 //===- ConvertScatters.cpp - Reads and writes at computed places ------------===//
 //
-// A scatter updates its data in place (the planner copies it where somebody else still needs it). Updates of the same element keep
-// their order: what is spread over tasks never meets. Indices come from data: one that is outside is skipped by a scatter and read at
-// the nearest element by a gather, so no model can be made to touch other memory.
+// A scatter updates its data in place (the planner copies it where somebody else still needs it). Updates of the same element
+// keep their order: what is spread over tasks never meets. Indices come from data: one that is outside is skipped by a scatter
+// and read at the nearest element by a gather, so no model can be made to touch other memory.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/normalize/Loops.h"
@@ -15,8 +15,13 @@ namespace {
 
 FailureOr<Fold> foldOf(NodeContext &node) {
   std::string name = node.stringAttr("reduction", "none");
-  auto fold = llvm::StringSwitch<std::optional<Fold>>(name).Case("none", Fold::None).Case("add", Fold::Add).Case("mul", Fold::Mul)
-                  .Case("max", Fold::Max).Case("min", Fold::Min).Default(std::nullopt);
+  auto fold = llvm::StringSwitch<std::optional<Fold>>(name)
+                  .Case("none", Fold::None)
+                  .Case("add", Fold::Add)
+                  .Case("mul", Fold::Mul)
+                  .Case("max", Fold::Max)
+                  .Case("min", Fold::Min)
+                  .Default(std::nullopt);
   if (!fold)
     return node.unsupported("reduction " + name + " is not known");
   if (*fold != Fold::None && node.element(0).isInteger(1))
@@ -67,7 +72,8 @@ LogicalResult convertScatterND(NodeContext &node) {
   unsigned k = depth.getValue();
   bool isUnsigned = node.isUnsigned(0);
   MLIRContext *context = node.context();
-  AffineExpr rows = edge::product(ArrayRef(indices).drop_back(), context), slice = edge::product(ArrayRef(data).drop_front(k), context);
+  AffineExpr rows = edge::product(ArrayRef(indices).drop_back(), context),
+             slice = edge::product(ArrayRef(data).drop_front(k), context);
   Value flatData = node.reshape(node.tensor(0), {edge::product(ArrayRef(data).take_front(k), context), slice});
   Value flatIndices = node.reshape(node.tensor(1), {rows, indices.back()}), updates = node.reshape(node.tensor(2), {rows, slice});
   // Rows may meet, the columns of a slice do not: so the columns are spread.
@@ -118,7 +124,8 @@ LogicalResult convertTensorScatter(NodeContext &node) {
       if (mode == "circular")
         place = l.rem(place, l.max(size, l.index(1)));
       l.when(l.inside(place, size), [&] {
-        l.loop(inner, [&](Value i) { l.store(l.load(buffers[0], {at[0], at[1], step, i}), buffers.back(), {at[0], at[1], place, i}); });
+        l.loop(inner,
+               [&](Value i) { l.store(l.load(buffers[0], {at[0], at[1], step, i}), buffers.back(), {at[0], at[1], place, i}); });
       });
     });
   });
@@ -131,12 +138,15 @@ LogicalResult convertGatherElements(NodeContext &node) {
   int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), data.size());
   Value input = node.tensor(0), indices = node.tensor(1);
   bool isUnsigned = node.isUnsigned(0);
-  node.set(0, node.compute(node.shape(1), node.element(0), [&](OpBuilder &b, Location loc, ValueRange i) {
+  node.set(0,
+           node.compute(node.shape(1), node.element(0),
+                        [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     Loops::Values at(i);
     at[axis] = l.clamped(NodeContext::load(b, loc, indices, i), l.size(data[axis]));
     return NodeContext::load(b, loc, input, at);
-  }), isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 
@@ -150,7 +160,9 @@ LogicalResult convertGatherND(NodeContext &node) {
   llvm::append_range(shape, ArrayRef(data).drop_front(batches + k));
   Value input = node.tensor(0), places = node.tensor(1);
   bool isUnsigned = node.isUnsigned(0);
-  node.set(0, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange i) {
+  node.set(0,
+           node.compute(shape, node.element(0),
+                        [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     Loops::Values at(i.take_front(batches)), row(i.take_front(outer));
     for (unsigned d = 0; d < k; ++d) {
@@ -160,7 +172,8 @@ LogicalResult convertGatherND(NodeContext &node) {
     }
     llvm::append_range(at, i.drop_front(outer));
     return NodeContext::load(b, loc, input, at);
-  }), isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 
@@ -179,14 +192,17 @@ LogicalResult convertOneHot(NodeContext &node) {
   Value indices = node.tensor(0), values = node.tensor(2);
   Type element = node.element(2);
   bool isUnsigned = node.isUnsigned(2);
-  node.set(0, node.compute(shape, element, [&](OpBuilder &b, Location loc, ValueRange i) {
+  node.set(0,
+           node.compute(shape, element,
+                        [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     Loops::Values at(i);
     at.erase(at.begin() + axis);
     Value index = NodeContext::castScalar(b, loc, NodeContext::load(b, loc, indices, at), b.getI64Type(), node.isUnsigned(0));
     Value here = l.equal(l.wrapped(index, l.size(edge::canonical(depth))), i[axis]);
     return l.select(here, NodeContext::load(b, loc, values, l.index(1)), NodeContext::load(b, loc, values, l.index(0)));
-  }), isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 
@@ -194,7 +210,8 @@ LogicalResult convertOneHot(NodeContext &node) {
 LogicalResult convertCompress(NodeContext &node) {
   auto condition = node.constantFloats(1);
   if (!condition)
-    return node.unsupported("the condition is computed at run time, so the size of the result depends on data; give it as a constant");
+    return node.unsupported(
+        "the condition is computed at run time, so the size of the result depends on data; give it as a constant");
   SmallVector<int64_t> places;
   for (auto [i, value] : llvm::enumerate(*condition))
     if (value != 0)
@@ -210,12 +227,15 @@ LogicalResult convertCompress(NodeContext &node) {
   bool isUnsigned = node.isUnsigned(0);
   auto type = RankedTensorType::get({int64_t(places.size())}, node.builder.getI64Type());
   Value table = node.constant(DenseElementsAttr::get(type, ArrayRef<int64_t>(places)));
-  node.set(0, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange i) {
+  node.set(0,
+           node.compute(shape, node.element(0),
+                        [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     Loops::Values at(i);
     at[axis] = l.clamped(NodeContext::load(b, loc, table, i[axis]), l.size(edge::shapeOf(input)[axis]));
     return NodeContext::load(b, loc, input, at);
-  }), isUnsigned);
+  }),
+           isUnsigned);
   return success();
 }
 

@@ -144,7 +144,8 @@ LogicalResult convertConstantOfShape(NodeContext &node) {
   }
   AffineExpr total = edge::product(*shape, node.context());
   auto count = dyn_cast<AffineConstantExpr>(total);
-  if (auto integer = dyn_cast<IntegerAttr>(scalar); integer && count && count.getValue() <= 64 && !scalar.getType().isInteger(1)) {
+  if (auto integer = dyn_cast<IntegerAttr>(scalar);
+      integer && count && count.getValue() <= 64 && !scalar.getType().isInteger(1)) {
     SmallVector<AffineExpr> contents(count.getValue(), node.expr(integer.getInt()));
     node.setContents(0, contents, *shape, scalar.getType());
     return success();
@@ -153,8 +154,8 @@ LogicalResult convertConstantOfShape(NodeContext &node) {
   return success();
 }
 
-/// Whether a dimension repeats or not is known only when its size is: some exporters write masks that are valid for an empty cache or
-/// for a single token. In other calls all elements are NaN.
+/// Whether a dimension repeats or not is known only when its size is: some exporters write masks that are valid for an empty
+/// cache or for a single token. In other calls all elements are NaN.
 LogicalResult expandAtRunTime(NodeContext &node, ArrayRef<AffineExpr> shape) {
   edge::SymbolicShape input = node.shape(0);
   Value source = node.tensor(0);

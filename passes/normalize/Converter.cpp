@@ -1,7 +1,7 @@
 //===- Converter.cpp - The walk over the graph ------------------------------===//
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "passes/normalize/Raise.h"
 #include "passes/normalize/SizeParser.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -19,11 +19,16 @@ static Type signless(Type type) {
 }
 
 static StringRef elementName(Type type) {
-  if (type.isF32()) return "f32";
-  if (type.isF16()) return "f16";
-  if (type.isBF16()) return "bf16";
-  if (type.isF64()) return "f64";
-  if (type.isInteger(1)) return "boolean";
+  if (type.isF32())
+    return "f32";
+  if (type.isF16())
+    return "f16";
+  if (type.isBF16())
+    return "bf16";
+  if (type.isF64())
+    return "f64";
+  if (type.isInteger(1))
+    return "boolean";
   bool isUnsigned = type.isUnsignedInteger();
   switch (type.getIntOrFloatBitWidth()) {
   case 8: return isUnsigned ? "u8" : "i8";
@@ -59,8 +64,8 @@ void Converter::report(onnx::NodeOp node, const Twine &reason) {
       stream << (types.empty() ? "" : ", ") << edge::tensorType(known.shape, known.element);
   }
   StringRef domain = node.getDomain();
-  errors.push_back((node.getName() + " (" + domain + (domain.empty() ? "" : ".") + node.getOp() + ", opset " + Twine(node.getVersion()) +
-                    (types.empty() ? "" : ", inputs " + types) + "): " + reason)
+  errors.push_back((node.getName() + " (" + domain + (domain.empty() ? "" : ".") + node.getOp() + ", opset " +
+                    Twine(node.getVersion()) + (types.empty() ? "" : ", inputs " + types) + "): " + reason)
                        .str());
   errorNodes.push_back(node);
 }
@@ -121,7 +126,8 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
     for (NamedAttribute entry : bounds)
       if (!claimed.contains(entry.getName()) && entry.getName() != "context") {
         std::string names = llvm::join(llvm::map_range(symbols, [](SymbolInfo &symbol) { return symbol.name; }), ", ");
-        return source.emitError("there is no dimension ") << entry.getName() << "; the model has: " << (names.empty() ? "none" : names);
+        return source.emitError("there is no dimension ")
+               << entry.getName() << "; the model has: " << (names.empty() ? "none" : names);
       }
 
   // Final numbers: what is fixed is a constant, what is derived an expression.
@@ -135,7 +141,8 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
       continue;
     }
     replacements.push_back(getAffineSymbolExpr(attributes.size(), context()));
-    attributes.push_back(edge::SymbolAttr::get(context(), builder.getStringAttr(symbol.name), symbol.min, symbol.max, symbol.role));
+    attributes.push_back(
+        edge::SymbolAttr::get(context(), builder.getStringAttr(symbol.name), symbol.min, symbol.max, symbol.role));
   }
   // A derived size is in terms of the first numbering, and so are the sizes of the arguments.
   SmallVector<AffineExpr> final;
@@ -157,7 +164,9 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
 // KV caches
 //===----------------------------------------------------------------------===//
 
-static bool isImplicitName(StringRef name) { return name == "attention_mask" || name == "position_ids" || name == "cache_position"; }
+static bool isImplicitName(StringRef name) {
+  return name == "attention_mask" || name == "position_ids" || name == "cache_position";
+}
 
 // past_key_values.0.key and present.0.key (and other spellings) with a growing dimension 2 are a state.
 void Converter::findStates(func::FuncOp source) {
@@ -205,7 +214,8 @@ void Converter::findStates(func::FuncOp source) {
   tokens = getAffineConstantExpr(1, context());
   for (BlockArgument arg : source.getArguments()) {
     StringRef name = source.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name").getValue();
-    if ((name == "input_ids" || name == "inputs_embeds" || (isa<AffineConstantExpr>(tokens) && name.contains("ids") && name != "position_ids")) &&
+    if ((name == "input_ids" || name == "inputs_embeds" ||
+         (isa<AffineConstantExpr>(tokens) && name.contains("ids") && name != "position_ids")) &&
         argShapes[arg.getArgNumber()].size() >= 2)
       tokens = argShapes[arg.getArgNumber()][1];
   }
@@ -284,14 +294,16 @@ static Value materializeContents(TensorBuilder &t, const TensorInfo &known) {
   if (llvm::all_of(*known.contents, [](AffineExpr value) { return isa<AffineConstantExpr>(value); })) {
     SmallVector<Attribute> values;
     for (AffineExpr value : *known.contents)
-      values.push_back(IntegerAttr::get(known.element, APInt(known.element.getIntOrFloatBitWidth(), cast<AffineConstantExpr>(value).getValue(),
-                                                             /*isSigned=*/true, /*implicitTrunc=*/true)));
+      values.push_back(
+          IntegerAttr::get(known.element, APInt(known.element.getIntOrFloatBitWidth(), cast<AffineConstantExpr>(value).getValue(),
+                                                /*isSigned=*/true, /*implicitTrunc=*/true)));
     return t.constant(DenseElementsAttr::get(type, values));
   }
   return t.compute(known.shape, known.element, [&](OpBuilder &b, Location loc, ValueRange indices) -> Value {
     Value linear = TensorBuilder::index(b, loc, 0);
     for (auto [i, index] : llvm::enumerate(indices))
-      linear = arith::AddIOp::create(b, loc, arith::MulIOp::create(b, loc, linear, edge::materialize(b, loc, known.shape[i])), index);
+      linear =
+          arith::AddIOp::create(b, loc, arith::MulIOp::create(b, loc, linear, edge::materialize(b, loc, known.shape[i])), index);
     Value value = edge::materialize(b, loc, known.contents->back());
     for (int64_t i = known.contents->size() - 2; i >= 0; --i) {
       Value here = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, linear, TensorBuilder::index(b, loc, i));
@@ -309,7 +321,8 @@ Value Converter::tensor(Value onnxValue) {
   if (known.stateValue)
     return readState(known, onnxValue.getLoc());
   if (known.constant)
-    known.value = edge::WeightOp::create(builder, onnxValue.getLoc(), edge::tensorType(known.shape, known.element), known.name, known.constant);
+    known.value = edge::WeightOp::create(builder, onnxValue.getLoc(), edge::tensorType(known.shape, known.element), known.name,
+                                         known.constant);
   else if (known.contents)
     known.value = materializeContents(t, known);
   return known.value;
@@ -335,7 +348,8 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
   for (unsigned i = 0; i < source.getNumArguments(); ++i) {
     if (isState(i) || llvm::is_contained(implicit, i))
       continue;
-    types.push_back(edge::tensorType(argShapes[i], signless(cast<RankedTensorType>(source.getArgument(i).getType()).getElementType())));
+    types.push_back(
+        edge::tensorType(argShapes[i], signless(cast<RankedTensorType>(source.getArgument(i).getType()).getElementType())));
     describe(i, {});
     order.push_back(i);
   }
@@ -352,7 +366,9 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     shape[2] = capacity ? capacity : context;
     types.push_back(edge::tensorType(shape, cast<RankedTensorType>(source.getArgument(i).getType()).getElementType()));
     describe(i, {builder.getNamedAttr(edge::EdgeDialect::kStateAttr, builder.getI64IntegerAttr(number))},
-             state.part < 0 ? "" : state.part == 0 ? ".key" : ".value");
+             state.part < 0    ? ""
+             : state.part == 0 ? ".key"
+                               : ".value");
     order.push_back(i);
   }
   function = func::FuncOp::create(builder, source.getLoc(), "main", builder.getFunctionType(types, {}));
@@ -397,8 +413,9 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
       int64_t number = state - stateIO.begin();
       bool paired = state->part == 0;
       if (!known.stateValue || known.state != number || (paired && !known.pairedValue))
-        return source.emitError("output ") << name << " is not the cache " << source.getArgAttr(state->argument, "onnx.name")
-                                           << " with rows appended, so it cannot be kept in place; export the model without a cache";
+        return source.emitError("output ")
+               << name << " is not the cache " << source.getArgAttr(state->argument, "onnx.name")
+               << " with rows appended, so it cannot be kept in place; export the model without a cache";
       states[number] = known.stateValue;
       if (paired)
         states[number + 1] = known.pairedValue;
@@ -411,12 +428,14 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
     Type element = known.element;
     if (known.isUnsigned)
       element = IntegerType::get(context(), element.getIntOrFloatBitWidth(), IntegerType::Unsigned);
-    attributes.push_back(builder.getDictionaryAttr({builder.getNamedAttr(edge::EdgeDialect::kNameAttr, name),
-                                                    builder.getNamedAttr(edge::EdgeDialect::kElementAttr, builder.getStringAttr(elementName(element)))}));
+    attributes.push_back(builder.getDictionaryAttr(
+        {builder.getNamedAttr(edge::EdgeDialect::kNameAttr, name),
+         builder.getNamedAttr(edge::EdgeDialect::kElementAttr, builder.getStringAttr(elementName(element)))}));
   }
   for (auto [number, state] : llvm::enumerate(states)) {
     values.push_back(state);
-    attributes.push_back(builder.getDictionaryAttr(builder.getNamedAttr(edge::EdgeDialect::kStateAttr, builder.getI64IntegerAttr(number))));
+    attributes.push_back(
+        builder.getDictionaryAttr(builder.getNamedAttr(edge::EdgeDialect::kStateAttr, builder.getI64IntegerAttr(number))));
   }
   func::ReturnOp::create(builder, end->getLoc(), values);
   function.setType(builder.getFunctionType(function.getArgumentTypes(), ValueRange(values).getTypes()));
@@ -440,7 +459,8 @@ LogicalResult Converter::run() {
     if (!node)
       continue;
     // What follows a node that failed has unknown inputs: only the first is worth a message.
-    if (llvm::any_of(node.getInputs(), [&](Value input) { return !input.getDefiningOp<onnx::NoneOp>() && !infos[input].element; })) {
+    if (llvm::any_of(node.getInputs(),
+                     [&](Value input) { return !input.getDefiningOp<onnx::NoneOp>() && !infos[input].element; })) {
       bool known;
       if (!table.find(node.getDomain(), node.getOp(), node.getVersion(), &known) && !known)
         report(node, "is not supported");

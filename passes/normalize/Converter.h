@@ -1,9 +1,10 @@
 //===- Converter.h - From onnx nodes to edge ops, one node at a time --------===//
 //
-// The graph is walked once, in order. For each onnx value the converter knows the symbolic shape, for small integer tensors also the
-// contents as expressions of the symbols (so shape arithmetic is evaluated here and never becomes code), and the edge value, made
-// only when somebody needs it. An operator is a row `on("Name", since, convert)` in one of the Convert*.cpp files. A row may look back
-// at the nodes that made its inputs (`producer`): what was converted on the way and is not used in the end is dead and goes away.
+// The graph is walked once, in order. For each onnx value the converter knows the symbolic shape, for small integer tensors also
+// the contents as expressions of the symbols (so shape arithmetic is evaluated here and never becomes code), and the edge value,
+// made only when somebody needs it. An operator is a row `on("Name", since, convert)` in one of the Convert*.cpp files. A row may
+// look back at the nodes that made its inputs (`producer`): what was converted on the way and is not used in the end is dead and
+// goes away.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_NORMALIZE_CONVERTER_H
@@ -19,21 +20,21 @@ namespace edgecc {
 /// What is known of an onnx value.
 struct TensorInfo {
   edge::SymbolicShape shape;
-  mlir::Type element;                                         // signless
+  mlir::Type element; // signless
   bool isUnsigned = false;
-  mlir::Value value;                                          // null: not made yet, or there are only contents
+  mlir::Value value;                                           // null: not made yet, or there are only contents
   std::optional<llvm::SmallVector<mlir::AffineExpr>> contents; // integer tensors of few elements, row-major
-  mlir::ElementsAttr constant;                                // an initializer
-  std::string name;                                           // of an initializer, for the ledger and for messages
-  int64_t state = -1;                                         // this is a KV cache, see `stateValue`
-  mlir::Value stateValue;                                     // [batch, heads, capacity, dim]; `shape` is what the graph sees of it
-  mlir::Value pairedValue;                                    // a cache [2, ...] of keys and values is two states: this is the values'
+  mlir::ElementsAttr constant;                                 // an initializer
+  std::string name;                                            // of an initializer, for the ledger and for messages
+  int64_t state = -1;                                          // this is a KV cache, see `stateValue`
+  mlir::Value stateValue;  // [batch, heads, capacity, dim]; `shape` is what the graph sees of it
+  mlir::Value pairedValue; // a cache [2, ...] of keys and values is two states: this is the values'
 };
 
 class Converter;
 
-/// The emitting side of a conversion: shapes in, tensor values out. All element functions compute in f32 where the tensors are f16
-/// or bf16: a body sees f32 and yields f32.
+/// The emitting side of a conversion: shapes in, tensor values out. All element functions compute in f32 where the tensors are
+/// f16 or bf16: a body sees f32 and yields f32.
 class TensorBuilder {
 public:
   using Body = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)>;
@@ -44,12 +45,13 @@ public:
   mlir::Value map(llvm::ArrayRef<mlir::Value> inputs, llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element, Body body);
   /// result[i...] = body(i...); the body reads tensors with `load`.
   mlir::Value compute(llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element, Body body);
-  /// Folds over `axes` (sorted, not negative) of the inputs, which have equal shapes: acc = body(in0, in1, ..., acc), starting from
-  /// `init`. Reduced dimensions are dropped. The accumulator has the type of `init`.
+  /// Folds over `axes` (sorted, not negative) of the inputs, which have equal shapes: acc = body(in0, in1, ..., acc), starting
+  /// from `init`. Reduced dimensions are dropped. The accumulator has the type of `init`.
   mlir::Value reduce(llvm::ArrayRef<mlir::Value> inputs, llvm::ArrayRef<int64_t> axes, mlir::TypedAttr init, Body body);
-  /// Sum of products over loops named by affine maps, e.g. (b, m, k), (b, k, n) -> (b, m, n); accumulates in f32 (or the integer `element`).
-  mlir::Value contract(mlir::Value lhs, mlir::AffineMap lhsMap, mlir::Value rhs, mlir::AffineMap rhsMap, mlir::AffineMap resultMap,
-                       llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element);
+  /// Sum of products over loops named by affine maps, e.g. (b, m, k), (b, k, n) -> (b, m, n); accumulates in f32 (or the integer
+  /// `element`).
+  mlir::Value contract(mlir::Value lhs, mlir::AffineMap lhsMap, mlir::Value rhs, mlir::AffineMap rhsMap,
+                       mlir::AffineMap resultMap, llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element);
 
   /// The same elements in another shape. Sizes must be provably equal (asserted by whoever computed `shape`).
   mlir::Value reshape(mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> shape);
@@ -71,12 +73,14 @@ public:
 
   /// Inside bodies.
   static mlir::Value load(mlir::OpBuilder &b, mlir::Location loc, mlir::Value tensor, mlir::ValueRange indices);
-  static mlir::Value castScalar(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Type to, bool fromUnsigned = false,
-                                bool toUnsigned = false);
+  static mlir::Value castScalar(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Type to,
+                                bool fromUnsigned = false, bool toUnsigned = false);
   static mlir::Value f32(mlir::OpBuilder &b, mlir::Location loc, double value);
   static mlir::Value index(mlir::OpBuilder &b, mlir::Location loc, int64_t value);
   static mlir::Value scalar(mlir::OpBuilder &b, mlir::Location loc, mlir::Type type, double value);
-  static mlir::Value size(mlir::OpBuilder &b, mlir::Location loc, mlir::AffineExpr expr) { return edge::materialize(b, loc, expr); }
+  static mlir::Value size(mlir::OpBuilder &b, mlir::Location loc, mlir::AffineExpr expr) {
+    return edge::materialize(b, loc, expr);
+  }
 
   mlir::MLIRContext *context() { return builder.getContext(); }
   mlir::AffineExpr expr(int64_t value) { return mlir::getAffineConstantExpr(value, context()); }
@@ -88,8 +92,8 @@ public:
 /// f16 and bf16 are computed in f32.
 mlir::Type computeType(mlir::Type element);
 
-/// One node being converted. Accessors that find the node wanting record an error and return a default; rows return `success()` or
-/// the `failure()` of `unsupported`.
+/// One node being converted. Accessors that find the node wanting record an error and return a default; rows return `success()`
+/// or the `failure()` of `unsupported`.
 class NodeContext : public TensorBuilder {
 public:
   NodeContext(Converter &converter, onnx::NodeOp node);
@@ -133,7 +137,8 @@ public:
   /// Results.
   void set(unsigned i, mlir::Value value, bool isUnsigned = false);
   void setInfo(unsigned i, TensorInfo info);
-  void setContents(unsigned i, llvm::ArrayRef<mlir::AffineExpr> contents, llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element);
+  void setContents(unsigned i, llvm::ArrayRef<mlir::AffineExpr> contents, llvm::ArrayRef<mlir::AffineExpr> shape,
+                   mlir::Type element);
   /// Reports this node: what is not supported, and what to do.
   mlir::LogicalResult unsupported(const llvm::Twine &reason);
   /// Says what was not recognised, without failing.
@@ -227,13 +232,13 @@ private:
   ConversionTable table;
   llvm::DenseMap<mlir::Value, TensorInfo> infos;
   std::vector<SymbolInfo> symbols;
-  llvm::SmallVector<edge::SymbolicShape> argShapes;          // per argument of the source
+  llvm::SmallVector<edge::SymbolicShape> argShapes; // per argument of the source
   struct StateIO {
     unsigned argument, result; // of the source
     int64_t part = -1;         // 0: the keys, 1: the values of a cache that holds both
   };
   llvm::SmallVector<StateIO> stateIO;
-  llvm::SmallVector<unsigned> implicit;                      // arguments that a stateful model computes itself
+  llvm::SmallVector<unsigned> implicit; // arguments that a stateful model computes itself
   std::vector<std::string> errors;
   std::vector<mlir::Operation *> errorNodes;
 };

@@ -86,8 +86,10 @@ Value combine(OpBuilder &b, Location loc, Fold fold, Value x, Value y, bool isUn
   auto anyOrder = arith::FastMathFlags::reassoc;
   switch (fold) {
   case Fold::None: return y;
-  case Fold::Add: return isFloat ? arith::AddFOp::create(b, loc, x, y, anyOrder).getResult() : arith::AddIOp::create(b, loc, x, y).getResult();
-  case Fold::Mul: return isFloat ? arith::MulFOp::create(b, loc, x, y, anyOrder).getResult() : arith::MulIOp::create(b, loc, x, y).getResult();
+  case Fold::Add:
+    return isFloat ? arith::AddFOp::create(b, loc, x, y, anyOrder).getResult() : arith::AddIOp::create(b, loc, x, y).getResult();
+  case Fold::Mul:
+    return isFloat ? arith::MulFOp::create(b, loc, x, y, anyOrder).getResult() : arith::MulIOp::create(b, loc, x, y).getResult();
   case Fold::Max:
     if (isFloat)
       return arith::MaximumFOp::create(b, loc, x, y);
@@ -146,7 +148,8 @@ SmallVector<Value> rowKernel(NodeContext &node, StringRef name, AffineExpr rows,
   return node.kernel(name, rows.ceilDiv(chunk), inputs, inouts, outputs, [&](OpBuilder &b, Location loc, ValueRange args) {
     Loops l(b, loc);
     Value from = l.mul(args[0], l.index(chunk));
-    l.loop(from, l.min(l.add(from, l.index(chunk)), l.size(edge::canonical(rows))), [&](Value row) { body(l, row, args.drop_front()); });
+    l.loop(from, l.min(l.add(from, l.index(chunk)), l.size(edge::canonical(rows))),
+           [&](Value row) { body(l, row, args.drop_front()); });
   });
 }
 

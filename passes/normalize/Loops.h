@@ -77,8 +77,9 @@ mlir::Value rootOfNorm(mlir::OpBuilder &b, mlir::Location loc, mlir::Value sum, 
 /// The shape seen as [before the axis, the axis, behind it].
 edge::SymbolicShape aroundAxis(llvm::ArrayRef<mlir::AffineExpr> shape, int64_t axis, mlir::MLIRContext *context);
 
-/// A kernel whose body is called once for each of `rows` rows, in no order between tasks; a task takes so many rows that it is worth
-/// a thread, given that a row costs `work` element operations. The buffers are the inputs, inouts and outputs, in this order.
+/// A kernel whose body is called once for each of `rows` rows, in no order between tasks; a task takes so many rows that it is
+/// worth a thread, given that a row costs `work` element operations. The buffers are the inputs, inouts and outputs, in this
+/// order.
 llvm::SmallVector<mlir::Value> rowKernel(NodeContext &node, llvm::StringRef name, mlir::AffineExpr rows, mlir::AffineExpr work,
                                          llvm::ArrayRef<mlir::Value> inputs, llvm::ArrayRef<mlir::Value> inouts,
                                          llvm::ArrayRef<mlir::RankedTensorType> outputs,

@@ -1,6 +1,6 @@
 //===- NodeContext.cpp - What a row of the table may ask of its node --------===//
-#include "passes/normalize/Converter.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "passes/normalize/Converter.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -218,8 +218,9 @@ FailureOr<edge::SymbolicShape> NodeContext::broadcastShape(ArrayRef<edge::Symbol
       if (isa<AffineConstantExpr>(merged) && !isa<AffineConstantExpr>(size))
         continue;
       std::string text;
-      llvm::raw_string_ostream(text) << "sizes " << merged << " and " << size
-                                     << " cannot be shown to be equal; name both dimensions alike in the export, or fix them with --dim";
+      llvm::raw_string_ostream(text)
+          << "sizes " << merged << " and " << size
+          << " cannot be shown to be equal; name both dimensions alike in the export, or fix them with --dim";
       return unsupported(text);
     }
   return result;

@@ -58,7 +58,8 @@ Value TensorBuilder::castScalar(OpBuilder &b, Location loc, Value value, Type to
       value = arith::ExtFOp::create(b, loc, b.getF32Type(), value);
     // Through i64, so that what does not fit wraps as on common hardware instead of being undefined.
     Type wide = to.getIntOrFloatBitWidth() < 32 ? b.getI32Type() : to;
-    value = toUnsigned ? arith::FPToUIOp::create(b, loc, wide, value).getResult() : arith::FPToSIOp::create(b, loc, wide, value).getResult();
+    value = toUnsigned ? arith::FPToUIOp::create(b, loc, wide, value).getResult()
+                       : arith::FPToSIOp::create(b, loc, wide, value).getResult();
     return castScalar(b, loc, value, to);
   }
   if (toFloat) {
@@ -93,13 +94,15 @@ static linalg::GenericOp createGeneric(TensorBuilder &t, ArrayRef<Value> inputs,
                                        llvm::function_ref<Value(OpBuilder &, Location, ValueRange)> body) {
   return linalg::GenericOp::create(t.builder, t.loc, init.getType(), inputs, init, maps, iterators,
                                    [&](OpBuilder &b, Location loc, ValueRange args) {
-                                     Value result = body(b, loc, args);
-                                     Type element = mlir::cast<RankedTensorType>(init.getType()).getElementType();
-                                     linalg::YieldOp::create(b, loc, TensorBuilder::castScalar(b, loc, result, element));
-                                   });
+    Value result = body(b, loc, args);
+    Type element = mlir::cast<RankedTensorType>(init.getType()).getElementType();
+    linalg::YieldOp::create(b, loc, TensorBuilder::castScalar(b, loc, result, element));
+  });
 }
 
-static Value widen(OpBuilder &b, Location loc, Value value) { return TensorBuilder::castScalar(b, loc, value, computeType(value.getType())); }
+static Value widen(OpBuilder &b, Location loc, Value value) {
+  return TensorBuilder::castScalar(b, loc, value, computeType(value.getType()));
+}
 
 Value TensorBuilder::map(ArrayRef<Value> inputs, ArrayRef<AffineExpr> shape, Type element, Body body) {
   unsigned rank = shape.size();
@@ -116,14 +119,12 @@ Value TensorBuilder::map(ArrayRef<Value> inputs, ArrayRef<AffineExpr> shape, Typ
   }
   maps.push_back(AffineMap::getMultiDimIdentityMap(rank, context()));
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
-  return createGeneric(*this, inputs, empty(shape, element), maps, iterators,
-                       [&](OpBuilder &b, Location loc, ValueRange args) {
-                         SmallVector<Value> wide;
-                         for (Value arg : args.drop_back())
-                           wide.push_back(widen(b, loc, arg));
-                         return body(b, loc, wide);
-                       })
-      .getResult(0);
+  return createGeneric(*this, inputs, empty(shape, element), maps, iterators, [&](OpBuilder &b, Location loc, ValueRange args) {
+    SmallVector<Value> wide;
+    for (Value arg : args.drop_back())
+      wide.push_back(widen(b, loc, arg));
+    return body(b, loc, wide);
+  }).getResult(0);
 }
 
 Value TensorBuilder::compute(ArrayRef<AffineExpr> shape, Type element, Body body) {
@@ -131,12 +132,11 @@ Value TensorBuilder::compute(ArrayRef<AffineExpr> shape, Type element, Body body
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
   return createGeneric(*this, {}, empty(shape, element), AffineMap::getMultiDimIdentityMap(rank, context()), iterators,
                        [&](OpBuilder &b, Location loc, ValueRange) {
-                         SmallVector<Value> indices;
-                         for (unsigned i = 0; i < rank; ++i)
-                           indices.push_back(linalg::IndexOp::create(b, loc, i));
-                         return body(b, loc, indices);
-                       })
-      .getResult(0);
+    SmallVector<Value> indices;
+    for (unsigned i = 0; i < rank; ++i)
+      indices.push_back(linalg::IndexOp::create(b, loc, i));
+    return body(b, loc, indices);
+  }).getResult(0);
 }
 
 Value TensorBuilder::reduce(ArrayRef<Value> inputs, ArrayRef<int64_t> axes, TypedAttr init, Body body) {
@@ -155,19 +155,17 @@ Value TensorBuilder::reduce(ArrayRef<Value> inputs, ArrayRef<int64_t> axes, Type
   maps.push_back(AffineMap::get(rank, 0, kept, context()));
   Value start = arith::ConstantOp::create(builder, loc, init);
   Value filled = linalg::FillOp::create(builder, loc, start, empty(shape, init.getType())).getResult(0);
-  return createGeneric(*this, inputs, filled, maps, iterators,
-                       [&](OpBuilder &b, Location loc, ValueRange args) {
-                         SmallVector<Value> wide;
-                         for (Value arg : args.drop_back())
-                           wide.push_back(widen(b, loc, arg));
-                         wide.push_back(args.back());
-                         return body(b, loc, wide);
-                       })
-      .getResult(0);
+  return createGeneric(*this, inputs, filled, maps, iterators, [&](OpBuilder &b, Location loc, ValueRange args) {
+    SmallVector<Value> wide;
+    for (Value arg : args.drop_back())
+      wide.push_back(widen(b, loc, arg));
+    wide.push_back(args.back());
+    return body(b, loc, wide);
+  }).getResult(0);
 }
 
-Value TensorBuilder::contract(Value lhs, AffineMap lhsMap, Value rhs, AffineMap rhsMap, AffineMap resultMap, ArrayRef<AffineExpr> shape,
-                              Type element) {
+Value TensorBuilder::contract(Value lhs, AffineMap lhsMap, Value rhs, AffineMap rhsMap, AffineMap resultMap,
+                              ArrayRef<AffineExpr> shape, Type element) {
   Type accumulator = isa<FloatType>(element) ? computeType(element) : element;
   SmallVector<utils::IteratorType> iterators(resultMap.getNumDims(), utils::IteratorType::reduction);
   for (AffineExpr result : resultMap.getResults())
@@ -176,15 +174,14 @@ Value TensorBuilder::contract(Value lhs, AffineMap lhsMap, Value rhs, AffineMap 
   Value filled = linalg::FillOp::create(builder, loc, zero, empty(shape, accumulator)).getResult(0);
   Value result = createGeneric(*this, {lhs, rhs}, filled, {lhsMap, rhsMap, resultMap}, iterators,
                                [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
-                                 Value a = castScalar(b, loc, args[0], accumulator), c = castScalar(b, loc, args[1], accumulator);
-                                 if (!isa<FloatType>(accumulator))
-                                   return arith::AddIOp::create(b, loc, args[2], arith::MulIOp::create(b, loc, a, c));
-                                 // Any order of the sum will do; this one lets it be vectorized.
-                                 auto fast = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
-                                 Value product = arith::MulFOp::create(b, loc, a, c, fast);
-                                 return arith::AddFOp::create(b, loc, args[2], product, fast);
-                               })
-                     .getResult(0);
+    Value a = castScalar(b, loc, args[0], accumulator), c = castScalar(b, loc, args[1], accumulator);
+    if (!isa<FloatType>(accumulator))
+      return arith::AddIOp::create(b, loc, args[2], arith::MulIOp::create(b, loc, a, c));
+    // Any order of the sum will do; this one lets it be vectorized.
+    auto fast = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
+    Value product = arith::MulFOp::create(b, loc, a, c, fast);
+    return arith::AddFOp::create(b, loc, args[2], product, fast);
+  }).getResult(0);
   return cast(result, element);
 }
 
@@ -203,7 +200,8 @@ static bool isTranspose(linalg::GenericOp op) {
   if (op.getNumDpsInputs() != 1 || op.getNumDpsInits() != 1 || op.getNumReductionLoops() != 0)
     return false;
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-  return maps[0].isPermutation() && maps[1].isIdentity() && op.getBody()->getTerminator()->getOperand(0) == op.getBody()->getArgument(0);
+  return maps[0].isPermutation() && maps[1].isIdentity() &&
+         op.getBody()->getTerminator()->getOperand(0) == op.getBody()->getArgument(0);
 }
 
 Value TensorBuilder::transpose(Value value, ArrayRef<int64_t> permutation) {
@@ -231,9 +229,10 @@ Value TensorBuilder::transpose(Value value, ArrayRef<int64_t> permutation) {
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
   Type element = mlir::cast<RankedTensorType>(value.getType()).getElementType();
   return createGeneric(*this, value, empty(shape, element),
-                       {AffineMap::get(rank, 0, results, context()), AffineMap::getMultiDimIdentityMap(rank, context())}, iterators,
-                       [](OpBuilder &, Location, ValueRange args) { return args[0]; })
-      .getResult(0);
+                       {AffineMap::get(rank, 0, results, context()), AffineMap::getMultiDimIdentityMap(rank, context())},
+                       iterators, [](OpBuilder &, Location, ValueRange args) {
+    return args[0];
+  }).getResult(0);
 }
 
 Value TensorBuilder::broadcast(Value value, ArrayRef<AffineExpr> shape) {
@@ -253,7 +252,8 @@ Value TensorBuilder::cast(Value value, Type element, bool fromUnsigned, bool toU
 }
 
 Value TensorBuilder::splat(ArrayRef<AffineExpr> shape, TypedAttr scalar) {
-  return compute(shape, scalar.getType(), [&](OpBuilder &b, Location l, ValueRange) -> Value { return arith::ConstantOp::create(b, l, scalar); });
+  return compute(shape, scalar.getType(),
+                 [&](OpBuilder &b, Location l, ValueRange) -> Value { return arith::ConstantOp::create(b, l, scalar); });
 }
 
 Value TensorBuilder::constant(DenseElementsAttr value, StringRef name) {
@@ -267,7 +267,8 @@ SmallVector<Value> TensorBuilder::kernel(StringRef name, AffineExpr tasks, Array
   for (Value inout : inouts)
     results.push_back(inout.getType());
   llvm::append_range(results, outputs);
-  auto op = edge::KernelOp::create(builder, loc, results, name, edge::symbolMap({edge::canonical(tasks)}, context()), inputs, inouts);
+  auto op =
+      edge::KernelOp::create(builder, loc, results, name, edge::symbolMap({edge::canonical(tasks)}, context()), inputs, inouts);
   OpBuilder::InsertionGuard guard(builder);
   Block *block = builder.createBlock(&op.getBody());
   block->addArgument(builder.getIndexType(), loc);

@@ -17,9 +17,7 @@ Value WindowDim::padding(Loops &l) const {
   return beginTakesMore ? l.sub(total, half) : half;
 }
 
-bool WindowDim::isPadded() const {
-  return constantOf(begin).value_or(1) != 0 || constantOf(end).value_or(1) != 0;
-}
+bool WindowDim::isPadded() const { return constantOf(begin).value_or(1) != 0 || constantOf(end).value_or(1) != 0; }
 
 FailureOr<SmallVector<WindowDim>> readWindow(NodeContext &node, ArrayRef<AffineExpr> input, ArrayRef<AffineExpr> kernel) {
   unsigned rank = input.size();
@@ -79,7 +77,8 @@ Value convolve(NodeContext &node, Value input, Value weight, ArrayRef<WindowDim>
     work = work * dim.kernel * dim.output;
   }
   AffineExpr inGroup = edge::canonical(in[1].floorDiv(groups)), outGroup = edge::canonical(channels.floorDiv(groups));
-  // A row is one plane of the result: for each input plane and each place in the kernel one weight, times a plane that is shifted.
+  // A row is one plane of the result: for each input plane and each place in the kernel one weight, times a plane that is
+  // shifted.
   return rowKernel(node, transposed ? "convolve_transposed" : "convolve", edge::product({out[0], out[1]}, node.context()), work,
                    {input, weight}, {}, edge::tensorType(out, accumulator), [&](Loops &l, Value row, ValueRange buffers) {
     Loops::Values plane = l.coordinates(row, {out[0], out[1]});
@@ -94,7 +93,8 @@ Value convolve(NodeContext &node, Value input, Value weight, ArrayRef<WindowDim>
       Value channel = l.add(firstChannel, c);
       Loops::Values kernelAt, shifts, from, to, windowAt, inputAt;
       std::function<void()> spatialLoops = [&] {
-        Loops::Values weightAt = transposed ? Loops::Values{channel, l.rem(plane[1], l.size(outGroup))} : Loops::Values{plane[1], c};
+        Loops::Values weightAt =
+            transposed ? Loops::Values{channel, l.rem(plane[1], l.size(outGroup))} : Loops::Values{plane[1], c};
         llvm::append_range(weightAt, kernelAt);
         Value factor = NodeContext::castScalar(l.b, l.loc, l.load(buffers[1], weightAt), accumulator);
         std::function<void()> level = [&] {
@@ -110,12 +110,14 @@ Value convolve(NodeContext &node, Value input, Value weight, ArrayRef<WindowDim>
           Loops::Values readAt{plane[0], channel}, writeAt(plane);
           llvm::append_range(readAt, transposed ? windowAt : inputAt);
           llvm::append_range(writeAt, transposed ? inputAt : windowAt);
-          Value x = NodeContext::castScalar(l.b, l.loc, l.load(buffers[0], readAt), accumulator), sum = l.load(buffers[2], writeAt);
+          Value x = NodeContext::castScalar(l.b, l.loc, l.load(buffers[0], readAt), accumulator),
+                sum = l.load(buffers[2], writeAt);
           Value product = combine(l.b, l.loc, Fold::Mul, x, factor, false);
           if (isa<FloatType>(accumulator))
             product.getDefiningOp<arith::MulFOp>().setFastmath(arith::FastMathFlags::contract);
-          sum = isa<FloatType>(accumulator) ? arith::AddFOp::create(l.b, l.loc, sum, product, arith::FastMathFlags::contract).getResult()
-                                            : l.add(sum, product);
+          sum = isa<FloatType>(accumulator)
+                    ? arith::AddFOp::create(l.b, l.loc, sum, product, arith::FastMathFlags::contract).getResult()
+                    : l.add(sum, product);
           l.store(sum, buffers[2], writeAt);
         };
         level();

@@ -14,8 +14,8 @@ namespace edgecc {
 struct WindowDim {
   mlir::AffineExpr input, output, kernel;
   int64_t stride = 1, dilation = 1;
-  mlir::AffineExpr begin, end;  // padding; null: "same" padding of a size that is only known at run time, see `padding`
-  bool beginTakesMore = false;  // auto_pad SAME_LOWER: an odd row of padding goes to the front
+  mlir::AffineExpr begin, end; // padding; null: "same" padding of a size that is only known at run time, see `padding`
+  bool beginTakesMore = false; // auto_pad SAME_LOWER: an odd row of padding goes to the front
 
   /// The padding before the first element.
   mlir::Value padding(Loops &l) const;
@@ -24,13 +24,14 @@ struct WindowDim {
   bool isPadded() const;
 };
 
-/// The window of a Conv or pool over `input`, from strides, dilations, pads and auto_pad (and ceil_mode); sizes of outputs are set. Or an error.
+/// The window of a Conv or pool over `input`, from strides, dilations, pads and auto_pad (and ceil_mode); sizes of outputs are
+/// set. Or an error.
 mlir::FailureOr<llvm::SmallVector<WindowDim>> readWindow(NodeContext &node, llvm::ArrayRef<mlir::AffineExpr> input,
                                                          llvm::ArrayRef<mlir::AffineExpr> kernel);
 
-/// The convolution of `input` [N, C, ...] with `weight` [M, C / groups, ...] into [N, M, ...], accumulated in `accumulator`, without a bias.
-/// A transposed one takes `weight` [C, M / groups, ...], and `window` with input and output swapped: it is the spread of a value that a
-/// plain convolution would gather.
+/// The convolution of `input` [N, C, ...] with `weight` [M, C / groups, ...] into [N, M, ...], accumulated in `accumulator`,
+/// without a bias. A transposed one takes `weight` [C, M / groups, ...], and `window` with input and output swapped: it is the
+/// spread of a value that a plain convolution would gather.
 mlir::Value convolve(NodeContext &node, mlir::Value input, mlir::Value weight, llvm::ArrayRef<WindowDim> window, int64_t groups,
                      mlir::AffineExpr channels, mlir::Type accumulator, bool transposed);
 

@@ -12,9 +12,11 @@ int main(int argc, char **argv) {
   int ok = argc == 2;
   if (!ok)
     return fprintf(stderr, "usage: embed_c model.edge\n"), 2;
-  ok = edgecc_model_open(argv[1], NULL, &model, &error) == EDGECC_OK && edgecc_session_open(model, NULL, &session, &error) == EDGECC_OK &&
+  ok = edgecc_model_open(argv[1], NULL, &model, &error) == EDGECC_OK &&
+       edgecc_session_open(model, NULL, &session, &error) == EDGECC_OK &&
        edgecc_session_set_input_by_name(session, "main", "x", EDGECC_F32, shape, 2, x, &error) == EDGECC_OK &&
-       edgecc_session_run_by_name(session, "main", &error) == EDGECC_OK && edgecc_session_output(session, 0, 0, &y, &error) == EDGECC_OK;
+       edgecc_session_run_by_name(session, "main", &error) == EDGECC_OK &&
+       edgecc_session_output(session, 0, 0, &y, &error) == EDGECC_OK;
   for (size_t i = 0; ok && i < y.bytes / sizeof(float); ++i)
     printf("%g ", ((const float *)y.data)[i]);
   printf("%s\n", ok ? "" : error.message);

@@ -21,10 +21,12 @@ edgecc_status edgecc_session::bind(const fb::Entry &entry, const EntrySlots &slo
   if (model->position >= 0) {
     const fb::Symbol &symbol = model->symbol(model->position);
     if (position > symbol.max())
-      return fail(error, EDGECC_CONTEXT_FULL, "entry '%s': the session is at position %lld, but '%s' may be at most %lld: rewind or reset it", entryName,
+      return fail(error, EDGECC_CONTEXT_FULL,
+                  "entry '%s': the session is at position %lld, but '%s' may be at most %lld: rewind or reset it", entryName,
                   Long(position), symbol.name()->c_str(), Long(symbol.max()));
     if (position < symbol.min())
-      return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': the session is at position %lld, but '%s' must be at least %lld: run the prompt first", entryName,
+      return fail(error, EDGECC_INVALID_ARGUMENT,
+                  "entry '%s': the session is at position %lld, but '%s' must be at least %lld: run the prompt first", entryName,
                   Long(position), symbol.name()->c_str(), Long(symbol.min()));
     dims[model->position] = position;
   }
@@ -54,8 +56,10 @@ edgecc_status edgecc_session::bind(const fb::Entry &entry, const EntrySlots &slo
         continue;
       char text[128];
       writeExtent(*input.shape()->Get(d), symbols, text, sizeof(text));
-      return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': input '%s' has the shape %s, but dimension %u is '%s', which is %lld here", entryName,
-                  input.name()->c_str(), ShapeText(slots.inputs[i].shape, input.shape()->size()).text, unsigned(d), text, Long(expected));
+      return fail(error, EDGECC_INVALID_ARGUMENT,
+                  "entry '%s': input '%s' has the shape %s, but dimension %u is '%s', which is %lld here", entryName,
+                  input.name()->c_str(), ShapeText(slots.inputs[i].shape, input.shape()->size()).text, unsigned(d), text,
+                  Long(expected));
     }
   }
   return EDGECC_OK;
@@ -64,11 +68,14 @@ edgecc_status edgecc_session::bind(const fb::Entry &entry, const EntrySlots &slo
 edgecc_status edgecc_session::computeAdvance(const fb::Entry &entry, int64_t &advance, edgecc_error *error) const {
   advance = entry.advance() ? evaluate(*entry.advance(), dims) : 0;
   if (advance < 0)
-    return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' would move the position back by %lld", entry.name()->c_str(), Long(-advance));
+    return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' would move the position back by %lld", entry.name()->c_str(),
+                Long(-advance));
   if (advance <= context - position)
     return EDGECC_OK;
   const int64_t longest = model->hasCapacity() ? model->symbol(model->capacity).max() : context;
-  return fail(error, EDGECC_CONTEXT_FULL, "entry '%s': %lld positions after %lld do not fit in the context of %lld: %s (the model allows %lld)",
+  return fail(error, EDGECC_CONTEXT_FULL,
+              "entry '%s': %lld positions after %lld do not fit in the context of %lld: %s (the model allows %lld)",
               entry.name()->c_str(), Long(advance), Long(position), Long(context),
-              longest > context ? "rewind, or open a session with a longer context" : "rewind or reset the session", Long(longest));
+              longest > context ? "rewind, or open a session with a longer context" : "rewind or reset the session",
+              Long(longest));
 }

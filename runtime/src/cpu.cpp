@@ -29,22 +29,23 @@ struct Feature {
   uint32_t leaf, subleaf;
   Register reg;
   unsigned bit;
-  StateMask state;  ///< register state that the operating system must save
+  StateMask state; ///< register state that the operating system must save
 };
 
 constexpr Feature kFeatures[] = {
-    {"sse4.2", 1, 0, Ecx, 20, kNone},     {"popcnt", 1, 0, Ecx, 23, kNone},     {"avx", 1, 0, Ecx, 28, kYmm},
-    {"fma", 1, 0, Ecx, 12, kYmm},         {"f16c", 1, 0, Ecx, 29, kYmm},        {"avx2", 7, 0, Ebx, 5, kYmm},
-    {"bmi", 7, 0, Ebx, 3, kNone},         {"bmi2", 7, 0, Ebx, 8, kNone},        {"lzcnt", 0x80000001, 0, Ecx, 5, kNone},
-    {"avxvnni", 7, 1, Eax, 4, kYmm},      {"avx512f", 7, 0, Ebx, 16, kZmm},     {"avx512dq", 7, 0, Ebx, 17, kZmm},
-    {"avx512cd", 7, 0, Ebx, 28, kZmm},    {"avx512bw", 7, 0, Ebx, 30, kZmm},    {"avx512vl", 7, 0, Ebx, 31, kZmm},
-    {"avx512vbmi", 7, 0, Ecx, 1, kZmm},   {"avx512vnni", 7, 0, Ecx, 11, kZmm},  {"avx512bf16", 7, 1, Eax, 5, kZmm},
-    {"avx512fp16", 7, 0, Edx, 23, kZmm},  {"avx512ifma", 7, 0, Ebx, 21, kZmm},  {"avx512vbmi2", 7, 0, Ecx, 6, kZmm},
+    {"sse4.2", 1, 0, Ecx, 20, kNone},    {"popcnt", 1, 0, Ecx, 23, kNone},    {"avx", 1, 0, Ecx, 28, kYmm},
+    {"fma", 1, 0, Ecx, 12, kYmm},        {"f16c", 1, 0, Ecx, 29, kYmm},       {"avx2", 7, 0, Ebx, 5, kYmm},
+    {"bmi", 7, 0, Ebx, 3, kNone},        {"bmi2", 7, 0, Ebx, 8, kNone},       {"lzcnt", 0x80000001, 0, Ecx, 5, kNone},
+    {"avxvnni", 7, 1, Eax, 4, kYmm},     {"avx512f", 7, 0, Ebx, 16, kZmm},    {"avx512dq", 7, 0, Ebx, 17, kZmm},
+    {"avx512cd", 7, 0, Ebx, 28, kZmm},   {"avx512bw", 7, 0, Ebx, 30, kZmm},   {"avx512vl", 7, 0, Ebx, 31, kZmm},
+    {"avx512vbmi", 7, 0, Ecx, 1, kZmm},  {"avx512vnni", 7, 0, Ecx, 11, kZmm}, {"avx512bf16", 7, 1, Eax, 5, kZmm},
+    {"avx512fp16", 7, 0, Edx, 23, kZmm}, {"avx512ifma", 7, 0, Ebx, 21, kZmm}, {"avx512vbmi2", 7, 0, Ecx, 6, kZmm},
 };
 
 bool has(const Feature &feature) {
   unsigned regs[4] = {};
-  if (!__get_cpuid_count(feature.leaf, feature.subleaf, &regs[0], &regs[1], &regs[2], &regs[3]) || !(regs[feature.reg] >> feature.bit & 1))
+  if (!__get_cpuid_count(feature.leaf, feature.subleaf, &regs[0], &regs[1], &regs[2], &regs[3]) ||
+      !(regs[feature.reg] >> feature.bit & 1))
     return false;
   if (feature.state == kNone)
     return true;
@@ -73,9 +74,9 @@ struct Feature {
   unsigned long word, bit;
 };
 constexpr Feature kFeatures[] = {
-    {"neon", AT_HWCAP, 1},      {"fp16", AT_HWCAP, 10},   {"lse", AT_HWCAP, 8},     {"dotprod", AT_HWCAP, 20}, {"fhm", AT_HWCAP, 23},
-    {"sve", AT_HWCAP, 22},      {"sve2", AT_HWCAP2, 1},   {"i8mm", AT_HWCAP2, 13},  {"bf16", AT_HWCAP2, 14},   {"sme", AT_HWCAP2, 23},
-    {"sme2", AT_HWCAP2, 37},
+    {"neon", AT_HWCAP, 1},   {"fp16", AT_HWCAP, 10}, {"lse", AT_HWCAP, 8},    {"dotprod", AT_HWCAP, 20},
+    {"fhm", AT_HWCAP, 23},   {"sve", AT_HWCAP, 22},  {"sve2", AT_HWCAP2, 1},  {"i8mm", AT_HWCAP2, 13},
+    {"bf16", AT_HWCAP2, 14}, {"sme", AT_HWCAP2, 23}, {"sme2", AT_HWCAP2, 37},
 };
 bool has(const Feature &feature) { return getauxval(feature.word) >> feature.bit & 1; }
 

@@ -57,9 +57,9 @@ const char *checkExtent(const fb::Extent &extent, const Symbols &symbols, Interv
         return "its program takes a value from an empty stack";
       Interval a = stack[depth - 2], b = stack[depth - 1], result;
       --depth;
-      if (instruction.opcode() == fb::Opcode::Mul ? !multiply(a, b, result)
-                                                  : __builtin_add_overflow(a.min, b.min, &result.min) ||
-                                                        __builtin_add_overflow(a.max, b.max, &result.max))
+      if (instruction.opcode() == fb::Opcode::Mul
+              ? !multiply(a, b, result)
+              : __builtin_add_overflow(a.min, b.min, &result.min) || __builtin_add_overflow(a.max, b.max, &result.max))
         return "its value can overflow 64 bits within the symbols' bounds";
       stack[depth - 1] = result;
       break;
@@ -83,8 +83,7 @@ const char *checkExtent(const fb::Extent &extent, const Symbols &symbols, Interv
         top = {0, by - 1};
       break;
     }
-    default:
-      return "its program has an unknown instruction";
+    default: return "its program has an unknown instruction";
     }
   }
   if (depth != 1)
@@ -99,33 +98,18 @@ static int64_t evaluateStrided(const fb::Extent &extent, const int64_t *dims, in
   uint32_t depth = 0;
   for (const fb::Instruction *instruction : *extent.code()) {
     switch (instruction->opcode()) {
-    case fb::Opcode::Constant:
-      stack[depth++] = instruction->operand();
-      continue;
-    case fb::Opcode::Symbol:
-      stack[depth++] = dims[instruction->operand() * stride];
-      continue;
-    default:
-      break;
+    case fb::Opcode::Constant: stack[depth++] = instruction->operand(); continue;
+    case fb::Opcode::Symbol: stack[depth++] = dims[instruction->operand() * stride]; continue;
+    default: break;
     }
     const int64_t b = stack[--depth];
     int64_t &a = stack[depth - 1];
     switch (instruction->opcode()) {
-    case fb::Opcode::Add:
-      a += b;
-      break;
-    case fb::Opcode::Mul:
-      a *= b;
-      break;
-    case fb::Opcode::FloorDiv:
-      a = floorDivide(a, b);
-      break;
-    case fb::Opcode::CeilDiv:
-      a = ceilDivide(a, b);
-      break;
-    default:
-      a = modulo(a, b);
-      break;
+    case fb::Opcode::Add: a += b; break;
+    case fb::Opcode::Mul: a *= b; break;
+    case fb::Opcode::FloorDiv: a = floorDivide(a, b); break;
+    case fb::Opcode::CeilDiv: a = ceilDivide(a, b); break;
+    default: a = modulo(a, b); break;
     }
   }
   return stack[0];

@@ -18,12 +18,12 @@
 namespace edgecc::rt {
 
 struct FileHeader {
-  char magic[4];               ///< kMagic
-  uint32_t version;            ///< EDGECC_ABI_VERSION (abi.h)
-  uint64_t features;           ///< FeatureBits that a runtime must know to load this file
-  uint64_t metadataSize;       ///< bytes of the flatbuffer that starts at sizeof(FileHeader)
-  uint64_t fileSize;           ///< bytes of the whole file: a truncated download is told from a malformed one
-  uint8_t metadataSha256[32];  ///< of the flatbuffer; segments carry their own hashes in it
+  char magic[4];              ///< kMagic
+  uint32_t version;           ///< EDGECC_ABI_VERSION (abi.h)
+  uint64_t features;          ///< FeatureBits that a runtime must know to load this file
+  uint64_t metadataSize;      ///< bytes of the flatbuffer that starts at sizeof(FileHeader)
+  uint64_t fileSize;          ///< bytes of the whole file: a truncated download is told from a malformed one
+  uint8_t metadataSha256[32]; ///< of the flatbuffer; segments carry their own hashes in it
 };
 static_assert(sizeof(FileHeader) == 64, "the header is 64 bytes on every platform");
 
@@ -35,13 +35,13 @@ constexpr uint64_t kKnownFeatures = kNoFeatures;
 
 /// Limits of the loader; a packager that stays below them is never refused for size.
 constexpr uint64_t kMaxMetadataSize = uint64_t(16) << 20;
-constexpr uint64_t kMinPagedAlignment = 4096;    ///< of Weights and Code segments; 16384 loads on every phone
+constexpr uint64_t kMinPagedAlignment = 4096; ///< of Weights and Code segments; 16384 loads on every phone
 constexpr uint64_t kMaxAlignment = uint64_t(1) << 30;
-constexpr uint64_t kMaxBytes = uint64_t(1) << 60;  ///< of one tensor, state or arena at the declared bounds
+constexpr uint64_t kMaxBytes = uint64_t(1) << 60; ///< of one tensor, state or arena at the declared bounds
 constexpr uint32_t kMaxRank = 16;
-constexpr uint32_t kMaxCount = 4096;             ///< symbols, states, entries, segments, tensors of an entry: each
-constexpr uint32_t kMaxExtentCode = 1024;        ///< instructions of one extent
-constexpr uint32_t kMaxExtentStack = 32;         ///< values it may hold at once
+constexpr uint32_t kMaxCount = 4096;      ///< symbols, states, entries, segments, tensors of an entry: each
+constexpr uint32_t kMaxExtentCode = 1024; ///< instructions of one extent
+constexpr uint32_t kMaxExtentStack = 32;  ///< values it may hold at once
 
 } // namespace edgecc::rt
 #endif // EDGECC_RUNTIME_FORMAT_H

@@ -47,7 +47,8 @@ size_t edgecc_type_size(edgecc_type type) {
 }
 
 const char *edgecc_status_name(edgecc_status status) {
-  const char *const names[] = {"ok", "invalid argument", "malformed file", "unsupported", "input/output error", "out of memory", "context full"};
+  const char *const names[] = {
+      "ok", "invalid argument", "malformed file", "unsupported", "input/output error", "out of memory", "context full"};
   return unsigned(status) < sizeof(names) / sizeof(*names) ? names[status] : "unknown";
 }
 
@@ -92,7 +93,8 @@ edgecc_status edgecc_model_entry(const edgecc_model *model, size_t index, edgecc
   const fb::Entry *entry = entryAt(model, index);
   if (!entry)
     return EDGECC_INVALID_ARGUMENT;
-  *info = {entry->name()->c_str(), entry->inputs()->size(), entry->outputs()->size(), entry->arena_size(), entry->advance() != nullptr, entry};
+  *info = {entry->name()->c_str(), entry->inputs()->size(),     entry->outputs()->size(),
+           entry->arena_size(),    entry->advance() != nullptr, entry};
   return EDGECC_OK;
 }
 
@@ -112,7 +114,8 @@ edgecc_status edgecc_model_output(const edgecc_model *model, size_t entryIndex, 
   return EDGECC_OK;
 }
 
-edgecc_status edgecc_model_extent(const edgecc_model *model, const edgecc_tensor_info *tensor, uint32_t dimension, edgecc_extent_info *info) {
+edgecc_status edgecc_model_extent(const edgecc_model *model, const edgecc_tensor_info *tensor, uint32_t dimension,
+                                  edgecc_extent_info *info) {
   if (!tensor || !tensor->tensor || dimension >= tensor->rank)
     return EDGECC_INVALID_ARGUMENT;
   const auto *shape = static_cast<const flatbuffers::Vector<flatbuffers::Offset<fb::Extent>> *>(tensor->tensor);
@@ -168,7 +171,9 @@ const char *edgecc_model_property(const edgecc_model *model, const char *key) {
   return nullptr;
 }
 
-ptrdiff_t edgecc_model_find_entry(const edgecc_model *model, const char *name) { return findName(*model->metadata->entries(), name); }
+ptrdiff_t edgecc_model_find_entry(const edgecc_model *model, const char *name) {
+  return findName(*model->metadata->entries(), name);
+}
 
 ptrdiff_t edgecc_model_find_input(const edgecc_model *model, size_t entryIndex, const char *name) {
   const fb::Entry *entry = entryAt(model, entryIndex);

@@ -55,12 +55,15 @@ edgecc_status Mapping::mapCode(const Mapping &file, uint64_t offset, uint64_t si
   release();
   if (file.descriptor >= 0) {
     if (offset % pageSize() != 0)
-      return fail(error, EDGECC_UNSUPPORTED, "code at offset %llu is not aligned to this machine's pages of %llu bytes: compile with a larger alignment",
+      return fail(error, EDGECC_UNSUPPORTED,
+                  "code at offset %llu is not aligned to this machine's pages of %llu bytes: compile with a larger alignment",
                   static_cast<unsigned long long>(offset), static_cast<unsigned long long>(pageSize()));
     void *address = mmap(nullptr, size_t(size), PROT_READ | PROT_EXEC, MAP_PRIVATE, file.descriptor, off_t(offset));
     if (address == MAP_FAILED)
-      return fail(error, EDGECC_IO, "code cannot be mapped executable (%s): the file's place or the system's policy forbids it, link the code statically",
-                  strerror(errno));
+      return fail(
+          error, EDGECC_IO,
+          "code cannot be mapped executable (%s): the file's place or the system's policy forbids it, link the code statically",
+          strerror(errno));
     base = static_cast<uint8_t *>(address);
     bytes = size;
     owned = true;
@@ -71,7 +74,9 @@ edgecc_status Mapping::mapCode(const Mapping &file, uint64_t offset, uint64_t si
     return status;
   memcpy(base, file.base + offset, size);
   if (mprotect(base, size_t(size), PROT_READ | PROT_EXEC) != 0)
-    return fail(error, EDGECC_IO, "memory cannot be made executable (%s): open the model from a file, or link the code statically", strerror(errno));
+    return fail(error, EDGECC_IO,
+                "memory cannot be made executable (%s): open the model from a file, or link the code statically",
+                strerror(errno));
   __builtin___clear_cache(reinterpret_cast<char *>(base), reinterpret_cast<char *>(base + size));
   return EDGECC_OK;
 }

@@ -89,8 +89,8 @@ static edgecc_status chooseCode(edgecc_model &model, const char *cpu, edgecc_err
     ++index;
   }
   if (!chosen)
-    return fail(error, EDGECC_UNSUPPORTED, "none of the %u code segments runs on this %s processor%s%s: compile for this target", unsigned(index),
-                cpuArchitecture(), cpu ? ", limited to EDGECC_CPU=" : "", cpu ? cpu : "");
+    return fail(error, EDGECC_UNSUPPORTED, "none of the %u code segments runs on this %s processor%s%s: compile for this target",
+                unsigned(index), cpuArchitecture(), cpu ? ", limited to EDGECC_CPU=" : "", cpu ? cpu : "");
   if (edgecc_status status = model.code.mapCode(model.file, chosen->offset(), chosen->length(), error))
     return status;
   if (edgecc_status status = verifyHash(*chosen, model.code.data(), error))
@@ -105,11 +105,12 @@ static edgecc_status chooseCode(edgecc_model &model, const char *cpu, edgecc_err
 
 static edgecc_status takeStaticCode(edgecc_model &model, const edgecc_static_code &code, edgecc_error *error) {
   if (code.abi_version != EDGECC_ABI_VERSION)
-    return fail(error, EDGECC_UNSUPPORTED, "the linked code has ABI version %u, this runtime has %u: compile the model again", unsigned(code.abi_version),
-                unsigned(EDGECC_ABI_VERSION));
+    return fail(error, EDGECC_UNSUPPORTED, "the linked code has ABI version %u, this runtime has %u: compile the model again",
+                unsigned(code.abi_version), unsigned(EDGECC_ABI_VERSION));
   const char *buildId = edgecc_model_property(&model, "build_id");
   if (code.build_id && buildId && strcmp(code.build_id, buildId) != 0)
-    return fail(error, EDGECC_UNSUPPORTED, "the linked code belongs to build '%s', the model file to build '%s'", code.build_id, buildId);
+    return fail(error, EDGECC_UNSUPPORTED, "the linked code belongs to build '%s', the model file to build '%s'", code.build_id,
+                buildId);
   for (uint32_t i = 0; i < model.metadata->entries()->size(); ++i) {
     const char *name = model.metadata->entries()->Get(i)->name()->c_str();
     for (uint32_t j = 0; j < code.entry_count; ++j)
@@ -147,17 +148,20 @@ static edgecc_status open(edgecc_model &model, const edgecc_model_options &optio
   if (options.code)
     return takeStaticCode(model, *options.code, error);
   if (model.metadata->entries()->Get(0)->code_offsets()->size() == 0)
-    return fail(error, EDGECC_UNSUPPORTED, "the file holds no code (--code=static): pass the table from the generated header in the options");
+    return fail(error, EDGECC_UNSUPPORTED,
+                "the file holds no code (--code=static): pass the table from the generated header in the options");
   return chooseCode(model, options.cpu ? options.cpu : getenv("EDGECC_CPU"), error);
 }
 
 // `prepare` gives the model its bytes. One way through for files and memory, and one place that frees what failed.
 template <typename Prepare>
-static edgecc_status openWith(const char *what, Prepare prepare, const edgecc_model_options *given, edgecc_model **result, edgecc_error *error) {
+static edgecc_status openWith(const char *what, Prepare prepare, const edgecc_model_options *given, edgecc_model **result,
+                              edgecc_error *error) {
   edgecc_model_options options;
   edgecc_model_options_init(&options);
   if (!result || (given && given->size == 0))
-    return fail(error, EDGECC_INVALID_ARGUMENT, "edgecc_model_open: no place for the model, or options without edgecc_model_options_init");
+    return fail(error, EDGECC_INVALID_ARGUMENT,
+                "edgecc_model_open: no place for the model, or options without edgecc_model_options_init");
   *result = nullptr;
   if (given)
     memcpy(&options, given, given->size < sizeof(options) ? given->size : sizeof(options));
@@ -190,7 +194,8 @@ void edgecc_model_options_init(edgecc_model_options *options) {
   options->size = sizeof(*options);
 }
 
-edgecc_status edgecc_model_open(const char *path, const edgecc_model_options *options, edgecc_model **model, edgecc_error *error) {
+edgecc_status edgecc_model_open(const char *path, const edgecc_model_options *options, edgecc_model **model,
+                                edgecc_error *error) {
   if (!path)
     return fail(error, EDGECC_INVALID_ARGUMENT, "edgecc_model_open: no path");
   return openWith(path, [&](edgecc_model &m, edgecc_error *e) { return m.file.mapFile(path, e); }, options, model, error);

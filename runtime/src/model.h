@@ -37,8 +37,8 @@ struct edgecc_model {
   edgecc::rt::Mapping file, code;
   const edgecc::fb::Model *metadata = nullptr;
   const edgecc::fb::Segment *weights = nullptr;
-  int64_t position = -1, capacity = -1;  ///< indices of the symbols with these roles
-  edgecc_entry *functions = nullptr;     ///< one per entry; null without code
+  int64_t position = -1, capacity = -1; ///< indices of the symbols with these roles
+  edgecc_entry *functions = nullptr;    ///< one per entry; null without code
   const char *codeName = nullptr;
   uint64_t memoryLimit = 0;
 };

@@ -75,15 +75,15 @@ edgecc_status edgecc_session::chooseContext(int64_t wanted, edgecc_error *error)
   if (!model->hasCapacity()) {
     context = INT64_MAX;
     if (model->totalBytes(0) > limit)
-      return fail(error, EDGECC_OUT_OF_MEMORY, "%s: needs %s (weights %s, states %s, arena %s) but %s are allowed", model->metadata->name()->c_str(),
-                  HumanBytes(model->totalBytes(0)).text, HumanBytes(model->weightBytes()).text, HumanBytes(model->stateBytes(0)).text,
-                  HumanBytes(model->arenaBytes()).text, HumanBytes(limit).text);
+      return fail(error, EDGECC_OUT_OF_MEMORY, "%s: needs %s (weights %s, states %s, arena %s) but %s are allowed",
+                  model->metadata->name()->c_str(), HumanBytes(model->totalBytes(0)).text, HumanBytes(model->weightBytes()).text,
+                  HumanBytes(model->stateBytes(0)).text, HumanBytes(model->arenaBytes()).text, HumanBytes(limit).text);
     return EDGECC_OK;
   }
   const fb::Symbol &bounds = model->symbol(model->capacity);
   if (wanted != 0 && (wanted < bounds.min() || wanted > bounds.max()))
-    return fail(error, EDGECC_INVALID_ARGUMENT, "%s: a context of %lld was asked for, but '%s' can be %lld to %lld", model->metadata->name()->c_str(),
-                Long(wanted), bounds.name()->c_str(), Long(bounds.min()), Long(bounds.max()));
+    return fail(error, EDGECC_INVALID_ARGUMENT, "%s: a context of %lld was asked for, but '%s' can be %lld to %lld",
+                model->metadata->name()->c_str(), Long(wanted), bounds.name()->c_str(), Long(bounds.min()), Long(bounds.max()));
   const int64_t most = wanted ? wanted : bounds.max();
   const int64_t fitting = longestContext(*model, most, limit);
   context = wanted ? wanted : fitting;
@@ -98,7 +98,8 @@ edgecc_status edgecc_session::chooseContext(int64_t wanted, edgecc_error *error)
     snprintf(advice, sizeof(advice), "no context length fits");
   return fail(error, EDGECC_OUT_OF_MEMORY, "%s: needs %s (weights %s, cache %s at context %lld, arena %s) but %s are allowed; %s",
               model->metadata->name()->c_str(), HumanBytes(model->totalBytes(asked)).text, HumanBytes(model->weightBytes()).text,
-              HumanBytes(model->stateBytes(asked)).text, Long(asked), HumanBytes(model->arenaBytes()).text, HumanBytes(limit).text, advice);
+              HumanBytes(model->stateBytes(asked)).text, Long(asked), HumanBytes(model->arenaBytes()).text,
+              HumanBytes(limit).text, advice);
 }
 
 edgecc_status edgecc_session::open(const edgecc_session_options &options, edgecc_error *error) {
@@ -136,8 +137,8 @@ edgecc_status edgecc_session::reserve(Slot &slot, uint64_t bytes, const char *na
   const uint64_t wanted = roundUp(bytes ? bytes : 1);
   const uint64_t total = saturatingAdd(memory(), wanted - slot.reserved);
   if (memoryLimit && total > memoryLimit)
-    return fail(error, EDGECC_OUT_OF_MEMORY, "'%s' needs %s; with it the session would hold %s, but %s are allowed", name, HumanBytes(bytes).text,
-                HumanBytes(total).text, HumanBytes(memoryLimit).text);
+    return fail(error, EDGECC_OUT_OF_MEMORY, "'%s' needs %s; with it the session would hold %s, but %s are allowed", name,
+                HumanBytes(bytes).text, HumanBytes(total).text, HumanBytes(memoryLimit).text);
   void *place = nullptr;
   if (wanted != size_t(wanted) || posix_memalign(&place, EDGECC_ALIGNMENT, size_t(wanted)) != 0)
     return fail(error, EDGECC_OUT_OF_MEMORY, "'%s' needs %s, which the system does not have", name, HumanBytes(bytes).text);
@@ -148,23 +149,23 @@ edgecc_status edgecc_session::reserve(Slot &slot, uint64_t bytes, const char *na
   return EDGECC_OK;
 }
 
-edgecc_status edgecc_session::setInput(size_t entryIndex, size_t index, edgecc_type type, const int64_t *shape, uint32_t rank, const void *data,
-                                       edgecc_error *error) {
+edgecc_status edgecc_session::setInput(size_t entryIndex, size_t index, edgecc_type type, const int64_t *shape, uint32_t rank,
+                                       const void *data, edgecc_error *error) {
   if (entryIndex >= model->metadata->entries()->size())
-    return fail(error, EDGECC_INVALID_ARGUMENT, "there is no entry %llu, the model has %u", static_cast<unsigned long long>(entryIndex),
-                unsigned(model->metadata->entries()->size()));
+    return fail(error, EDGECC_INVALID_ARGUMENT, "there is no entry %llu, the model has %u",
+                static_cast<unsigned long long>(entryIndex), unsigned(model->metadata->entries()->size()));
   const fb::Entry &entry = *model->metadata->entries()->Get(uint32_t(entryIndex));
   if (index >= entry.inputs()->size())
-    return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' has no input %llu, it has %u", entry.name()->c_str(), static_cast<unsigned long long>(index),
-                unsigned(entry.inputs()->size()));
+    return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' has no input %llu, it has %u", entry.name()->c_str(),
+                static_cast<unsigned long long>(index), unsigned(entry.inputs()->size()));
   const fb::Tensor &input = *entry.inputs()->Get(uint32_t(index));
   const char *name = input.name()->c_str();
   if (type != edgecc_type(input.type()))
     return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': input '%s' is %s, but %s was given", entry.name()->c_str(), name,
                 edgecc_type_name(edgecc_type(input.type())), edgecc_type_name(type));
   if (rank != input.shape()->size() || (rank && !shape))
-    return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': input '%s' has rank %u, but rank %u was given", entry.name()->c_str(), name,
-                unsigned(input.shape()->size()), unsigned(rank));
+    return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': input '%s' has rank %u, but rank %u was given",
+                entry.name()->c_str(), name, unsigned(input.shape()->size()), unsigned(rank));
   uint64_t bytes = edgecc_type_size(type);
   for (uint32_t d = 0; d < rank; ++d) {
     Interval bounds;
@@ -172,7 +173,8 @@ edgecc_status edgecc_session::setInput(size_t entryIndex, size_t index, edgecc_t
     if (shape[d] < 0 || shape[d] < bounds.min || shape[d] > bounds.max) {
       char text[128];
       writeExtent(*input.shape()->Get(d), *model->metadata->symbols(), text, sizeof(text));
-      return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': input '%s' has the shape %s, but dimension %u ('%s') can be %lld to %lld", entry.name()->c_str(),
+      return fail(error, EDGECC_INVALID_ARGUMENT,
+                  "entry '%s': input '%s' has the shape %s, but dimension %u ('%s') can be %lld to %lld", entry.name()->c_str(),
                   name, ShapeText(shape, rank).text, unsigned(d), text, Long(bounds.min < 0 ? 0 : bounds.min), Long(bounds.max));
     }
     bytes *= uint64_t(shape[d]);
@@ -202,8 +204,8 @@ static void parallelFor(const edgecc_call *call, edgecc_task task, uint8_t *cons
 
 edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
   if (index >= model->metadata->entries()->size())
-    return fail(error, EDGECC_INVALID_ARGUMENT, "there is no entry %llu, the model has %u", static_cast<unsigned long long>(index),
-                unsigned(model->metadata->entries()->size()));
+    return fail(error, EDGECC_INVALID_ARGUMENT, "there is no entry %llu, the model has %u",
+                static_cast<unsigned long long>(index), unsigned(model->metadata->entries()->size()));
   const fb::Entry &entry = *model->metadata->entries()->Get(uint32_t(index));
   EntrySlots &slots = entries[index];
   int64_t advance = 0;
@@ -218,8 +220,8 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
     for (uint32_t d = 0; d < output.shape()->size(); ++d) {
       shape[d] = evaluate(*output.shape()->Get(d), dims);
       if (shape[d] < 0)
-        return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': with these inputs dimension %u of output '%s' would be %lld", entry.name()->c_str(),
-                    unsigned(d), output.name()->c_str(), Long(shape[d]));
+        return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': with these inputs dimension %u of output '%s' would be %lld",
+                    entry.name()->c_str(), unsigned(d), output.name()->c_str(), Long(shape[d]));
       bytes *= uint64_t(shape[d]);
     }
     Slot &slot = slots.outputs[i];
@@ -230,7 +232,8 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
     slots.outputPointers[i] = slot.data;
   }
   const uint8_t *weights = model->weights ? model->file.data() + model->weights->offset() : arena.data();
-  const edgecc_call call = {dims, arena.data(), weights, statePointers, slots.inputPointers, slots.outputPointers, parallelFor, &pool};
+  const edgecc_call call = {dims,        arena.data(), weights, statePointers, slots.inputPointers, slots.outputPointers,
+                            parallelFor, &pool};
   model->functions[index](&call);
   for (uint32_t i = 0; i < slots.outputCount; ++i)
     slots.outputs[i].filled = true;
@@ -248,15 +251,16 @@ void edgecc_session::zeroStates(bool onlyWithoutPositions) {
 
 edgecc_status edgecc_session::setPosition(int64_t wanted, edgecc_error *error) {
   if (wanted < 0 || wanted > position)
-    return fail(error, EDGECC_INVALID_ARGUMENT, "the session is at position %lld and can go back to 0..%lld, not to %lld", Long(position), Long(position),
-                Long(wanted));
+    return fail(error, EDGECC_INVALID_ARGUMENT, "the session is at position %lld and can go back to 0..%lld, not to %lld",
+                Long(position), Long(position), Long(wanted));
   if (wanted == position)
     return EDGECC_OK;
   if (wanted == 0)
     zeroStates(/*onlyWithoutPositions=*/true);
   for (uint32_t i = 0; wanted && i < model->metadata->states()->size(); ++i)
     if (!model->stateHasPositions(i))
-      return fail(error, EDGECC_INVALID_ARGUMENT, "state '%s' does not keep its past, so the session cannot go back to position %lld: save and restore it",
+      return fail(error, EDGECC_INVALID_ARGUMENT,
+                  "state '%s' does not keep its past, so the session cannot go back to position %lld: save and restore it",
                   model->metadata->states()->Get(i)->name()->c_str(), Long(wanted));
   position = wanted;
   return EDGECC_OK;

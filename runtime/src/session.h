@@ -15,7 +15,7 @@ struct Slot {
   Slot &operator=(const Slot &) = delete;
   ~Slot();
 
-  uint8_t *data = nullptr;  ///< aligned to EDGECC_ALIGNMENT; not null once reserved, even for no bytes
+  uint8_t *data = nullptr; ///< aligned to EDGECC_ALIGNMENT; not null once reserved, even for no bytes
   uint64_t reserved = 0, bytes = 0;
   int64_t shape[kMaxRank] = {};
   bool filled = false;
@@ -42,7 +42,8 @@ struct edgecc_session {
   ~edgecc_session();
 
   edgecc_status open(const edgecc_session_options &options, edgecc_error *error);
-  edgecc_status setInput(size_t entry, size_t index, edgecc_type type, const int64_t *shape, uint32_t rank, const void *data, edgecc_error *error);
+  edgecc_status setInput(size_t entry, size_t index, edgecc_type type, const int64_t *shape, uint32_t rank, const void *data,
+                         edgecc_error *error);
   edgecc_status run(size_t entry, edgecc_error *error);
   edgecc_status setPosition(int64_t position, edgecc_error *error);
   void zeroStates(bool onlyWithoutPositions);
@@ -57,9 +58,9 @@ struct edgecc_session {
   edgecc::rt::ThreadPool pool;
   edgecc::rt::Mapping states, arena;
   edgecc::rt::EntrySlots *entries = nullptr;
-  int64_t *dims = nullptr;  ///< one per symbol
+  int64_t *dims = nullptr; ///< one per symbol
   uint8_t **statePointers = nullptr;
-  int64_t context = 0;      ///< positions there is room for; INT64_MAX without a limit
+  int64_t context = 0; ///< positions there is room for; INT64_MAX without a limit
   int64_t position = 0;
   uint64_t slotBytes = 0, memoryLimit = 0;
 

@@ -33,7 +33,8 @@ SavedHeader describe(const edgecc_session &session) {
 }
 
 edgecc_status noEntry(const edgecc_session *session, const char *name, edgecc_error *error) {
-  return fail(error, EDGECC_INVALID_ARGUMENT, "%s has no entry '%s'; its first is '%s'", session->model->metadata->name()->c_str(), name ? name : "",
+  return fail(error, EDGECC_INVALID_ARGUMENT, "%s has no entry '%s'; its first is '%s'",
+              session->model->metadata->name()->c_str(), name ? name : "",
               session->model->metadata->entries()->Get(0)->name()->c_str());
 }
 } // namespace
@@ -45,11 +46,13 @@ void edgecc_session_options_init(edgecc_session_options *options) {
   options->size = sizeof(*options);
 }
 
-edgecc_status edgecc_session_open(edgecc_model *model, const edgecc_session_options *given, edgecc_session **result, edgecc_error *error) {
+edgecc_status edgecc_session_open(edgecc_model *model, const edgecc_session_options *given, edgecc_session **result,
+                                  edgecc_error *error) {
   edgecc_session_options options;
   edgecc_session_options_init(&options);
   if (!model || !result || (given && given->size == 0))
-    return fail(error, EDGECC_INVALID_ARGUMENT, "edgecc_session_open: no model, no place for the session, or options without edgecc_session_options_init");
+    return fail(error, EDGECC_INVALID_ARGUMENT,
+                "edgecc_session_open: no model, no place for the session, or options without edgecc_session_options_init");
   *result = nullptr;
   if (given)
     memcpy(&options, given, given->size < sizeof(options) ? given->size : sizeof(options));
@@ -73,13 +76,13 @@ void edgecc_session_close(edgecc_session *session) {
   free(session);
 }
 
-edgecc_status edgecc_session_set_input(edgecc_session *session, size_t entry, size_t index, edgecc_type type, const int64_t *shape, uint32_t rank,
-                                       const void *data, edgecc_error *error) {
+edgecc_status edgecc_session_set_input(edgecc_session *session, size_t entry, size_t index, edgecc_type type,
+                                       const int64_t *shape, uint32_t rank, const void *data, edgecc_error *error) {
   return session->setInput(entry, index, type, shape, rank, data, error);
 }
 
-edgecc_status edgecc_session_set_input_by_name(edgecc_session *session, const char *entry, const char *input, edgecc_type type, const int64_t *shape,
-                                               uint32_t rank, const void *data, edgecc_error *error) {
+edgecc_status edgecc_session_set_input_by_name(edgecc_session *session, const char *entry, const char *input, edgecc_type type,
+                                               const int64_t *shape, uint32_t rank, const void *data, edgecc_error *error) {
   const ptrdiff_t entryIndex = edgecc_model_find_entry(session->model, entry);
   if (entryIndex < 0)
     return noEntry(session, entry, error);
@@ -92,17 +95,21 @@ edgecc_status edgecc_session_set_input_by_name(edgecc_session *session, const ch
   for (const fb::Tensor *tensor : *session->model->metadata->entries()->Get(uint32_t(entryIndex))->inputs())
     if (used < sizeof(known))
       used += size_t(snprintf(known + used, sizeof(known) - used, "%s'%s'", used ? ", " : "", tensor->name()->c_str()));
-  return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' has no input '%s'; its inputs are %s", entry, input ? input : "", used ? known : "none");
+  return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' has no input '%s'; its inputs are %s", entry, input ? input : "",
+              used ? known : "none");
 }
 
-edgecc_status edgecc_session_run(edgecc_session *session, size_t entry, edgecc_error *error) { return session->run(entry, error); }
+edgecc_status edgecc_session_run(edgecc_session *session, size_t entry, edgecc_error *error) {
+  return session->run(entry, error);
+}
 
 edgecc_status edgecc_session_run_by_name(edgecc_session *session, const char *entry, edgecc_error *error) {
   const ptrdiff_t index = edgecc_model_find_entry(session->model, entry);
   return index < 0 ? noEntry(session, entry, error) : session->run(size_t(index), error);
 }
 
-edgecc_status edgecc_session_output(const edgecc_session *session, size_t entryIndex, size_t index, edgecc_output *output, edgecc_error *error) {
+edgecc_status edgecc_session_output(const edgecc_session *session, size_t entryIndex, size_t index, edgecc_output *output,
+                                    edgecc_error *error) {
   const auto &entries = *session->model->metadata->entries();
   if (entryIndex >= entries.size() || index >= entries.Get(uint32_t(entryIndex))->outputs()->size())
     return fail(error, EDGECC_INVALID_ARGUMENT, "there is no output %llu of entry %llu", static_cast<unsigned long long>(index),
@@ -110,7 +117,8 @@ edgecc_status edgecc_session_output(const edgecc_session *session, size_t entryI
   const fb::Tensor &tensor = *entries.Get(uint32_t(entryIndex))->outputs()->Get(uint32_t(index));
   const Slot &slot = session->entries[entryIndex].outputs[index];
   if (!slot.filled)
-    return fail(error, EDGECC_INVALID_ARGUMENT, "output '%s': entry '%s' has not run yet", tensor.name()->c_str(), entries.Get(uint32_t(entryIndex))->name()->c_str());
+    return fail(error, EDGECC_INVALID_ARGUMENT, "output '%s': entry '%s' has not run yet", tensor.name()->c_str(),
+                entries.Get(uint32_t(entryIndex))->name()->c_str());
   *output = {edgecc_type(tensor.type()), tensor.shape()->size(), slot.shape, slot.data, size_t(slot.bytes)};
   return EDGECC_OK;
 }
@@ -136,8 +144,8 @@ size_t edgecc_session_save_size(const edgecc_session *session) {
 edgecc_status edgecc_session_save(const edgecc_session *session, void *data, size_t size, edgecc_error *error) {
   const size_t needed = edgecc_session_save_size(session);
   if (size < needed)
-    return fail(error, EDGECC_INVALID_ARGUMENT, "saving the session needs %llu bytes, but %llu were given", static_cast<unsigned long long>(needed),
-                static_cast<unsigned long long>(size));
+    return fail(error, EDGECC_INVALID_ARGUMENT, "saving the session needs %llu bytes, but %llu were given",
+                static_cast<unsigned long long>(needed), static_cast<unsigned long long>(size));
   const SavedHeader saved = describe(*session);
   memcpy(data, &saved, sizeof(saved));
   memcpy(static_cast<uint8_t *>(data) + sizeof(saved), session->states.data(), saved.bytes);
@@ -148,15 +156,17 @@ edgecc_status edgecc_session_restore(edgecc_session *session, const void *data, 
   const SavedHeader own = describe(*session);
   SavedHeader saved;
   if (size < sizeof(saved) || size - sizeof(saved) < own.bytes)
-    return fail(error, EDGECC_INVALID_ARGUMENT, "the saved session has %llu bytes, this one needs %llu", static_cast<unsigned long long>(size),
-                static_cast<unsigned long long>(sizeof(saved) + own.bytes));
+    return fail(error, EDGECC_INVALID_ARGUMENT, "the saved session has %llu bytes, this one needs %llu",
+                static_cast<unsigned long long>(size), static_cast<unsigned long long>(sizeof(saved) + own.bytes));
   memcpy(&saved, data, sizeof(saved));
   if (memcmp(saved.magic, own.magic, sizeof(saved.magic)) != 0 || saved.version != own.version || saved.bytes != own.bytes ||
       memcmp(saved.metadataSha256, own.metadataSha256, sizeof(saved.metadataSha256)) != 0)
     return fail(error, EDGECC_INVALID_ARGUMENT, "this is not a saved session of %s", session->model->metadata->name()->c_str());
   if (saved.context != own.context || saved.position < 0 || saved.position > own.context)
-    return fail(error, EDGECC_INVALID_ARGUMENT, "the saved session has position %lld in a context of %lld, this one has a context of %lld",
-                static_cast<long long>(saved.position), static_cast<long long>(saved.context), static_cast<long long>(own.context));
+    return fail(error, EDGECC_INVALID_ARGUMENT,
+                "the saved session has position %lld in a context of %lld, this one has a context of %lld",
+                static_cast<long long>(saved.position), static_cast<long long>(saved.context),
+                static_cast<long long>(own.context));
   memcpy(session->states.data(), static_cast<const uint8_t *>(data) + sizeof(saved), saved.bytes);
   session->position = saved.position;
   return EDGECC_OK;

@@ -45,7 +45,7 @@ private:
   static constexpr uint32_t kClosed = 0xffffffffu;
 
   // Written by the caller once per job; workers read them.
-  alignas(64) std::atomic<uint64_t> claim{kClosed};  ///< job number << 32 | next task
+  alignas(64) std::atomic<uint64_t> claim{kClosed}; ///< job number << 32 | next task
   alignas(64) std::atomic<edgecc_task> task{nullptr};
   std::atomic<const int64_t *> dims{nullptr};
   std::atomic<uint8_t *const *> buffers{nullptr};

@@ -38,7 +38,8 @@ private:
   /// Names are unique within a table and not empty: everything is looked up and reported by name.
   template <typename Vector> edgecc_status names(const char *what, const Vector &list) {
     if (list.size() > kMaxCount)
-      return fail(error, EDGECC_MALFORMED, "%s: %u of them, but at most %u are allowed", what, unsigned(list.size()), unsigned(kMaxCount));
+      return fail(error, EDGECC_MALFORMED, "%s: %u of them, but at most %u are allowed", what, unsigned(list.size()),
+                  unsigned(kMaxCount));
     for (uint32_t i = 0; i < list.size(); ++i) {
       const flatbuffers::String &name = *list.Get(i)->name();
       if (name.size() == 0 || strlen(name.c_str()) != name.size())
@@ -56,25 +57,28 @@ private:
   const fb::Model *model = nullptr;
   uint64_t metadataEnd = 0;
   uint32_t codeSegments = 0;
-  int64_t position = -1;  ///< index of the Position symbol
+  int64_t position = -1; ///< index of the Position symbol
 };
 
 edgecc_status Verifier::header() {
   if (size < sizeof(FileHeader))
-    return fail(error, EDGECC_MALFORMED, "not a model.edge: %llu bytes, but the header alone has %u", ull(size), unsigned(sizeof(FileHeader)));
+    return fail(error, EDGECC_MALFORMED, "not a model.edge: %llu bytes, but the header alone has %u", ull(size),
+                unsigned(sizeof(FileHeader)));
   FileHeader header;
   memcpy(&header, data, sizeof(header));
   if (memcmp(header.magic, kMagic, sizeof(kMagic)) != 0)
     return fail(error, EDGECC_MALFORMED, "not a model.edge: it does not start with 'EDGE'");
   if (header.version != EDGECC_ABI_VERSION)
-    return fail(error, EDGECC_UNSUPPORTED, "the file has format version %u, this runtime reads version %u: use a matching runtime, or compile again",
+    return fail(error, EDGECC_UNSUPPORTED,
+                "the file has format version %u, this runtime reads version %u: use a matching runtime, or compile again",
                 unsigned(header.version), unsigned(EDGECC_ABI_VERSION));
   if (header.features & ~kKnownFeatures)
-    return fail(error, EDGECC_UNSUPPORTED, "the file needs features (bits 0x%llx) that this runtime does not have: update the runtime",
+    return fail(error, EDGECC_UNSUPPORTED,
+                "the file needs features (bits 0x%llx) that this runtime does not have: update the runtime",
                 ull(header.features & ~kKnownFeatures));
   if (header.fileSize != size)
-    return fail(error, EDGECC_MALFORMED, "the file has %llu bytes, but was written with %llu: a download or copy was cut", ull(size),
-                ull(header.fileSize));
+    return fail(error, EDGECC_MALFORMED, "the file has %llu bytes, but was written with %llu: a download or copy was cut",
+                ull(size), ull(header.fileSize));
   if (header.metadataSize == 0 || header.metadataSize > kMaxMetadataSize || header.metadataSize > size - sizeof(FileHeader))
     return fail(error, EDGECC_MALFORMED, "metadata of %llu bytes do not fit in a file of %llu bytes (nor may they exceed %llu)",
                 ull(header.metadataSize), ull(size), ull(kMaxMetadataSize));
@@ -98,11 +102,14 @@ edgecc_status Verifier::symbols() {
   for (uint32_t i = 0; i < model->symbols()->size(); ++i) {
     const fb::Symbol &symbol = *model->symbols()->Get(i);
     if (symbol.role() > fb::SymbolRole::MAX)
-      return fail(error, EDGECC_MALFORMED, "symbol '%s' has the unknown role %u", symbol.name()->c_str(), unsigned(symbol.role()));
+      return fail(error, EDGECC_MALFORMED, "symbol '%s' has the unknown role %u", symbol.name()->c_str(),
+                  unsigned(symbol.role()));
     if (symbol.min() < 0 || symbol.max() < symbol.min())
-      return fail(error, EDGECC_MALFORMED, "symbol '%s' has the bounds %lld..%lld", symbol.name()->c_str(), static_cast<long long>(symbol.min()),
-                  static_cast<long long>(symbol.max()));
-    int64_t *unique = symbol.role() == fb::SymbolRole::Position ? &position : symbol.role() == fb::SymbolRole::Capacity ? &capacity : nullptr;
+      return fail(error, EDGECC_MALFORMED, "symbol '%s' has the bounds %lld..%lld", symbol.name()->c_str(),
+                  static_cast<long long>(symbol.min()), static_cast<long long>(symbol.max()));
+    int64_t *unique = symbol.role() == fb::SymbolRole::Position   ? &position
+                      : symbol.role() == fb::SymbolRole::Capacity ? &capacity
+                                                                  : nullptr;
     if (!unique)
       continue;
     if (*unique >= 0)
@@ -117,7 +124,8 @@ edgecc_status Verifier::shape(const char *where, const char *name, fb::ElementTy
   if (type > fb::ElementType::MAX)
     return fail(error, EDGECC_MALFORMED, "%s '%s' has the unknown element type %u", where, name, unsigned(type));
   if (extents.size() > kMaxRank)
-    return fail(error, EDGECC_MALFORMED, "%s '%s' has rank %u, but at most %u is allowed", where, name, unsigned(extents.size()), unsigned(kMaxRank));
+    return fail(error, EDGECC_MALFORMED, "%s '%s' has rank %u, but at most %u is allowed", where, name, unsigned(extents.size()),
+                unsigned(kMaxRank));
   int64_t bytes = int64_t(edgecc_type_size(edgecc_type(type)));
   for (uint32_t i = 0; i < extents.size(); ++i) {
     Interval bounds;
@@ -127,7 +135,8 @@ edgecc_status Verifier::shape(const char *where, const char *name, fb::ElementTy
       return fail(error, EDGECC_MALFORMED, "%s '%s', dimension %u: its size is always negative", where, name, unsigned(i));
     // A size of zero must not hide an overflow of the others: the product is taken over sizes of at least one.
     if (__builtin_mul_overflow(bytes, bounds.max > 1 ? bounds.max : 1, &bytes) || uint64_t(bytes) > kMaxBytes)
-      return fail(error, EDGECC_MALFORMED, "%s '%s' can exceed %llu bytes within the symbols' bounds", where, name, ull(kMaxBytes));
+      return fail(error, EDGECC_MALFORMED, "%s '%s' can exceed %llu bytes within the symbols' bounds", where, name,
+                  ull(kMaxBytes));
   }
   return EDGECC_OK;
 }
@@ -165,8 +174,8 @@ edgecc_status Verifier::codeSegment(const fb::Segment &segment) {
       continue; // entries() reports it
     const uint64_t at = entry->code_offsets()->Get(codeSegments);
     if (at >= segment.length() || (fixedWidth && at % 4 != 0))
-      return fail(error, EDGECC_MALFORMED, "entry '%s' starts at %llu in code segment '%s' of %llu bytes", entry->name()->c_str(), ull(at), name,
-                  ull(segment.length()));
+      return fail(error, EDGECC_MALFORMED, "entry '%s' starts at %llu in code segment '%s' of %llu bytes", entry->name()->c_str(),
+                  ull(at), name, ull(segment.length()));
   }
   ++codeSegments;
   return EDGECC_OK;
@@ -187,16 +196,19 @@ edgecc_status Verifier::segments() {
       return fail(error, EDGECC_MALFORMED, "segment '%s' has the unknown kind %u", name, unsigned(segment.kind()));
     // Subtraction first: offset + length can overflow, size - offset cannot once offset <= size.
     if (segment.offset() < metadataEnd || segment.offset() > size || segment.length() > size - segment.offset())
-      return fail(error, EDGECC_MALFORMED, "segment '%s': %llu bytes at %llu do not fit between the metadata (end at %llu) and the end (%llu)", name,
+      return fail(error, EDGECC_MALFORMED,
+                  "segment '%s': %llu bytes at %llu do not fit between the metadata (end at %llu) and the end (%llu)", name,
                   ull(segment.length()), ull(segment.offset()), ull(metadataEnd), ull(size));
     const uint64_t alignment = segment.alignment();
     const bool paged = segment.kind() == fb::SegmentKind::Weights || segment.kind() == fb::SegmentKind::Code;
-    if (alignment == 0 || (alignment & (alignment - 1)) != 0 || alignment > kMaxAlignment || (paged && alignment < kMinPagedAlignment))
-      return fail(error, EDGECC_MALFORMED, "segment '%s' has the alignment %llu; a power of two is needed, %llu or more for weights and code", name,
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0 || alignment > kMaxAlignment ||
+        (paged && alignment < kMinPagedAlignment))
+      return fail(error, EDGECC_MALFORMED,
+                  "segment '%s' has the alignment %llu; a power of two is needed, %llu or more for weights and code", name,
                   ull(alignment), ull(kMinPagedAlignment));
     if (segment.offset() % alignment != 0)
-      return fail(error, EDGECC_MALFORMED, "segment '%s' is at %llu, which is not a multiple of its alignment %llu", name, ull(segment.offset()),
-                  ull(alignment));
+      return fail(error, EDGECC_MALFORMED, "segment '%s' is at %llu, which is not a multiple of its alignment %llu", name,
+                  ull(segment.offset()), ull(alignment));
     if (segment.sha256()->size() != 32)
       return fail(error, EDGECC_MALFORMED, "segment '%s' has a SHA-256 of %u bytes", name, unsigned(segment.sha256()->size()));
     for (uint32_t j = 0; j < i; ++j) {
@@ -206,7 +218,8 @@ edgecc_status Verifier::segments() {
     }
     if (segment.kind() == fb::SegmentKind::Weights) {
       if (weights)
-        return fail(error, EDGECC_MALFORMED, "segments '%s' and '%s' both hold weights; generated code knows one base", weights->name()->c_str(), name);
+        return fail(error, EDGECC_MALFORMED, "segments '%s' and '%s' both hold weights; generated code knows one base",
+                    weights->name()->c_str(), name);
       weights = &segment;
     }
     if (segment.kind() == fb::SegmentKind::Code)
@@ -240,8 +253,8 @@ edgecc_status Verifier::bindings(const fb::Entry &entry) {
   auto check = [&](const char *what, const fb::Extent &extent) {
     for (const fb::Instruction *instruction : *extent.code())
       if (instruction->opcode() == fb::Opcode::Symbol && !bound[instruction->operand()])
-        return fail(error, EDGECC_MALFORMED, "entry '%s', %s: symbol '%s' is not bound, no input has it as a size", entry.name()->c_str(), what,
-                    symbols.Get(uint32_t(instruction->operand()))->name()->c_str());
+        return fail(error, EDGECC_MALFORMED, "entry '%s', %s: symbol '%s' is not bound, no input has it as a size",
+                    entry.name()->c_str(), what, symbols.Get(uint32_t(instruction->operand()))->name()->c_str());
     return EDGECC_OK;
   };
   for (const TensorVector *list : {entry.inputs(), entry.outputs()})
@@ -285,7 +298,8 @@ edgecc_status Verifier::properties() {
   const flatbuffers::String *previous = nullptr;
   for (const fb::Property *property : *model->properties()) {
     if (previous && !(*previous < *property->key()))
-      return fail(error, EDGECC_MALFORMED, "properties '%s' and '%s' are not sorted", previous->c_str(), property->key()->c_str());
+      return fail(error, EDGECC_MALFORMED, "properties '%s' and '%s' are not sorted", previous->c_str(),
+                  property->key()->c_str());
     previous = property->key();
   }
   return EDGECC_OK;
@@ -293,7 +307,8 @@ edgecc_status Verifier::properties() {
 
 edgecc_status Verifier::run(const fb::Model *&result) {
   // Symbols before every expression over them, segments before the entries that index them.
-  for (auto check : {&Verifier::header, &Verifier::symbols, &Verifier::states, &Verifier::segments, &Verifier::entries, &Verifier::properties})
+  for (auto check :
+       {&Verifier::header, &Verifier::symbols, &Verifier::states, &Verifier::segments, &Verifier::entries, &Verifier::properties})
     if (edgecc_status status = (this->*check)())
       return status;
   result = model;

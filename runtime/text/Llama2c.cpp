@@ -49,7 +49,8 @@ bool Llama2c::load(std::string_view bytes) {
   while (!bytes.empty()) {
     float score;
     int32_t length;
-    if (!take(&score, sizeof(score)) || !take(&length, sizeof(length)) || length < 0 || length > longest || size_t(length) > bytes.size())
+    if (!take(&score, sizeof(score)) || !take(&length, sizeof(length)) || length < 0 || length > longest ||
+        size_t(length) > bytes.size())
       return false;
     pieces.emplace_back(bytes.substr(0, size_t(length)));
     scores.push_back(score);

@@ -14,11 +14,11 @@
 namespace edgecc::text {
 
 struct SamplingOptions {
-  float temperature = 0;        ///< 0 takes the likeliest token
-  uint32_t topK = 0;            ///< 0: all
-  float topP = 1;               ///< the smallest set of likeliest tokens with this share; 1: all
-  float repetitionPenalty = 1;  ///< logits of tokens that were there are divided (negative ones multiplied) by it
-  uint64_t seed = 0;            ///< the same seed gives the same text on every machine
+  float temperature = 0;       ///< 0 takes the likeliest token
+  uint32_t topK = 0;           ///< 0: all
+  float topP = 1;              ///< the smallest set of likeliest tokens with this share; 1: all
+  float repetitionPenalty = 1; ///< logits of tokens that were there are divided (negative ones multiplied) by it
+  uint64_t seed = 0;           ///< the same seed gives the same text on every machine
 };
 
 class Sampler {

@@ -73,7 +73,8 @@ flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fb::Extent>>> shape(
   return builder.CreateVector(extents);
 }
 
-flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fb::Tensor>>> tensors(Builder &builder, const std::vector<TensorSpec> &specs) {
+flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fb::Tensor>>> tensors(Builder &builder,
+                                                                                  const std::vector<TensorSpec> &specs) {
   std::vector<flatbuffers::Offset<fb::Tensor>> result;
   for (const TensorSpec &spec : specs) {
     auto sizes = shape(builder, spec);
@@ -107,10 +108,11 @@ std::vector<uint8_t> metadata(const ArtifactSpec &spec, const std::vector<uint64
     rt::sha256(s.bytes.data(), s.bytes.size(), digest);
     auto name = builder.CreateString(s.name);
     auto hash = builder.CreateVector(digest, 32);
-    auto architecture = s.architecture.empty() ? flatbuffers::Offset<flatbuffers::String>() : builder.CreateString(s.architecture);
+    auto architecture =
+        s.architecture.empty() ? flatbuffers::Offset<flatbuffers::String>() : builder.CreateString(s.architecture);
     auto features = builder.CreateVectorOfStrings(s.features);
-    segments.push_back(fb::CreateSegment(builder, name, s.kind, offsets[i] + uint64_t(s.offsetError), s.bytes.size() + uint64_t(s.lengthError),
-                                         s.alignment, hash, architecture, features));
+    segments.push_back(fb::CreateSegment(builder, name, s.kind, offsets[i] + uint64_t(s.offsetError),
+                                         s.bytes.size() + uint64_t(s.lengthError), s.alignment, hash, architecture, features));
   }
   std::vector<flatbuffers::Offset<fb::Property>> properties;
   for (const auto &[key, value] : spec.properties) {
@@ -124,7 +126,8 @@ std::vector<uint8_t> metadata(const ArtifactSpec &spec, const std::vector<uint64
   auto entryTable = builder.CreateVector(entries);
   auto segmentTable = builder.CreateVector(segments);
   auto propertyTable = builder.CreateVector(properties);
-  fb::FinishModelBuffer(builder, fb::CreateModel(builder, name, compiler, command, hash, symbolTable, stateTable, entryTable, segmentTable, propertyTable));
+  fb::FinishModelBuffer(builder, fb::CreateModel(builder, name, compiler, command, hash, symbolTable, stateTable, entryTable,
+                                                 segmentTable, propertyTable));
   return std::vector<uint8_t>(builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize());
 }
 } // namespace

@@ -48,7 +48,8 @@ protected:
   void TearDown() override { std::filesystem::remove_all(directory); }
 
   void save(const std::string &name, const std::vector<uint8_t> &bytes) {
-    std::ofstream(path(name), std::ios::binary).write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
+    std::ofstream(path(name), std::ios::binary)
+        .write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
   }
   std::string path(const std::string &name) const { return directory + "/" + name; }
   Result run(const std::string &arguments) const { return shell(EDGECC_RUN " " + path("small.edge") + " " + arguments); }

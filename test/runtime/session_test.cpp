@@ -156,7 +156,8 @@ TEST_F(SessionTest, RefusesWrongInputsWithNumbersAndGoesOn) {
   EXPECT_SAYS(session.setInput<float>("main", "x", {2, 3}, nullptr), "has no data");
   ASSERT_TRUE(session.setInput("step", "input_ids", {1, 2}, ids));
   ASSERT_TRUE(session.setInput("step", "attention_mask", {1, 5}, ids));
-  EXPECT_SAYS(session.run("step"), "'attention_mask' has the shape [1, 5], but dimension 1 is 'past + sequence', which is 2 here");
+  EXPECT_SAYS(session.run("step"),
+              "'attention_mask' has the shape [1, 5], but dimension 1 is 'past + sequence', which is 2 here");
   EXPECT_EQ(edgecc_session_position(session.handle()), 0);
   EXPECT_TRUE(runMain(8));
 }
@@ -246,7 +247,9 @@ TEST_F(SessionTest, AMemoryLimitIsKeptWithNumbers) {
   EXPECT_EQ(memory.total, 780u);
   Status status = openSession(1, 64, 600);
   EXPECT_EQ(status.code(), EDGECC_OUT_OF_MEMORY);
-  EXPECT_SAYS(status, "needs 780 B (weights 12 B, cache 512 B at context 64, arena 256 B) but 600 B are allowed; context 40 fits (588 B)");
+  EXPECT_SAYS(
+      status,
+      "needs 780 B (weights 12 B, cache 512 B at context 64, arena 256 B) but 600 B are allowed; context 40 fits (588 B)");
   EXPECT_SAYS(openSession(1, 0, 100), "no context length fits");
   // Without a wish the longest context that fits is taken.
   ASSERT_TRUE(openSession(1, 0, 600));
@@ -314,7 +317,8 @@ TEST_F(SessionTest, TheLastFittingCodeIsTaken) {
   edgecc_model_options options;
   edgecc_model_options_init(&options);
   edgecc_model_info info;
-  const std::pair<const char *, const char *> cases[] = {{nullptr, "better"}, {"baseline", "code"}, {arm ? "fp16,neon" : "avx2,sse4.2", "better"}, {"code", "code"}};
+  const std::pair<const char *, const char *> cases[] = {
+      {nullptr, "better"}, {"baseline", "code"}, {arm ? "fp16,neon" : "avx2,sse4.2", "better"}, {"code", "code"}};
   for (auto [cpu, expected] : cases) {
     options.cpu = cpu;
     Status status = model.open(fat.path.c_str(), &options);

@@ -69,7 +69,8 @@ TEST(RealVocabulary, LlamaAndSentencePieceAgree) {
   std::string error;
   auto llama = Tokenizer::open(folder + "tok512.bin", error), piece = Tokenizer::open(folder + "tok512.model", error);
   ASSERT_TRUE(llama) << error;
-  for (const char *text : {"Once upon a time, there was a little girl named Lily.", "Tom\xe2\x80\x99s 3 cats\nran  away!", "caf\xc3\xa9"}) {
+  for (const char *text :
+       {"Once upon a time, there was a little girl named Lily.", "Tom\xe2\x80\x99s 3 cats\nran  away!", "caf\xc3\xa9"}) {
     const std::vector<int64_t> ids = llama->encode(text);
     EXPECT_EQ(decodeAll(*llama, ids), text);
     if (piece) {

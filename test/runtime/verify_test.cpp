@@ -38,7 +38,7 @@ std::string load(const std::vector<uint8_t> &bytes, bool reseal = false) {
   if (Status status = session.open(model, &options); !status)
     return status.message();
   if (reseal)
-    return "";  // offsets into code are the author's word: what was resealed is not executed
+    return ""; // offsets into code are the author's word: what was resealed is not executed
   const float x[6] = {0, 1, 2, 3, 4, 5};
   if (Status status = session.setInput("main", "x", {2, 3}, x); !status)
     return status.message();
@@ -51,10 +51,10 @@ std::string load(const std::vector<uint8_t> &bytes, bool reseal = false) {
   return "";
 }
 
-#define EXPECT_REFUSED(spec, part) \
-  do { \
-    const std::string sentence = load(write(spec)); \
-    EXPECT_NE(sentence.find(part), std::string::npos) << "'" << sentence << "'"; \
+#define EXPECT_REFUSED(spec, part)                                                                                               \
+  do {                                                                                                                           \
+    const std::string sentence = load(write(spec));                                                                              \
+    EXPECT_NE(sentence.find(part), std::string::npos) << "'" << sentence << "'";                                                 \
   } while (0)
 
 TEST(Verify, TakesASoundFile) { EXPECT_EQ(load(write(smallArtifact())), ""); }
@@ -242,7 +242,8 @@ TEST(Sha256, MatchesTheStandardsExamples) {
   };
   EXPECT_EQ(hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
   EXPECT_EQ(hex(std::string(1000000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 

@@ -57,7 +57,7 @@ Json describeEntry(const edgecc_model *model, size_t index) {
 
 Json describeSegment(const edgecc_model *model, size_t index, const edgecc_segment_info &segment) {
   const char *const kinds[] = {"weights", "code", "tokenizer", "ledger"};
-  Json result = {{"name", segment.name},     {"kind", kinds[segment.kind]},       {"offset", segment.offset},
+  Json result = {{"name", segment.name},     {"kind", kinds[segment.kind]},    {"offset", segment.offset},
                  {"length", segment.length}, {"alignment", segment.alignment}, {"sha256", hex(segment.sha256, 32)}};
   if (segment.kind != EDGECC_CODE)
     return result;
@@ -72,7 +72,8 @@ Json describeSegment(const edgecc_model *model, size_t index, const edgecc_segme
 Json describeMemory(const edgecc_model *model, int64_t longest) {
   edgecc_memory_info memory;
   edgecc_model_memory(model, longest, &memory);
-  Json result = {{"weights_bytes", memory.weights}, {"arena_bytes", memory.arena}, {"state_bytes_per_position", memory.bytes_per_position}};
+  Json result = {
+      {"weights_bytes", memory.weights}, {"arena_bytes", memory.arena}, {"state_bytes_per_position", memory.bytes_per_position}};
   std::vector<int64_t> contexts;
   for (int64_t context : kContexts)
     if (context < longest)
@@ -89,7 +90,8 @@ Json describeMemory(const edgecc_model *model, int64_t longest) {
 Json describe(const edgecc_model *model) {
   edgecc_model_info info;
   edgecc_model_get_info(model, &info);
-  Json symbols = Json::array(), states = Json::array(), entries = Json::array(), segments = Json::array(), properties = Json::object();
+  Json symbols = Json::array(), states = Json::array(), entries = Json::array(), segments = Json::array(),
+       properties = Json::object();
   int64_t longest = 0;
   edgecc_symbol_info symbol;
   for (size_t i = 0; edgecc_model_symbol(model, i, &symbol) == EDGECC_OK; ++i) {
@@ -151,11 +153,13 @@ std::string tensorText(const Json &tensor) {
 
 void print(const Json &model) {
   printf("%s, by %s\n", plain(model["name"]).c_str(), plain(model["compiler"]).c_str());
-  printf("  command      %s\n  source       sha256 %s\n", plain(model["command_line"]).c_str(), plain(model["source_sha256"]).c_str());
-  printf("  file         %s, metadata %s bytes, ABI %s\n", megabytes(model["file_bytes"]).c_str(), model["metadata_bytes"].dump().c_str(),
-         model["abi_version"].dump().c_str());
+  printf("  command      %s\n  source       sha256 %s\n", plain(model["command_line"]).c_str(),
+         plain(model["source_sha256"]).c_str());
+  printf("  file         %s, metadata %s bytes, ABI %s\n", megabytes(model["file_bytes"]).c_str(),
+         model["metadata_bytes"].dump().c_str(), model["abi_version"].dump().c_str());
   const Json &memory = model["memory"];
-  printf("memory\n  weights      %s\n  arena        %s\n", megabytes(memory["weights_bytes"]).c_str(), megabytes(memory["arena_bytes"]).c_str());
+  printf("memory\n  weights      %s\n  arena        %s\n", megabytes(memory["weights_bytes"]).c_str(),
+         megabytes(memory["arena_bytes"]).c_str());
   printf("  per position %s bytes\n", memory["state_bytes_per_position"].dump().c_str());
   for (const Json &total : memory["total"])
     if (total["context"] == 0)
@@ -165,7 +169,8 @@ void print(const Json &model) {
              megabytes(total["state_bytes"]).c_str());
   printf("symbols\n");
   for (const Json &symbol : model["symbols"])
-    printf("  %s: %s..%s (%s)\n", plain(symbol["name"]).c_str(), symbol["min"].dump().c_str(), symbol["max"].dump().c_str(), plain(symbol["role"]).c_str());
+    printf("  %s: %s..%s (%s)\n", plain(symbol["name"]).c_str(), symbol["min"].dump().c_str(), symbol["max"].dump().c_str(),
+           plain(symbol["role"]).c_str());
   for (const Json &entry : model["entries"]) {
     printf("entry %s\n", plain(entry["name"]).c_str());
     for (const Json &tensor : entry["inputs"])
@@ -186,8 +191,8 @@ void print(const Json &model) {
       for (const Json &feature : segment["features"])
         code += " " + plain(feature);
     }
-    printf("  %s: %s%s, %s bytes at %s, sha256 %.16s...\n", plain(segment["name"]).c_str(), plain(segment["kind"]).c_str(), code.c_str(),
-           segment["length"].dump().c_str(), segment["offset"].dump().c_str(), plain(segment["sha256"]).c_str());
+    printf("  %s: %s%s, %s bytes at %s, sha256 %.16s...\n", plain(segment["name"]).c_str(), plain(segment["kind"]).c_str(),
+           code.c_str(), segment["length"].dump().c_str(), segment["offset"].dump().c_str(), plain(segment["sha256"]).c_str());
   }
   printf("properties\n");
   for (const auto &[key, value] : model["properties"].items())

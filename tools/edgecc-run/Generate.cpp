@@ -62,8 +62,8 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
   std::vector<int64_t> history = options.prompt ? tokenizer->encode(*options.prompt) : options.ids;
   for (int64_t id : history)
     if (id < 0 || id >= language.vocabulary())
-      return complain("token " + std::to_string(id) + " is not in the model's vocabulary of " + std::to_string(language.vocabulary()) +
-                      (options.prompt ? ": the tokenizer belongs to another model" : ""));
+      return complain("token " + std::to_string(id) + " is not in the model's vocabulary of " +
+                      std::to_string(language.vocabulary()) + (options.prompt ? ": the tokenizer belongs to another model" : ""));
   const std::vector<int64_t> stops = stopIds(model, tokenizer.get(), options);
   const bool asText = tokenizer && !options.printIds;
   if (asText && options.prompt)
@@ -97,9 +97,10 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
   if (!fault.empty() && written == 0)
     return complain(fault);
   const double prompt = std::chrono::duration<double>(first - start).count(), rest = secondsSince(first);
-  fprintf(stderr, "prompt: %zu tokens, first token after %.1f ms (%.1f tokens/s); written: %u tokens, %.1f tokens/s; %u threads\n", promptSize,
-          prompt * 1e3, double(promptSize) / std::max(prompt, 1e-9), written, written > 1 ? double(written - 1) / std::max(rest, 1e-9) : 0.0,
-          edgecc_session_threads(session.handle()));
+  fprintf(stderr,
+          "prompt: %zu tokens, first token after %.1f ms (%.1f tokens/s); written: %u tokens, %.1f tokens/s; %u threads\n",
+          promptSize, prompt * 1e3, double(promptSize) / std::max(prompt, 1e-9), written,
+          written > 1 ? double(written - 1) / std::max(rest, 1e-9) : 0.0, edgecc_session_threads(session.handle()));
   // A full context ends the text but is no failure of what was written.
   if (!fault.empty())
     fprintf(stderr, "edgecc-run: stopped: %s\n", fault.c_str());

@@ -14,8 +14,8 @@ namespace edgecc::tools {
 struct GenerateOptions {
   std::optional<std::string> prompt;
   std::vector<int64_t> ids;
-  std::string tokenizer;  ///< a file; "" takes the model's own tokenizer segment
-  std::string entry;      ///< "" takes `prefill` and `decode`, or the one entry there is
+  std::string tokenizer; ///< a file; "" takes the model's own tokenizer segment
+  std::string entry;     ///< "" takes `prefill` and `decode`, or the one entry there is
   uint32_t maxTokens = 64;
   uint32_t prefillChunk = 0;
   text::SamplingOptions sampling;

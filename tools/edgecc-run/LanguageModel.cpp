@@ -11,7 +11,8 @@ static bool isFloat(edgecc_type type) { return type == EDGECC_F32 || type == EDG
 
 static float widenHalf(uint16_t half) {
   const int exponent = half >> 10 & 31, mantissa = half & 1023;
-  float value = exponent == 31 ? (mantissa ? NAN : INFINITY) : std::ldexp(float(exponent ? mantissa | 1024 : mantissa), std::max(exponent, 1) - 25);
+  float value = exponent == 31 ? (mantissa ? NAN : INFINITY)
+                               : std::ldexp(float(exponent ? mantissa | 1024 : mantissa), std::max(exponent, 1) - 25);
   return half & 0x8000 ? -value : value;
 }
 
@@ -32,13 +33,15 @@ std::string LanguageModel::describe(size_t index, Entry &entry) {
   }
   for (size_t i = info.output_count; i-- > 0;) {
     edgecc_model_output(model, index, i, &tensor);
-    if (isFloat(tensor.type) && tensor.rank >= 2 && (strcmp(tensor.name, "logits") == 0 || !logits.name || strcmp(logits.name, "logits") != 0)) {
+    if (isFloat(tensor.type) && tensor.rank >= 2 &&
+        (strcmp(tensor.name, "logits") == 0 || !logits.name || strcmp(logits.name, "logits") != 0)) {
       logits = tensor;
       entry.logits = i;
     }
   }
   if (!tokens.name || !logits.name)
-    return "entry '" + entry.name + "' has no integer input [batch, sequence] or no floating-point output [batch, sequence, vocabulary]";
+    return "entry '" + entry.name +
+           "' has no integer input [batch, sequence] or no floating-point output [batch, sequence, vocabulary]";
   edgecc_extent_info extent;
   edgecc_model_extent(model, &tokens, tokens.rank - 1, &extent);
   entry.tokenType = tokens.type;
@@ -84,7 +87,8 @@ std::string LanguageModel::feed(const std::vector<int64_t> &tokens, uint32_t chu
       if (candidate.shortest <= count && (!entry || candidate.longest >= count))
         entry = &candidate;
     if (!entry)
-      return "the model takes " + std::to_string(entries.back().shortest) + " tokens per call at least, not " + std::to_string(count);
+      return "the model takes " + std::to_string(entries.back().shortest) + " tokens per call at least, not " +
+             std::to_string(count);
     count = std::min(count, entry->longest);
     if (std::string fault = call(*entry, tokens.data() + done, count); !fault.empty())
       return fault;
@@ -93,7 +97,8 @@ std::string LanguageModel::feed(const std::vector<int64_t> &tokens, uint32_t chu
   return last ? readLogits(*last, logits) : "there are no tokens to start from";
 }
 
-std::string LanguageModel::setIntegers(const Entry &entry, size_t input, edgecc_type type, uint32_t rank, const std::vector<int64_t> &values) {
+std::string LanguageModel::setIntegers(const Entry &entry, size_t input, edgecc_type type, uint32_t rank,
+                                       const std::vector<int64_t> &values) {
   std::vector<int64_t> shape(rank, 1);
   shape.back() = int64_t(values.size());
   std::vector<int32_t> narrow;
@@ -124,7 +129,8 @@ std::string LanguageModel::call(const Entry &entry, const int64_t *tokens, int64
         for (int64_t p = 0; p < count; ++p)
           values[size_t(p)] = position + p;
       else
-        return "input '" + name + "' of entry '" + entry.name + "' is none that text needs; run the model on arrays instead (--input)";
+        return "input '" + name + "' of entry '" + entry.name +
+               "' is none that text needs; run the model on arrays instead (--input)";
       if (!isInteger(tensor.type) || tensor.rank == 0)
         return "input '" + name + "' of entry '" + entry.name + "' is not of an integer type with a rank";
     }
@@ -137,7 +143,8 @@ std::string LanguageModel::call(const Entry &entry, const int64_t *tokens, int64
 
 std::string LanguageModel::readLogits(const Entry &entry, std::vector<float> &logits) const {
   edgecc_output output;
-  Status status = Status::of([&](edgecc_error *error) { return edgecc_session_output(session, entry.index, entry.logits, &output, error); });
+  Status status =
+      Status::of([&](edgecc_error *error) { return edgecc_session_output(session, entry.index, entry.logits, &output, error); });
   if (!status)
     return status.message();
   const size_t vocabulary = size_t(output.shape[output.rank - 1]), size = edgecc_type_size(output.type);

@@ -19,9 +19,10 @@ struct TypeCode {
   edgecc_type type;
 };
 // The first code of a type is the one that is written.
-constexpr TypeCode kTypes[] = {{"<f4", EDGECC_F32}, {"<f2", EDGECC_F16}, {"|V2", EDGECC_BF16}, {"<V2", EDGECC_BF16}, {"<f8", EDGECC_F64},
-                               {"<i8", EDGECC_I64}, {"<i4", EDGECC_I32}, {"<i2", EDGECC_I16},  {"|i1", EDGECC_I8},   {"<u8", EDGECC_U64},
-                               {"<u4", EDGECC_U32}, {"<u2", EDGECC_U16}, {"|u1", EDGECC_U8},   {"|b1", EDGECC_BOOL}};
+constexpr TypeCode kTypes[] = {{"<f4", EDGECC_F32}, {"<f2", EDGECC_F16}, {"|V2", EDGECC_BF16}, {"<V2", EDGECC_BF16},
+                               {"<f8", EDGECC_F64}, {"<i8", EDGECC_I64}, {"<i4", EDGECC_I32},  {"<i2", EDGECC_I16},
+                               {"|i1", EDGECC_I8},  {"<u8", EDGECC_U64}, {"<u4", EDGECC_U32},  {"<u2", EDGECC_U16},
+                               {"|u1", EDGECC_U8},  {"|b1", EDGECC_BOOL}};
 
 std::string readFile(const std::string &path, Bytes &bytes) {
   std::ifstream file(path, std::ios::binary);
@@ -241,11 +242,13 @@ std::string readNpz(const std::string &path, std::map<std::string, Array> &array
   for (size_t i = 0; i < count; ++i) {
     if (at > file.size() || file.size() - at < 46 || readInt(&file[at], 4) != 0x02014b50)
       return path + " has a damaged directory";
-    const size_t nameLength = readInt(&file[at + 28], 2), extraLength = readInt(&file[at + 30], 2), commentLength = readInt(&file[at + 32], 2);
+    const size_t nameLength = readInt(&file[at + 28], 2), extraLength = readInt(&file[at + 30], 2),
+                 commentLength = readInt(&file[at + 32], 2);
     if (file.size() - at - 46 < nameLength + extraLength + commentLength)
       return path + " has a damaged directory";
-    Member member = {std::string(file.begin() + long(at) + 46, file.begin() + long(at) + 46 + long(nameLength)), readInt(&file[at + 20], 4),
-                     readInt(&file[at + 24], 4), readInt(&file[at + 42], 4), unsigned(readInt(&file[at + 10], 2))};
+    Member member = {std::string(file.begin() + long(at) + 46, file.begin() + long(at) + 46 + long(nameLength)),
+                     readInt(&file[at + 20], 4), readInt(&file[at + 24], 4), readInt(&file[at + 42], 4),
+                     unsigned(readInt(&file[at + 10], 2))};
     widen(file.data() + at + 46 + nameLength, extraLength, member);
     std::string name = member.name;
     if (name.size() > 4 && name.compare(name.size() - 4, 4, ".npy") == 0)
@@ -281,10 +284,10 @@ std::string writeNpz(const std::string &path, const std::map<std::string, Array>
     writeInt(directory, 0x02014b50, 4);
     writeInt(directory, 20, 2);
     directory.insert(directory.end(), common.begin(), common.end());
-    writeInt(directory, 0, 2);  // comment
-    writeInt(directory, 0, 2);  // disk
-    writeInt(directory, 0, 2);  // internal attributes
-    writeInt(directory, 0, 4);  // external attributes
+    writeInt(directory, 0, 2); // comment
+    writeInt(directory, 0, 2); // disk
+    writeInt(directory, 0, 2); // internal attributes
+    writeInt(directory, 0, 4); // external attributes
     writeInt(directory, local, 4);
     directory.insert(directory.end(), name.begin(), name.end());
   }

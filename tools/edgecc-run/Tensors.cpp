@@ -47,8 +47,8 @@ int runTensors(const Model &model, Session &session, const TensorOptions &option
     return complain(fault);
   for (const auto &[name, array] : arrays) {
     Status status = Status::of([&](edgecc_error *error) {
-      return edgecc_session_set_input_by_name(session.handle(), info.name, name.c_str(), array.type, array.shape.data(), uint32_t(array.shape.size()),
-                                              array.bytes.data(), error);
+      return edgecc_session_set_input_by_name(session.handle(), info.name, name.c_str(), array.type, array.shape.data(),
+                                              uint32_t(array.shape.size()), array.bytes.data(), error);
     });
     if (!status)
       return complain(status.message());
@@ -57,7 +57,8 @@ int runTensors(const Model &model, Session &session, const TensorOptions &option
   std::vector<double> milliseconds;
   const int64_t position = edgecc_session_position(session.handle());
   for (unsigned i = 0; i < options.repeat + (options.repeat > 1); ++i) {
-    Status status = Status::of([&](edgecc_error *error) { return edgecc_session_set_position(session.handle(), position, error); });
+    Status status =
+        Status::of([&](edgecc_error *error) { return edgecc_session_set_position(session.handle(), position, error); });
     const auto start = std::chrono::steady_clock::now();
     if (status)
       status = Status::of([&](edgecc_error *error) { return edgecc_session_run(session.handle(), size_t(entry), error); });
@@ -67,8 +68,9 @@ int runTensors(const Model &model, Session &session, const TensorOptions &option
       milliseconds.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
   std::sort(milliseconds.begin(), milliseconds.end());
-  fprintf(stderr, "%s: %.3f ms (median of %zu; best %.3f, worst %.3f), %u threads\n", info.name, milliseconds[milliseconds.size() / 2],
-          milliseconds.size(), milliseconds.front(), milliseconds.back(), edgecc_session_threads(session.handle()));
+  fprintf(stderr, "%s: %.3f ms (median of %zu; best %.3f, worst %.3f), %u threads\n", info.name,
+          milliseconds[milliseconds.size() / 2], milliseconds.size(), milliseconds.front(), milliseconds.back(),
+          edgecc_session_threads(session.handle()));
 
   std::map<std::string, Array> results;
   for (size_t i = 0; i < info.output_count; ++i) {
@@ -77,7 +79,8 @@ int runTensors(const Model &model, Session &session, const TensorOptions &option
     edgecc_model_output(model.handle(), size_t(entry), i, &tensor);
     edgecc_session_output(session.handle(), size_t(entry), i, &output, nullptr);
     const uint8_t *data = static_cast<const uint8_t *>(output.data);
-    results[tensor.name] = {output.type, std::vector<int64_t>(output.shape, output.shape + output.rank), std::vector<uint8_t>(data, data + output.bytes)};
+    results[tensor.name] = {output.type, std::vector<int64_t>(output.shape, output.shape + output.rank),
+                            std::vector<uint8_t>(data, data + output.bytes)};
     std::string shape;
     for (uint32_t d = 0; d < output.rank; ++d)
       shape += (d ? ", " : "") + std::to_string(output.shape[d]);

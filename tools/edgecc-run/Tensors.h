@@ -10,9 +10,9 @@
 namespace edgecc::tools {
 
 struct TensorOptions {
-  std::string entry;                ///< "" is the first
-  std::vector<std::string> inputs;  ///< "name=file.npy"
-  std::string inputArchive;         ///< .npz
+  std::string entry;               ///< "" is the first
+  std::vector<std::string> inputs; ///< "name=file.npy"
+  std::string inputArchive;        ///< .npz
   std::string outputDir, outputArchive;
   unsigned repeat = 1;
 };

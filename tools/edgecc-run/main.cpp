@@ -56,8 +56,10 @@ int main(int argc, char **argv) {
   app.add_flag("--list", listOnly, "show entries, inputs and outputs, and stop");
   app.add_flag("--verify", verifyAll, "compare every hash before running");
   app.add_option("--threads", sessionOptions.threads, "threads to compute with (default: the performance cores)");
-  app.add_option("--cpu", cpu, "CPU features to use: 'baseline', a list like dotprod,fp16, or a code segment (default: EDGECC_CPU, or all)");
-  app.add_option("--memory-limit", sessionOptions.memory_limit, "bytes (or 512MB, 2GB) the session may hold")->transform(CLI::AsSizeValue(true));
+  app.add_option("--cpu", cpu,
+                 "CPU features to use: 'baseline', a list like dotprod,fp16, or a code segment (default: EDGECC_CPU, or all)");
+  app.add_option("--memory-limit", sessionOptions.memory_limit, "bytes (or 512MB, 2GB) the session may hold")
+      ->transform(CLI::AsSizeValue(true));
   app.add_option("--context", sessionOptions.context, "positions to have room for (default: the most that fits)");
   app.add_option("--entry", tensors.entry, "entry to run (default: the first)");
 
@@ -70,17 +72,24 @@ int main(int argc, char **argv) {
 
   auto *text = app.add_option_group("text");
   auto *promptOption = text->add_option("--prompt", prompt, "text to continue; needs --tokenizer");
-  auto *idsOption = text->add_option("--ids", generate.ids, "token ids to continue, separated by commas")->delimiter(',')->excludes(promptOption);
+  auto *idsOption = text->add_option("--ids", generate.ids, "token ids to continue, separated by commas")
+                        ->delimiter(',')
+                        ->excludes(promptOption);
   text->add_option("--tokenizer", generate.tokenizer, "a SentencePiece .model or a llama2.c tok*.bin");
   text->add_option("--max-tokens", generate.maxTokens, "tokens to write at most")->capture_default_str();
-  text->add_option("--temperature", generate.sampling.temperature, "0 takes the likeliest token")->capture_default_str()->check(CLI::NonNegativeNumber);
+  text->add_option("--temperature", generate.sampling.temperature, "0 takes the likeliest token")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   text->add_option("--top-k", generate.sampling.topK, "sample from the k likeliest; 0 is all")->capture_default_str();
-  text->add_option("--top-p", generate.sampling.topP, "sample from the likeliest that make up this share")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  text->add_option("--top-p", generate.sampling.topP, "sample from the likeliest that make up this share")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
   text->add_option("--repetition-penalty", generate.sampling.repetitionPenalty, "above 1 disfavours tokens that were there")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   text->add_option("--seed", generate.sampling.seed, "of the sampling")->capture_default_str();
-  text->add_option("--prefill-chunk", generate.prefillChunk, "prompt tokens per call; 1 is token by token (default: as many as the model takes)");
+  text->add_option("--prefill-chunk", generate.prefillChunk,
+                   "prompt tokens per call; 1 is token by token (default: as many as the model takes)");
   text->add_option("--stop", generate.stopIds, "ids that end the text (default: the model's eos_token_id)")->delimiter(',');
   text->add_flag("--ignore-eos", generate.ignoreStop, "write on after an end token");
   text->add_flag("--print-ids", generate.printIds, "print ids instead of text");

@@ -34,17 +34,14 @@ LogicalResult DiagnosticPrinter::handle(Diagnostic &diagnostic) {
     kind = "error";
     ++errorCount;
     break;
-  case DiagnosticSeverity::Warning:
-    kind = "warning";
-    break;
+  case DiagnosticSeverity::Warning: kind = "warning"; break;
   case DiagnosticSeverity::Remark:
     kept.push_back(line);
     if (!showRemarks)
       return success();
     kind = "remark";
     break;
-  case DiagnosticSeverity::Note:
-    break;
+  case DiagnosticSeverity::Note: break;
   }
   llvm::errs() << "edgecc: " << kind << ": " << line << "\n";
   for (Diagnostic &note : diagnostic.getNotes())

@@ -32,15 +32,17 @@ cl::opt<std::string> output("o", cl::desc("Output file (default: the input's nam
                             cl::value_desc("file"), cl::cat(category));
 cl::list<std::string> dims("dim", cl::desc("Value or inclusive bounds of a named dimension: batch=1, sequence=1..512"),
                            cl::value_desc("name=N|A..B"), cl::cat(category));
-cl::opt<int64_t> context("context", cl::desc("Longest context of a language model, in tokens"), cl::value_desc("tokens"), cl::cat(category));
+cl::opt<int64_t> context("context", cl::desc("Longest context of a language model, in tokens"), cl::value_desc("tokens"),
+                         cl::cat(category));
 cl::opt<std::string> target("target", cl::desc("What to compile for: host, x86-64-v3, x86-64-v4, linux-arm64, android-arm64"),
                             cl::init("host"), cl::value_desc("name"), cl::cat(category));
-cl::opt<std::string> variant("variant", cl::desc("Only this CPU variant of the target, e.g. arm64-dotprod"), cl::value_desc("name"),
-                             cl::cat(category));
-cl::opt<edgecc::CodeDelivery> code("code", cl::desc("Where the code goes"), cl::cat(category),
-                                   cl::values(clEnumValN(edgecc::CodeDelivery::Embedded, "embedded", "into the artifact (default)"),
-                                              clEnumValN(edgecc::CodeDelivery::Static, "static",
-                                                         "into an object and a header beside it, to link into the application")));
+cl::opt<std::string> variant("variant", cl::desc("Only this CPU variant of the target, e.g. arm64-dotprod"),
+                             cl::value_desc("name"), cl::cat(category));
+cl::opt<edgecc::CodeDelivery>
+    code("code", cl::desc("Where the code goes"), cl::cat(category),
+         cl::values(clEnumValN(edgecc::CodeDelivery::Embedded, "embedded", "into the artifact (default)"),
+                    clEnumValN(edgecc::CodeDelivery::Static, "static",
+                               "into an object and a header beside it, to link into the application")));
 cl::opt<edgecc::Emit> emit("emit", cl::desc("Where to stop"), cl::init(edgecc::Emit::EdgeFile), cl::cat(category),
                            cl::values(clEnumValN(edgecc::Emit::Onnx, "onnx", "the imported graph"),
                                       clEnumValN(edgecc::Emit::Edge, "edge", "what the model computes"),
@@ -51,9 +53,10 @@ cl::opt<edgecc::Emit> emit("emit", cl::desc("Where to stop"), cl::init(edgecc::E
                                       clEnumValN(edgecc::Emit::EdgeFile, "edge-file", "the artifact (default)")));
 cl::list<std::string> weightsDirs("weights-dir", cl::desc("Folder in which external data may lie, beside the model's own"),
                                   cl::value_desc("folder"), cl::cat(category));
-cl::opt<std::string> reportFile("report", cl::desc("Write what was done, and the memory contract, as JSON"), cl::value_desc("file.json"),
-                                cl::cat(category));
-cl::opt<unsigned> threads("threads", cl::desc("Threads for code generation (default: all)"), cl::value_desc("count"), cl::cat(category));
+cl::opt<std::string> reportFile("report", cl::desc("Write what was done, and the memory contract, as JSON"),
+                                cl::value_desc("file.json"), cl::cat(category));
+cl::opt<unsigned> threads("threads", cl::desc("Threads for code generation (default: all)"), cl::value_desc("count"),
+                          cl::cat(category));
 cl::opt<bool> remarks("remarks", cl::desc("Show what passes remark, e.g. layers that were not recognised"), cl::cat(category));
 cl::opt<bool> quiet("quiet", cl::desc("Print nothing but errors"), cl::cat(category));
 cl::opt<bool> printPipeline("print-pipeline", cl::desc("Print the passes of all phases and stop"), cl::cat(category));
@@ -133,10 +136,11 @@ int main(int argc, char **argv) {
   mlir::registerDefaultTimingManagerCLOptions();
   cl::HideUnrelatedOptions(category);
   cl::SetVersionPrinter([](raw_ostream &os) { os << "edgecc " EDGECC_VERSION "\n"; });
-  cl::ParseCommandLineOptions(argc, argv,
-                              "Compiles a transformer exported to ONNX into one file, model.edge.\n\n"
-                              "  edgecc model.onnx -o model.edge --target android-arm64\n\n"
-                              "MLIR's own options (--mlir-print-ir-after-all, --mlir-timing, ...) work, too: see --help-hidden.\n");
+  cl::ParseCommandLineOptions(
+      argc, argv,
+      "Compiles a transformer exported to ONNX into one file, model.edge.\n\n"
+      "  edgecc model.onnx -o model.edge --target android-arm64\n\n"
+      "MLIR's own options (--mlir-print-ir-after-all, --mlir-timing, ...) work, too: see --help-hidden.\n");
 
   mlir::DialectRegistry registry;
   edgecc::registerDialects(registry);

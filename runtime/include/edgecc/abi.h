@@ -26,20 +26,19 @@ struct edgecc_call;
 typedef void (*edgecc_task)(const int64_t *dims, uint8_t *const *buffers, int64_t task);
 
 /// Runs task(dims, buffers, i) for each i in [0, count), in any order, on any thread, and returns when all are done.
-typedef void (*edgecc_parallel_for)(const struct edgecc_call *call, edgecc_task task, uint8_t *const *buffers,
-                                    int64_t count);
+typedef void (*edgecc_parallel_for)(const struct edgecc_call *call, edgecc_task task, uint8_t *const *buffers, int64_t count);
 
 /// What an entry point is called with. The runtime owns everything pointed to; generated code reads, and writes only to the
 /// arena, states and outputs. The order of the fields is ABI: all are 8 bytes wide.
 typedef struct edgecc_call {
-  const int64_t *dims;               ///< one value per symbol, in the order of Model.symbols
-  uint8_t *arena;                    ///< Entry.arena_size bytes, contents undefined
-  const uint8_t *weights;            ///< the weights segment
-  uint8_t *const *states;            ///< one per Model.states
-  const uint8_t *const *inputs;      ///< one per Entry.inputs, contiguous, row-major
-  uint8_t *const *outputs;           ///< one per Entry.outputs, contiguous, row-major
-  edgecc_parallel_for parallel_for;  ///< the only callback
-  void *runtime;                     ///< opaque to generated code
+  const int64_t *dims;              ///< one value per symbol, in the order of Model.symbols
+  uint8_t *arena;                   ///< Entry.arena_size bytes, contents undefined
+  const uint8_t *weights;           ///< the weights segment
+  uint8_t *const *states;           ///< one per Model.states
+  const uint8_t *const *inputs;     ///< one per Entry.inputs, contiguous, row-major
+  uint8_t *const *outputs;          ///< one per Entry.outputs, contiguous, row-major
+  edgecc_parallel_for parallel_for; ///< the only callback
+  void *runtime;                    ///< opaque to generated code
 } edgecc_call;
 
 /// An entry point of a compiled model. Cannot fail: everything was checked before.

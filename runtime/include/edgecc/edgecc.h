@@ -30,22 +30,33 @@ extern "C" {
 
 typedef enum edgecc_status {
   EDGECC_OK = 0,
-  EDGECC_INVALID_ARGUMENT = 1,  ///< wrong name, type, shape or size; the sentence says which and what is allowed
-  EDGECC_MALFORMED = 2,         ///< the file is damaged or was not written by edgecc
-  EDGECC_UNSUPPORTED = 3,       ///< a sound file, but not for this runtime or processor
-  EDGECC_IO = 4,                ///< the operating system refused
-  EDGECC_OUT_OF_MEMORY = 5,     ///< the memory limit, or the machine
-  EDGECC_CONTEXT_FULL = 6       ///< the call would go beyond the session's context length
+  EDGECC_INVALID_ARGUMENT = 1, ///< wrong name, type, shape or size; the sentence says which and what is allowed
+  EDGECC_MALFORMED = 2,        ///< the file is damaged or was not written by edgecc
+  EDGECC_UNSUPPORTED = 3,      ///< a sound file, but not for this runtime or processor
+  EDGECC_IO = 4,               ///< the operating system refused
+  EDGECC_OUT_OF_MEMORY = 5,    ///< the memory limit, or the machine
+  EDGECC_CONTEXT_FULL = 6      ///< the call would go beyond the session's context length
 } edgecc_status;
 
 typedef struct edgecc_error {
-  char message[1024];  ///< NUL-terminated
+  char message[1024]; ///< NUL-terminated
 } edgecc_error;
 
 /// In the order of ElementType in runtime/schema/model.fbs.
 typedef enum edgecc_type {
-  EDGECC_F32 = 0, EDGECC_F16, EDGECC_BF16, EDGECC_F64, EDGECC_I64, EDGECC_I32, EDGECC_I16, EDGECC_I8,
-  EDGECC_U64, EDGECC_U32, EDGECC_U16, EDGECC_U8, EDGECC_BOOL
+  EDGECC_F32 = 0,
+  EDGECC_F16,
+  EDGECC_BF16,
+  EDGECC_F64,
+  EDGECC_I64,
+  EDGECC_I32,
+  EDGECC_I16,
+  EDGECC_I8,
+  EDGECC_U64,
+  EDGECC_U32,
+  EDGECC_U16,
+  EDGECC_U8,
+  EDGECC_BOOL
 } edgecc_type;
 
 /// "f32", "i64", "bool", ...
@@ -66,7 +77,7 @@ typedef struct edgecc_static_entry {
 } edgecc_static_entry;
 
 typedef struct edgecc_static_code {
-  uint32_t abi_version;  ///< EDGECC_ABI_VERSION of the compiler that generated the code
+  uint32_t abi_version; ///< EDGECC_ABI_VERSION of the compiler that generated the code
   uint32_t entry_count;
   /// Must equal the property "build_id" of the model where both have one: a table for another model would read wild memory.
   const char *build_id;
@@ -87,8 +98,8 @@ typedef struct edgecc_model_options {
   /// CPU features that may be used: "baseline", or names separated by commas ("dotprod,fp16"), or the name of a code segment.
   /// NULL: the environment variable EDGECC_CPU, or, without it, all that the processor has. Never more than the processor has.
   const char *cpu;
-  const edgecc_static_code *code;  ///< NULL: the code in the file
-  uint64_t memory_limit;           ///< bytes for weights, states, arena, inputs and outputs of a session; 0: no limit
+  const edgecc_static_code *code; ///< NULL: the code in the file
+  uint64_t memory_limit;          ///< bytes for weights, states, arena, inputs and outputs of a session; 0: no limit
 } edgecc_model_options;
 
 EDGECC_API void edgecc_model_options_init(edgecc_model_options *options);
@@ -108,7 +119,7 @@ typedef enum edgecc_symbol_role { EDGECC_FREE = 0, EDGECC_POSITION = 1, EDGECC_C
 
 typedef struct edgecc_model_info {
   const char *name, *compiler, *command_line, *source_sha256;
-  const char *code;  ///< the name of the code segment in use, "static", or NULL (inspection only)
+  const char *code; ///< the name of the code segment in use, "static", or NULL (inspection only)
   uint32_t abi_version;
   uint64_t features, file_size, metadata_size;
   size_t symbol_count, state_count, entry_count, segment_count, property_count;
@@ -124,41 +135,44 @@ typedef struct edgecc_tensor_info {
   const char *name;
   edgecc_type type;
   uint32_t rank;
-  const void *tensor;  ///< for edgecc_model_extent
+  const void *tensor; ///< for edgecc_model_extent
 } edgecc_tensor_info;
 
 typedef struct edgecc_extent_info {
-  int64_t min, max;  ///< bounds; equal for a constant
-  char text[128];    ///< "past + sequence"; cut with "..." if longer
+  int64_t min, max; ///< bounds; equal for a constant
+  char text[128];   ///< "past + sequence"; cut with "..." if longer
 } edgecc_extent_info;
 
 typedef struct edgecc_entry_info {
   const char *name;
   size_t input_count, output_count;
   uint64_t arena_size;
-  int advances;             ///< whether a call moves the session's position
-  const void *entry;        ///< for edgecc_model_advance
+  int advances;      ///< whether a call moves the session's position
+  const void *entry; ///< for edgecc_model_advance
 } edgecc_entry_info;
 
 typedef enum edgecc_segment_kind {
-  EDGECC_WEIGHTS = 0, EDGECC_CODE = 1, EDGECC_TOKENIZER = 2, EDGECC_LEDGER = 3
+  EDGECC_WEIGHTS = 0,
+  EDGECC_CODE = 1,
+  EDGECC_TOKENIZER = 2,
+  EDGECC_LEDGER = 3
 } edgecc_segment_kind;
 
 typedef struct edgecc_segment_info {
   const char *name;
   edgecc_segment_kind kind;
   uint64_t offset, length, alignment;
-  const uint8_t *sha256;       ///< 32 bytes
-  const char *architecture;    ///< Code only, else ""
+  const uint8_t *sha256;    ///< 32 bytes
+  const char *architecture; ///< Code only, else ""
   size_t feature_count;
-  const void *data;            ///< mapped, read-only
+  const void *data; ///< mapped, read-only
 } edgecc_segment_info;
 
 typedef struct edgecc_memory_info {
-  uint64_t weights;             ///< used in place from the mapped file
-  uint64_t arena;               ///< the largest entry's
-  uint64_t states;              ///< at the context length asked for
-  uint64_t bytes_per_position;  ///< what one more position costs
+  uint64_t weights;            ///< used in place from the mapped file
+  uint64_t arena;              ///< the largest entry's
+  uint64_t states;             ///< at the context length asked for
+  uint64_t bytes_per_position; ///< what one more position costs
   uint64_t total;
 } edgecc_memory_info;
 
@@ -168,8 +182,7 @@ EDGECC_API edgecc_status edgecc_model_symbol(const edgecc_model *model, size_t i
 EDGECC_API edgecc_status edgecc_model_state(const edgecc_model *model, size_t index, edgecc_tensor_info *info);
 EDGECC_API edgecc_status edgecc_model_entry(const edgecc_model *model, size_t index, edgecc_entry_info *info);
 EDGECC_API edgecc_status edgecc_model_input(const edgecc_model *model, size_t entry, size_t index, edgecc_tensor_info *info);
-EDGECC_API edgecc_status edgecc_model_output(const edgecc_model *model, size_t entry, size_t index,
-                                             edgecc_tensor_info *info);
+EDGECC_API edgecc_status edgecc_model_output(const edgecc_model *model, size_t entry, size_t index, edgecc_tensor_info *info);
 EDGECC_API edgecc_status edgecc_model_extent(const edgecc_model *model, const edgecc_tensor_info *tensor, uint32_t dimension,
                                              edgecc_extent_info *info);
 /// What a call of the entry adds to the position; text "" if nothing.
@@ -177,8 +190,7 @@ EDGECC_API edgecc_status edgecc_model_advance(const edgecc_model *model, const e
                                               edgecc_extent_info *info);
 EDGECC_API edgecc_status edgecc_model_segment(const edgecc_model *model, size_t index, edgecc_segment_info *info);
 EDGECC_API const char *edgecc_model_segment_feature(const edgecc_model *model, size_t segment, size_t index);
-EDGECC_API edgecc_status edgecc_model_property_at(const edgecc_model *model, size_t index, const char **key,
-                                                  const char **value);
+EDGECC_API edgecc_status edgecc_model_property_at(const edgecc_model *model, size_t index, const char **key, const char **value);
 /// NULL if the model has no such property.
 EDGECC_API const char *edgecc_model_property(const edgecc_model *model, const char *key);
 /// Indices by name, -1 if there is none.
@@ -194,23 +206,22 @@ typedef struct edgecc_session edgecc_session;
 
 typedef struct edgecc_session_options {
   size_t size;
-  uint32_t threads;       ///< that work on a call, the caller's included; 0: the performance cores
-  int64_t context;        ///< positions to have room for; 0: the most that the model and the memory limit allow
-  uint64_t memory_limit;  ///< bytes; 0: the model's limit
+  uint32_t threads;      ///< that work on a call, the caller's included; 0: the performance cores
+  int64_t context;       ///< positions to have room for; 0: the most that the model and the memory limit allow
+  uint64_t memory_limit; ///< bytes; 0: the model's limit
 } edgecc_session_options;
 
 EDGECC_API void edgecc_session_options_init(edgecc_session_options *options);
-EDGECC_API edgecc_status edgecc_session_open(edgecc_model *model, const edgecc_session_options *options,
-                                             edgecc_session **session, edgecc_error *error);
+EDGECC_API edgecc_status edgecc_session_open(edgecc_model *model, const edgecc_session_options *options, edgecc_session **session,
+                                             edgecc_error *error);
 EDGECC_API void edgecc_session_close(edgecc_session *session);
 
 /// Copies a contiguous, row-major tensor of the given shape; it stays set until it is set again.
 EDGECC_API edgecc_status edgecc_session_set_input(edgecc_session *session, size_t entry, size_t index, edgecc_type type,
-                                                  const int64_t *shape, uint32_t rank, const void *data,
-                                                  edgecc_error *error);
+                                                  const int64_t *shape, uint32_t rank, const void *data, edgecc_error *error);
 EDGECC_API edgecc_status edgecc_session_set_input_by_name(edgecc_session *session, const char *entry, const char *input,
-                                                          edgecc_type type, const int64_t *shape, uint32_t rank,
-                                                          const void *data, edgecc_error *error);
+                                                          edgecc_type type, const int64_t *shape, uint32_t rank, const void *data,
+                                                          edgecc_error *error);
 /// Sizes come from the inputs' shapes; all inputs of the entry must be set.
 EDGECC_API edgecc_status edgecc_session_run(edgecc_session *session, size_t entry, edgecc_error *error);
 EDGECC_API edgecc_status edgecc_session_run_by_name(edgecc_session *session, const char *entry, edgecc_error *error);
@@ -218,14 +229,14 @@ EDGECC_API edgecc_status edgecc_session_run_by_name(edgecc_session *session, con
 typedef struct edgecc_output {
   edgecc_type type;
   uint32_t rank;
-  const int64_t *shape;  ///< `rank` sizes
-  const void *data;      ///< contiguous, row-major
+  const int64_t *shape; ///< `rank` sizes
+  const void *data;     ///< contiguous, row-major
   size_t bytes;
 } edgecc_output;
 
 /// The result of the entry's last successful run; valid until the entry runs again or the session is closed.
-EDGECC_API edgecc_status edgecc_session_output(const edgecc_session *session, size_t entry, size_t index,
-                                               edgecc_output *output, edgecc_error *error);
+EDGECC_API edgecc_status edgecc_session_output(const edgecc_session *session, size_t entry, size_t index, edgecc_output *output,
+                                               edgecc_error *error);
 
 EDGECC_API int64_t edgecc_session_context(const edgecc_session *session);
 EDGECC_API uint32_t edgecc_session_threads(const edgecc_session *session);
@@ -242,8 +253,7 @@ EDGECC_API void edgecc_session_reset(edgecc_session *session);
 EDGECC_API size_t edgecc_session_save_size(const edgecc_session *session);
 EDGECC_API edgecc_status edgecc_session_save(const edgecc_session *session, void *data, size_t size, edgecc_error *error);
 /// Takes what a session of the same model and context length saved.
-EDGECC_API edgecc_status edgecc_session_restore(edgecc_session *session, const void *data, size_t size,
-                                                edgecc_error *error);
+EDGECC_API edgecc_status edgecc_session_restore(edgecc_session *session, const void *data, size_t size, edgecc_error *error);
 
 #ifdef __cplusplus
 }
