@@ -116,14 +116,18 @@ Error Compilation::runPasses(mlir::ModuleOp on, function_ref<void(mlir::OpPassMa
 Expected<std::vector<Module>> Compilation::lower() {
   std::vector<Module> lowered;
   for (const Variant *variant : target.variants) {
-    Module clone = module->clone();
-    if (level != Level::Lowered) {
-      (*clone)->setAttr(edge::EdgeDialect::kTargetAttr, variant->attribute(&context));
-      if (Error error = runPasses(*clone, buildLowerPipeline))
-        return error;
-    }
-    lowered.push_back(std::move(clone));
+    lowered.push_back(module->clone());
+    if (level != Level::Lowered)
+      (*lowered.back())->setAttr(edge::EdgeDialect::kTargetAttr, variant->attribute(&context));
   }
+  if (level == Level::Lowered)
+    return lowered;
+  // The first one alone: it loads the dialects, which no other thread may see, and what fails fails in all of them.
+  if (Error error = runPasses(*lowered.front(), buildLowerPipeline))
+    return error;
+  unsigned workers = context.isMultithreadingEnabled() ? threads() : 1;
+  if (Error error = forEachInParallel(lowered.size() - 1, workers, [&](size_t i) { return runPasses(*lowered[i + 1], buildLowerPipeline); }))
+    return error;
   return lowered;
 }
 

@@ -238,7 +238,7 @@ def Edge_AppendOp : Edge_Op<"append", [Pure]> {
 // Kernels: the last form before LLVM
 //===----------------------------------------------------------------------===//
 
-def Edge_KernelOp : Edge_Op<"kernel", [Pure, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">]> {
+def Edge_KernelOp : Edge_Op<"kernel", [Pure, IsolatedFromAbove, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">]> {
   let summary = "one parallel step: tensors outside, buffers inside";
   let description = [{
     The body is run once for each task in `[0, tasks)`, in any order and on any thread. Its block arguments are the task, then a

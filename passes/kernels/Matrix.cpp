@@ -114,7 +114,9 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
   int64_t largest = 0;
   for (const Kernel *kernel : matrix.kernels)
     largest = std::max(largest, kernel->m * kernel->n);
-  Value tileBuffer = matrix.longStore ? code.stack(largest) : Value();
+  // Panels that are filled up beyond n make a page of any store.
+  bool longStore = matrix.longStore || matrix.n % kPanel != 0;
+  Value tileBuffer = longStore ? code.stack(largest) : Value();
   auto tile = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
     const Family &family = kernel.family;
     TileOperands operands{lhs, {}, panels, {}, kPanel};
@@ -130,7 +132,7 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
                                 ? emitStaged(code, kernel, operands, matrix.k, lhsAt, stage, zeros)
                                 : emitTile(code, family, operands, depth, kernel.k, zeros);
     auto sum = [&](int64_t i, size_t j) { return family.reduce(code, sums[i * vectors + j]); };
-    if (matrix.longStore && kernel.m > 1) {
+    if (longStore && kernel.m > 1) {
       for (int64_t i = 0; i < kernel.m; ++i)
         for (size_t j = 0; j < vectors; ++j)
           code.store(tileBuffer, code.index(i * columns + j * family.lanes), sum(i, j));

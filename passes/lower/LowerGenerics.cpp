@@ -98,7 +98,7 @@ LogicalResult GenericLowering::computeLoopSizes() {
 
 // All operands are walked in the same order and nothing asks for an index: one long loop.
 bool GenericLowering::isFlat() {
-  if (!reduction.empty() || op.getNumLoops() == 1)
+  if (!reduction.empty() || op.getNumLoops() <= 1)
     return false;
   if (!llvm::all_of(op.getIndexingMapsArray(), [](AffineMap map) { return map.isIdentity(); }))
     return false;

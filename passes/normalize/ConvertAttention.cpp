@@ -15,14 +15,17 @@ Value concatTokens(NodeContext &node, Value past, Value rows, bool rowsHeadsFirs
   Type element = cast<RankedTensorType>(past.getType()).getElementType();
   rows = node.cast(rows, element);
   auto body = [&](OpBuilder &b, Location loc, ValueRange args) {
-    Value zero = TensorBuilder::index(b, loc, 0), one = TensorBuilder::index(b, loc, 1), heads = TensorBuilder::size(b, loc, shape[1]);
+    Value zero = TensorBuilder::index(b, loc, 0), one = TensorBuilder::index(b, loc, 1),
+          heads = TensorBuilder::size(b, loc, shape[1]);
     Value batch = arith::DivUIOp::create(b, loc, args[0], heads), head = arith::RemUIOp::create(b, loc, args[0], heads);
     Value held = TensorBuilder::size(b, loc, before[2]), dim = TensorBuilder::size(b, loc, shape[3]);
     auto copy = [&](Value from, Value count, bool headsFirst, Value target) {
       scf::ForOp::create(b, loc, zero, count, one, ValueRange(), [&](OpBuilder &b, Location loc, Value token, ValueRange) {
         scf::ForOp::create(b, loc, zero, dim, one, ValueRange(), [&](OpBuilder &b, Location loc, Value i, ValueRange) {
-          Value value = memref::LoadOp::create(b, loc, from, headsFirst ? ValueRange{batch, head, token, i} : ValueRange{batch, token, head, i});
-          memref::StoreOp::create(b, loc, value, args[3], ValueRange{batch, head, arith::AddIOp::create(b, loc, target, token), i});
+          Value value = memref::LoadOp::create(
+              b, loc, from, headsFirst ? ValueRange{batch, head, token, i} : ValueRange{batch, token, head, i});
+          memref::StoreOp::create(b, loc, value, args[3],
+                                  ValueRange{batch, head, arith::AddIOp::create(b, loc, target, token), i});
           scf::YieldOp::create(b, loc);
         });
         scf::YieldOp::create(b, loc);
@@ -96,7 +99,8 @@ Value headsOf(NodeContext &node, Value tensor, int64_t heads, bool &headsFirst) 
 
 Value visibleKeys(NodeContext &node, Value counts, AffineExpr length, int64_t added) {
   AffineExpr batch = edge::shapeOf(counts)[0];
-  return node.compute({batch, node.expr(1), node.expr(1), length}, node.builder.getI1Type(), [&](OpBuilder &b, Location loc, ValueRange i) {
+  return node.compute({batch, node.expr(1), node.expr(1), length}, node.builder.getI1Type(),
+                      [&](OpBuilder &b, Location loc, ValueRange i) {
     Value count = TensorBuilder::castScalar(b, loc, TensorBuilder::load(b, loc, counts, i[0]), b.getIndexType());
     count = arith::AddIOp::create(b, loc, count, TensorBuilder::index(b, loc, added));
     return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, i[3], count).getResult();
@@ -120,7 +124,8 @@ Value padMask(NodeContext &node, Value mask, AffineExpr length) {
   shape.back() = length;
   Type element = cast<RankedTensorType>(mask.getType()).getElementType();
   return node.compute(shape, element, [&](OpBuilder &b, Location loc, ValueRange indices) -> Value {
-    Value extent = TensorBuilder::size(b, loc, own), last = arith::SubIOp::create(b, loc, extent, TensorBuilder::index(b, loc, 1));
+    Value extent = TensorBuilder::size(b, loc, own),
+          last = arith::SubIOp::create(b, loc, extent, TensorBuilder::index(b, loc, 1));
     SmallVector<Value> at(indices);
     at.back() = arith::MinSIOp::create(b, loc, at.back(), last);
     Value value = TensorBuilder::load(b, loc, mask, at);
@@ -167,7 +172,8 @@ public:
   }
   Value masked(Value value) {
     for (Value mask : parts.masks)
-      value = node.map({value, mask}, shape, node.builder.getF32Type(), [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
+      value =
+          node.map({value, mask}, shape, node.builder.getF32Type(), [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
         if (args[1].getType().isInteger(1))
           return arith::SelectOp::create(b, loc, args[1], args[0], lowest(b, loc));
         return arith::AddFOp::create(b, loc, args[0], TensorBuilder::castScalar(b, loc, args[1], b.getF32Type()));
@@ -242,7 +248,8 @@ LogicalResult convertAttention(NodeContext &node) {
   parts.query = headsOf(node, node.tensor(0), heads, parts.queryHeadsFirst);
   Value key = headsOf(node, node.tensor(1), kvHeads, keyFirst), value = headsOf(node, node.tensor(2), kvHeads, valueFirst);
   if (!parts.query || !key || !value)
-    return node.unsupported("q_num_heads and kv_num_heads must be given and divide the last size of query, key and value");
+    return node.unsupported("q_num_heads and kv_num_heads must be given and divide the last size of query, key and value, which "
+                            "must be known: fix it with --dim");
   Cached keys = extendCache(node, 4, key, keyFirst), values = extendCache(node, 5, value, valueFirst);
   setPresent(node, 1, keys);
   setPresent(node, 2, values);

@@ -1,6 +1,6 @@
 //===- ConvertMicrosoft.cpp - com.microsoft: norms, activations, products ---===//
-#include "passes/normalize/Microsoft.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "passes/normalize/Microsoft.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -37,7 +37,8 @@ Value rmsNorm(NodeContext &node, Value input, Value scale) {
 }
 
 Value layerNorm(NodeContext &node, Value input, Value scale, Value bias, double epsilon) {
-  return edge::LayerNormOp::create(node.builder, node.loc, input.getType(), input, scale, bias, node.builder.getF32FloatAttr(epsilon));
+  return edge::LayerNormOp::create(node.builder, node.loc, input.getType(), input, scale, bias,
+                                   node.builder.getF32FloatAttr(epsilon));
 }
 
 Value optional(NodeContext &node, unsigned i) { return node.has(i) ? node.tensor(i) : Value(); }
@@ -90,8 +91,9 @@ LogicalResult convertEmbedNorm(NodeContext &node) {
     terms.push_back(gatherRows(node, node.tensor(8), node.tensor(3)));
   } else {
     Value table = node.tensor(3);
-    terms.push_back(node.compute({ids[1], width}, element,
-                                 [&](OpBuilder &b, Location loc, ValueRange i) { return TensorBuilder::load(b, loc, table, i); }));
+    terms.push_back(node.compute({ids[1], width}, element, [&](OpBuilder &b, Location loc, ValueRange i) {
+      return TensorBuilder::load(b, loc, table, i);
+    }));
   }
   if (node.has(1) && node.has(4))
     terms.push_back(gatherRows(node, node.tensor(1), node.tensor(4)));
@@ -103,7 +105,9 @@ LogicalResult convertEmbedNorm(NodeContext &node) {
     node.set(1, node.splat({ids[0]}, node.builder.getI32IntegerAttr(0)));
   else
     node.set(1, node.reduce({node.cast(node.tensor(7), i32)}, {1}, node.builder.getI32IntegerAttr(0),
-                            [](OpBuilder &b, Location loc, ValueRange args) { return arith::AddIOp::create(b, loc, args[0], args[1]).getResult(); }));
+                            [](OpBuilder &b, Location loc, ValueRange args) {
+      return arith::AddIOp::create(b, loc, args[0], args[1]).getResult();
+    }));
   node.set(2, sum);
   return success();
 }
@@ -115,7 +119,8 @@ LogicalResult convertEmbedNorm(NodeContext &node) {
 using Activation = Value (*)(OpBuilder &b, Location loc, Value x, double alpha);
 
 Value gelu(OpBuilder &b, Location loc, Value x, double) {
-  Value erf = math::ErfOp::create(b, loc, arith::MulFOp::create(b, loc, x, TensorBuilder::scalar(b, loc, x.getType(), std::sqrt(0.5))));
+  Value erf =
+      math::ErfOp::create(b, loc, arith::MulFOp::create(b, loc, x, TensorBuilder::scalar(b, loc, x.getType(), std::sqrt(0.5))));
   Value half = arith::MulFOp::create(b, loc, x, TensorBuilder::scalar(b, loc, x.getType(), 0.5));
   return arith::MulFOp::create(b, loc, half, arith::AddFOp::create(b, loc, erf, TensorBuilder::scalar(b, loc, x.getType(), 1)));
 }
@@ -163,7 +168,8 @@ LogicalResult convertFusedMatMul(NodeContext &node) {
     result = denseLayer(node, lhs, rhs, transB);
   } else {
     edge::SymbolicShape left = node.shape(0), right = node.shape(1);
-    auto batch = node.broadcastShape({edge::SymbolicShape(ArrayRef(left).drop_back(2)), edge::SymbolicShape(ArrayRef(right).drop_back(2))});
+    auto batch = node.broadcastShape(
+        {edge::SymbolicShape(ArrayRef(left).drop_back(2)), edge::SymbolicShape(ArrayRef(right).drop_back(2))});
     if (failed(batch))
       return failure();
     unsigned rank = batch->size();
@@ -171,7 +177,8 @@ LogicalResult convertFusedMatMul(NodeContext &node) {
       SmallVector<AffineExpr> results;
       for (auto [i, size] : llvm::enumerate(shape.drop_back(2))) {
         unsigned at = rank - (shape.size() - 2) + i;
-        results.push_back(NodeContext::isOne(size) && !NodeContext::isOne((*batch)[at]) ? node.expr(0) : getAffineDimExpr(at, node.context()));
+        results.push_back(NodeContext::isOne(size) && !NodeContext::isOne((*batch)[at]) ? node.expr(0)
+                                                                                        : getAffineDimExpr(at, node.context()));
       }
       results.append({getAffineDimExpr(row, node.context()), getAffineDimExpr(column, node.context())});
       return AffineMap::get(rank + 3, 0, results, node.context());
@@ -206,7 +213,8 @@ Value weightOfShape(NodeContext &node, unsigned i, ArrayRef<int64_t> shape) {
 }
 
 LogicalResult convertMatMulNBits(NodeContext &node) {
-  int64_t k = node.intAttr("K", 0), n = node.intAttr("N", 0), bits = node.intAttr("bits", 4), block = node.intAttr("block_size", 0);
+  int64_t k = node.intAttr("K", 0), n = node.intAttr("N", 0), bits = node.intAttr("bits", 4),
+          block = node.intAttr("block_size", 0);
   if (bits != 4 && bits != 8)
     return node.unsupported(Twine(bits) + "-bit weights; 4 and 8 are supported");
   if (k <= 0 || n <= 0 || block <= 0)
@@ -223,8 +231,8 @@ LogicalResult convertMatMulNBits(NodeContext &node) {
     return node.unsupported("weights, scales and zero points must be constants");
   edge::SymbolicShape shape = node.shape(0);
   shape.back() = node.expr(n);
-  Value result = edge::QuantizedLinearOp::create(node.builder, node.loc, edge::tensorType(shape, node.element(0)), node.tensor(0), weight,
-                                                 scales, zeros, bits, block);
+  Value result = edge::QuantizedLinearOp::create(node.builder, node.loc, edge::tensorType(shape, node.element(0)), node.tensor(0),
+                                                 weight, scales, zeros, bits, block);
   if (node.has(5))
     result = addAll(node, {result, node.tensor(5)});
   node.set(0, result);

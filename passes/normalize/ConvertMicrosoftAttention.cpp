@@ -60,7 +60,8 @@ LogicalResult addPaddingMask(NodeContext &node, AttentionParts &parts, unsigned 
     return success();
   }
   if (shape.size() > 3)
-    return node.unsupported("a mask of rank 4 for the longest sequence is not supported; give [batch, keys] or [batch, queries, keys]");
+    return node.unsupported(
+        "a mask of rank 4 for the longest sequence is not supported; give [batch, keys] or [batch, queries, keys]");
   double filter = node.floatAttr("mask_filter_value", -10000);
   Value mask = node.map({given}, shape, node.builder.getF32Type(), [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
     Value seen = TensorBuilder::castScalar(b, loc, args[0], b.getI1Type());
@@ -93,7 +94,8 @@ LogicalResult convertMultiHeadAttention(NodeContext &node) {
   if (node.wanted(3))
     return node.unsupported("the scores (output 3) are used; only the result is supported");
   if (node.has(8) || node.has(9))
-    return node.unsupported("shared cache buffers (past_sequence_length, cache_indirection) are not supported; export for one sequence");
+    return node.unsupported(
+        "shared cache buffers (past_sequence_length, cache_indirection) are not supported; export for one sequence");
   int64_t heads = node.intAttr("num_heads", 0);
   AttentionParts parts;
   Value query = node.tensor(0), key = node.has(1) ? node.tensor(1) : Value(), value = node.has(2) ? node.tensor(2) : Value();
@@ -279,7 +281,8 @@ LogicalResult convertPackedAttention(NodeContext &node) {
     shape.insert(shape.begin(), node.expr(2));
     node.set(1, node.compute(shape, node.element(0), [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
       Value isKey = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, i[0], TensorBuilder::index(b, loc, 0));
-      return arith::SelectOp::create(b, loc, isKey, TensorBuilder::load(b, loc, k, i.drop_front()), TensorBuilder::load(b, loc, v, i.drop_front()));
+      return arith::SelectOp::create(b, loc, isKey, TensorBuilder::load(b, loc, k, i.drop_front()),
+                                     TensorBuilder::load(b, loc, v, i.drop_front()));
     }));
   }
   useCache(parts, keys, values);

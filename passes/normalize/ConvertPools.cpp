@@ -154,18 +154,13 @@ LogicalResult convertLpPool(NodeContext &node) {
   if (failed(window))
     return failure();
   int64_t p = node.intAttr("p", 2);
-  if (p != 1 && p != 2)
-    return node.unsupported("p is " + Twine(p) + "; only 1 and 2 are");
   Type element = node.element(0), wide = computeType(element);
   auto results = poolKernel(
       node, "lp_pool", *window, {element}, [&](Loops &l) -> Loops::Values { return {NodeContext::scalar(l.b, l.loc, wide, 0)}; },
       [&](Loops &l, Value x, ValueRange, ValueRange sum) -> Loops::Values {
-        Value power = p == 1 ? math::AbsFOp::create(l.b, l.loc, x).getResult() : combine(l.b, l.loc, Fold::Mul, x, x, false);
-        return {combine(l.b, l.loc, Fold::Add, sum[0], power, false)};
+        return {combine(l.b, l.loc, Fold::Add, sum[0], powerOfNorm(l.b, l.loc, x, p), false)};
       },
-      [&](Loops &l, ValueRange sum, ArrayRef<Cover>) -> Loops::Values {
-        return {p == 1 ? sum[0] : math::SqrtOp::create(l.b, l.loc, sum[0]).getResult()};
-      });
+      [&](Loops &l, ValueRange sum, ArrayRef<Cover>) -> Loops::Values { return {rootOfNorm(l.b, l.loc, sum[0], p)}; });
   node.set(0, results[0]);
   return success();
 }

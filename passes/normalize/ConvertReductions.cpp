@@ -137,10 +137,11 @@ LogicalResult convertReduction(NodeContext &node, Reduction kind) {
   edge::SymbolicShape shape = node.shape(0);
   Type element = node.element(0), wide = computeType(element);
   Value input = node.tensor(0);
-  // Roots and logarithms of integers are taken in floating point.
-  bool viaFloat = kind == Reduction::L2 || kind == Reduction::LogSum || kind == Reduction::LogSumExp;
-  if (viaFloat && !node.isFloat(0))
-    wide = kind == Reduction::L2 ? Type(node.builder.getF64Type()) : Type(node.builder.getF32Type());
+  // Roots of integers are taken in f64; logarithms of all in f32, the only type that they exist in.
+  if (kind == Reduction::L2 && !node.isFloat(0))
+    wide = node.builder.getF64Type();
+  if (kind == Reduction::LogSum || kind == Reduction::LogSumExp)
+    wide = node.builder.getF32Type();
   AffineExpr count = reducedCount(node, shape, *axes);
   Value result;
   auto fold = [&](Fold how, const Scalar &before = {}) { result = foldOver(node, input, *axes, how, wide, isUnsigned, before); };
@@ -189,21 +190,10 @@ LogicalResult convertGlobalPool(NodeContext &node, bool isMax) {
   return success();
 }
 
-Value powerOf(OpBuilder &b, Location loc, Value x, double p) {
-  if (p == 1)
-    return x;
-  if (p == 2)
-    return square(b, loc, x);
-  return math::PowFOp::create(b, loc, x, NodeContext::scalar(b, loc, x.getType(), p));
-}
-
 /// (sum |x|^p)^(1/p), keeping the reduced dimensions.
-Value norm(NodeContext &node, Value input, ArrayRef<int64_t> axes, double p, Type wide) {
-  Value sum = foldOver(node, input, axes, Fold::Add, wide, false,
-                       [&](OpBuilder &b, Location loc, Value x) { return powerOf(b, loc, absolute(b, loc, x), p); });
-  if (p == 1)
-    return sum;
-  return mapOver(node, sum, wide, [&](OpBuilder &b, Location loc, Value x) { return p == 2 ? squareRoot(b, loc, x) : powerOf(b, loc, x, 1 / p); });
+Value norm(NodeContext &node, Value input, ArrayRef<int64_t> axes, int64_t p, Type wide) {
+  Value sum = foldOver(node, input, axes, Fold::Add, wide, false, [&](OpBuilder &b, Location loc, Value x) { return powerOfNorm(b, loc, x, p); });
+  return mapOver(node, sum, wide, [&](OpBuilder &b, Location loc, Value x) { return rootOfNorm(b, loc, x, p); });
 }
 
 LogicalResult convertGlobalLpPool(NodeContext &node) {

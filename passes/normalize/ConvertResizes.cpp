@@ -48,9 +48,10 @@ Value sourceOf(Floats &f, const Resampling &how, const ResizedAxis &axis, Value 
   if (how.transform == "asymmetric")
     return f.div(x, scale);
   if (how.transform == "align_corners") {
-    // One pixel alone is the first.
-    Value steps = arith::MaximumFOp::create(l.b, l.loc, f.sub(to, f.of(1)), f.of(1));
-    return f.div(f.mul(x, f.sub(from, f.of(1))), steps);
+    // The corners of the exact result, which may be larger than its whole pixels. One pixel alone is the first.
+    Value steps = f.sub(axis.scale ? f.mul(from, scale) : to, f.of(1));
+    Value place = f.div(f.mul(x, f.sub(from, f.of(1))), steps);
+    return l.select(l.less(l.index(1), l.size(axis.to)), place, f.of(0));
   }
   Value centered = f.sub(f.div(f.add(x, half), scale), half);
   if (how.transform == "pytorch_half_pixel")

@@ -115,6 +115,25 @@ TypedAttr neutral(OpBuilder &b, Fold fold, Type type, bool isUnsigned) {
   return b.getIntegerAttr(type, fold == Fold::Mul);
 }
 
+Value powerOfNorm(OpBuilder &b, Location loc, Value x, int64_t p) {
+  Value magnitude = math::AbsFOp::create(b, loc, x), power = magnitude;
+  for (int64_t i = 1; i < p; ++i)
+    power = arith::MulFOp::create(b, loc, power, magnitude);
+  return power;
+}
+
+Value rootOfNorm(OpBuilder &b, Location loc, Value sum, int64_t p) {
+  if (p == 1)
+    return sum;
+  if (p == 2)
+    return math::SqrtOp::create(b, loc, sum);
+  // The logarithm of zero is -inf, and that has the power zero.
+  Type type = sum.getType(), f32 = b.getF32Type();
+  Value logarithm = math::LogOp::create(b, loc, TensorBuilder::castScalar(b, loc, sum, f32));
+  Value root = math::ExpOp::create(b, loc, arith::MulFOp::create(b, loc, logarithm, TensorBuilder::f32(b, loc, 1.0 / p)));
+  return TensorBuilder::castScalar(b, loc, root, type);
+}
+
 edge::SymbolicShape aroundAxis(ArrayRef<AffineExpr> shape, int64_t axis, MLIRContext *context) {
   return {edge::product(shape.take_front(axis), context), shape[axis], edge::product(shape.drop_front(axis + 1), context)};
 }

@@ -70,6 +70,10 @@ mlir::Value combine(mlir::OpBuilder &b, mlir::Location loc, Fold fold, mlir::Val
 /// What combine leaves as it is.
 mlir::TypedAttr neutral(mlir::OpBuilder &b, Fold fold, mlir::Type type, bool isUnsigned);
 
+/// |x|^p for p >= 1, and the p-th root of a sum of these.
+mlir::Value powerOfNorm(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x, int64_t p);
+mlir::Value rootOfNorm(mlir::OpBuilder &b, mlir::Location loc, mlir::Value sum, int64_t p);
+
 /// The shape seen as [before the axis, the axis, behind it].
 edge::SymbolicShape aroundAxis(llvm::ArrayRef<mlir::AffineExpr> shape, int64_t axis, mlir::MLIRContext *context);
 

@@ -340,7 +340,8 @@ bool agrees(MaskAt &mask, const MaskKind &kind) {
 /// The width of the window that the last query has at the largest sizes, 0 if it sees everything before it.
 std::optional<int64_t> windowOf(MaskAt &mask, int64_t position) {
   using Sight = MaskAt::Sight;
-  Sight first = mask.sees(mask.queries - 1, 0, false), self = mask.sees(mask.queries - 1, std::min(position, mask.keys - 1), false);
+  Sight first = mask.sees(mask.queries - 1, 0, false),
+        self = mask.sees(mask.queries - 1, std::min(position, mask.keys - 1), false);
   if (first == Sight::Seen || first == Sight::Undefined)
     return 0;
   if (first == Sight::Unknown || self != Sight::Seen)

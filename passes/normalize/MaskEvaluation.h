@@ -1,7 +1,7 @@
 //===- MaskEvaluation.h - Masks are what they evaluate to -------------------===//
 //
-// Exporters write the same mask in dozens of ways, and all of them are small graphs over positions and sizes. So a mask is not matched:
-// it is evaluated at single points, for several sizes, and compared with the kinds that edge.attention has.
+// Exporters write the same mask in dozens of ways, and all of them are small graphs over positions and sizes. So a mask is not
+// matched: it is evaluated at single points, for several sizes, and compared with the kinds that edge.attention has.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_NORMALIZE_MASKEVALUATION_H
@@ -14,8 +14,8 @@
 
 namespace edgecc {
 
-/// Evaluates single elements of tensors that depend on nothing but constants and sizes. Walks the bodies of linalg ops, and lets MLIR's
-/// folders do the arithmetic.
+/// Evaluates single elements of tensors that depend on nothing but constants and sizes. Walks the bodies of linalg ops, and lets
+/// MLIR's folders do the arithmetic.
 class PointEvaluator {
 public:
   /// `symbols`: a value for each symbol of the module.
@@ -34,7 +34,7 @@ private:
   struct Frame {
     mlir::linalg::GenericOp generic;
     llvm::SmallVector<int64_t> loops;
-    mlir::TypedAttr accumulator;                                      // the value of the output's block argument
+    mlir::TypedAttr accumulator;                                 // the value of the output's block argument
     llvm::SmallDenseMap<mlir::Value, mlir::TypedAttr, 8> values; // of the body, once computed
   };
   mlir::TypedAttr compute(mlir::Value tensor, llvm::ArrayRef<int64_t> indices);
@@ -57,8 +57,8 @@ struct MaskKind {
 /// Kinds by (mask, queries, keys): layers share masks.
 using MaskMemory = std::map<std::tuple<const void *, const void *, const void *>, std::optional<MaskKind>>;
 
-/// The kind of a mask that is added to the scores (float) or selects (i1), or nullopt if it must be kept. `queries` and `keys` are the
-/// sizes of the scores that it broadcasts to. `symbols` bound the sizes that are tried.
+/// The kind of a mask that is added to the scores (float) or selects (i1), or nullopt if it must be kept. `queries` and `keys`
+/// are the sizes of the scores that it broadcasts to. `symbols` bound the sizes that are tried.
 std::optional<MaskKind> recogniseMask(mlir::Value mask, mlir::AffineExpr queries, mlir::AffineExpr keys,
                                       llvm::ArrayRef<edge::SymbolAttr> symbols);
 

@@ -1,7 +1,7 @@
 //===- Raise.h - Layers found in what exporters wrote -----------------------===//
 //
-// Raising looks back: before the last node of a layer (the MatMul of attention, the Add of a rotation, the Mul of a norm) is converted,
-// it is asked here whether the nodes behind it are that layer. What was converted on the way is then dead.
+// Raising looks back: before the last node of a layer (the MatMul of attention, the Add of a rotation, the Mul of a norm) is
+// converted, it is asked here whether the nodes behind it are that layer. What was converted on the way is then dead.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_NORMALIZE_RAISE_H
@@ -11,7 +11,8 @@
 
 namespace edgecc {
 
-/// `rows` written behind what the cache `past` holds, in place. `past.stateValue` must be set. rows `[batch, heads, tokens, dim]`, or
+/// `rows` written behind what the cache `past` holds, in place. `past.stateValue` must be set. rows `[batch, heads, tokens,
+/// dim]`, or
 /// `[batch, tokens, heads, dim]`. The result is the cache afterwards, as a state with past + tokens positions.
 TensorInfo appendToState(NodeContext &node, TensorInfo &past, mlir::Value rows, bool rowsHeadsFirst);
 
@@ -28,8 +29,8 @@ struct AttentionParts {
   int64_t window = 0;
 };
 
-/// Takes a mask into `parts`: as a flag if it is recognised by what it evaluates to, else as it is. The mask broadcasts from the right to
-/// scores [..., queries, parts.length].
+/// Takes a mask into `parts`: as a flag if it is recognised by what it evaluates to, else as it is. The mask broadcasts from the
+/// right to scores [..., queries, parts.length].
 void addMask(NodeContext &node, AttentionParts &parts, mlir::Value mask, mlir::AffineExpr queries);
 /// The first half of it: false if the mask is not recognised.
 bool absorbMask(NodeContext &node, AttentionParts &parts, mlir::Value mask, mlir::AffineExpr queries);
@@ -37,7 +38,8 @@ bool absorbMask(NodeContext &node, AttentionParts &parts, mlir::Value mask, mlir
 /// The result is `[batch, tokens, heads, dim]`, or heads first.
 mlir::Value buildAttention(NodeContext &node, AttentionParts parts, mlir::Type element, bool resultHeadsFirst);
 
-/// edge.rope on `[batch, tokens, heads, dim]` or heads first; the result lies like the input. cos, sin: [batch or 1, tokens, half].
+/// edge.rope on `[batch, tokens, heads, dim]` or heads first; the result lies like the input. cos, sin: [batch or 1, tokens,
+/// half].
 mlir::Value buildRope(NodeContext &node, mlir::Value input, mlir::Value cos, mlir::Value sin, bool interleaved, bool headsFirst);
 
 /// A cache, or what a node without one attends to, with the new rows behind it.
@@ -56,7 +58,8 @@ void setPresent(NodeContext &node, unsigned output, const Cached &cached);
 /// past `[batch, heads, tokens, dim]` and rows as one tensor.
 mlir::Value concatTokens(NodeContext &node, mlir::Value past, mlir::Value rows, bool rowsHeadsFirst);
 
-/// `[batch, tokens, heads * dim]` as `[batch, tokens, heads, dim]`; rank 4 is heads first and stays. Null if the sizes do not fit.
+/// `[batch, tokens, heads * dim]` as `[batch, tokens, heads, dim]`; rank 4 is heads first and stays. Null if the sizes do not
+/// fit.
 mlir::Value headsOf(NodeContext &node, mlir::Value tensor, int64_t heads, bool &headsFirst);
 /// counts [batch] -> i1 [batch, 1, 1, length]: key j is seen if j < counts[b] + added.
 mlir::Value visibleKeys(NodeContext &node, mlir::Value counts, mlir::AffineExpr length, int64_t added);

@@ -128,8 +128,8 @@ Value buildAttention(NodeContext &node, AttentionParts parts, Type element, bool
   edge::SymbolicShape query = edge::shapeOf(parts.query);
   AffineExpr heads = query[parts.queryHeadsFirst ? 1 : 2], tokens = query[parts.queryHeadsFirst ? 2 : 1];
   AffineExpr dim = edge::shapeOf(parts.value)[3];
-  edge::SymbolicShape shape = resultHeadsFirst ? edge::SymbolicShape{query[0], heads, tokens, dim}
-                                               : edge::SymbolicShape{query[0], tokens, heads, dim};
+  edge::SymbolicShape shape =
+      resultHeadsFirst ? edge::SymbolicShape{query[0], heads, tokens, dim} : edge::SymbolicShape{query[0], tokens, heads, dim};
   MLIRContext *context = node.context();
   OpBuilder &b = node.builder;
   auto attention = edge::AttentionOp::create(
@@ -137,7 +137,8 @@ Value buildAttention(NodeContext &node, AttentionParts parts, Type element, bool
       parts.masks.empty() ? Value() : mergeMasks(node, parts.masks), b.getF32FloatAttr(parts.scale),
       AffineMapAttr::get(edge::symbolMap({edge::canonical(parts.length)}, context)),
       AffineMapAttr::get(edge::symbolMap({edge::canonical(parts.offset ? parts.offset : node.expr(0))}, context)),
-      b.getBoolAttr(parts.causal), b.getI64IntegerAttr(parts.window), b.getF32FloatAttr(parts.softcap), UnitAttr(), UnitAttr(), UnitAttr());
+      b.getBoolAttr(parts.causal), b.getI64IntegerAttr(parts.window), b.getF32FloatAttr(parts.softcap), UnitAttr(), UnitAttr(),
+      UnitAttr());
   attention.setQueryHeadsFirst(parts.queryHeadsFirst);
   attention.setKeyHeadsFirst(parts.keyHeadsFirst);
   attention.setResultHeadsFirst(resultHeadsFirst);
@@ -159,8 +160,8 @@ public:
   bool match(Value value, double factor, bool capped = false);
 
   struct Mask {
-    Value value;        // onnx: added, or a condition
-    double factor = 1;  // of what is added
+    Value value;       // onnx: added, or a condition
+    double factor = 1; // of what is added
     bool selects = false, inverted = false;
     double fill = 0; // where the condition does not hold
   };
@@ -323,7 +324,8 @@ struct Traced {
   SmallVector<View> views; // from the operand backwards
   bool tokensAreColumns;
 
-  Traced(NodeContext &node, Value operand, ArrayRef<AffineExpr> batch, bool tokensAreColumns) : tokensAreColumns(tokensAreColumns) {
+  Traced(NodeContext &node, Value operand, ArrayRef<AffineExpr> batch, bool tokensAreColumns)
+      : tokensAreColumns(tokensAreColumns) {
     View view(node, operand, batch);
     do
       views.push_back(view);
@@ -418,7 +420,8 @@ bool raiseAttention(NodeContext &node) {
     for (Scores::Mask &mask : scores.masks) {
       Value tensor = node.converter.tensor(mask.value);
       if (mask.inverted)
-        tensor = node.map({tensor}, edge::shapeOf(tensor), node.builder.getI1Type(), [&](OpBuilder &b, Location loc, ValueRange args) {
+        tensor =
+            node.map({tensor}, edge::shapeOf(tensor), node.builder.getI1Type(), [&](OpBuilder &b, Location loc, ValueRange args) {
           return arith::XOrIOp::create(b, loc, args[0], TensorBuilder::scalar(b, loc, b.getI1Type(), 1)).getResult();
         });
       if (mask.factor > 0 && absorbMask(node, parts, tensor, queries))

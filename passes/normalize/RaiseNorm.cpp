@@ -1,7 +1,7 @@
 //===- RaiseNorm.cpp - Layer and RMS norms spelled out ----------------------===//
 //
-// The bare norm is raised at its quotient, x / sqrt(...). Scale and bias come later: the row of that Mul or Add finds the bare norm
-// among the ops already made, and makes a new one that has it all.
+// The bare norm is raised at its quotient, x / sqrt(...). Scale and bias come later: the row of that Mul or Add finds the bare
+// norm among the ops already made, and makes a new one that has it all.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/normalize/RaiseViews.h"
@@ -120,7 +120,8 @@ bool raiseBareNorm(NodeContext &node) {
 Operation *opBehindCast(Value tensor) {
   Operation *op = tensor ? tensor.getDefiningOp() : nullptr;
   auto generic = dyn_cast_or_null<linalg::GenericOp>(op);
-  if (!generic || generic.getNumDpsInputs() != 1 || !llvm::all_of(generic.getIndexingMapsArray(), [](AffineMap map) { return map.isIdentity(); }))
+  if (!generic || generic.getNumDpsInputs() != 1 ||
+      !llvm::all_of(generic.getIndexingMapsArray(), [](AffineMap map) { return map.isIdentity(); }))
     return op;
   Block &body = *generic.getBody();
   if (!llvm::all_of(body, [](Operation &inner) { return isa<arith::ExtFOp, arith::TruncFOp, linalg::YieldOp>(inner); }))

@@ -1,11 +1,11 @@
 //===- RaiseRope.cpp - Rotary embeddings spelled out ------------------------===//
 //
-// x * cos + rotate_half(x) * sin, with tables whose two halves are equal; or the two halves rotated apart and joined again; and either
-// of them on the first elements of each head, joined with the rest.
+// x * cos + rotate_half(x) * sin, with tables whose two halves are equal; or the two halves rotated apart and joined again; and
+// either of them on the first elements of each head, joined with the rest.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/normalize/RaiseViews.h"
 #include "passes/normalize/MaskEvaluation.h"
+#include "passes/normalize/RaiseViews.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -87,7 +87,8 @@ bool hasEqualHalves(NodeContext &node, Value table) {
   if (known.constant) {
     int64_t n = width.getValue();
     for (int64_t i = 0, count = known.constant.getNumElements(); i < count; ++i)
-      if (i % n < n / 2 && PointEvaluator::constantElement(known.constant, i) != PointEvaluator::constantElement(known.constant, i + n / 2))
+      if (i % n < n / 2 &&
+          PointEvaluator::constantElement(known.constant, i) != PointEvaluator::constantElement(known.constant, i + n / 2))
         return false;
     return true;
   }
@@ -117,7 +118,8 @@ bool hasEqualHalves(NodeContext &node, Value table) {
     return false;
   }
   if (name == "Gather")
-    return maker.rank(0) >= 2 && maker.normalizeAxis(maker.intAttr("axis", 0), maker.rank(0)) != maker.rank(0) - 1 && keepsWidth();
+    return maker.rank(0) >= 2 && maker.normalizeAxis(maker.intAttr("axis", 0), maker.rank(0)) != maker.rank(0) - 1 &&
+           keepsWidth();
   if (name == "Slice" || name == "Transpose")
     return keepsWidth() && (name == "Slice" || maker.intsAttr("perm").back() == maker.rank(0) - 1);
   return false;
@@ -153,7 +155,8 @@ bool emit(NodeContext &node, Value x, Value cos, Value sin, int64_t rotatedSize,
   const edge::SymbolicShape xShape = node.converter.info(x).shape;
   if (xShape.size() != 4)
     return false;
-  Value c = halfTable(node, cos, xShape, rotatedSize / 2, headsFirst), s = halfTable(node, sin, xShape, rotatedSize / 2, sinHeadsFirst);
+  Value c = halfTable(node, cos, xShape, rotatedSize / 2, headsFirst),
+        s = halfTable(node, sin, xShape, rotatedSize / 2, sinHeadsFirst);
   if (!c || !s || headsFirst != sinHeadsFirst)
     return false;
   // Tables may differ in what they leave to broadcasting.
@@ -214,7 +217,8 @@ bool raiseHalves(NodeContext &node) {
   bool halves = a->part.isHalf(0) && b->part.isHalf(1) && c->part.isHalf(1) && d->part.isHalf(0);
   bool oneInput = a->part.whole == b->part.whole && a->part.whole == c->part.whole && a->part.whole == d->part.whole;
   auto &table = node.converter.info(a->table).shape;
-  if (!halves || !oneInput || a->table != c->table || b->table != d->table || table.empty() || table.back() != node.expr(a->part.size / 2))
+  if (!halves || !oneInput || a->table != c->table || b->table != d->table || table.empty() ||
+      table.back() != node.expr(a->part.size / 2))
     return false;
   return emit(node, a->part.whole, a->table, b->table, a->part.size, node.converter.info(a->part.whole).shape);
 }
@@ -248,7 +252,8 @@ bool raisePartial(NodeContext &node) {
   if (!front || front->whole != rest->whole || front->first != 0 || front->last != rest->first)
     return false;
   bool headsFirst = rope.getHeadsFirst() != turned;
-  node.set(0, buildRope(node, node.converter.tensor(rest->whole), rope.getCos(), rope.getSin(), rope.getInterleaved(), headsFirst));
+  node.set(0,
+           buildRope(node, node.converter.tensor(rest->whole), rope.getCos(), rope.getSin(), rope.getInterleaved(), headsFirst));
   return true;
 }
 

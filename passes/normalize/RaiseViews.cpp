@@ -268,7 +268,8 @@ View::Layout View::layout(AffineExpr batch, bool tokensAreColumns, int64_t &head
       flat.append(axis.begin(), axis.end());
     return flat == source;
   };
-  bool headsFirst = inOrder({(*all)[0], different, (*all)[2], (*all)[3]}), tokensFirst = inOrder({(*all)[0], (*all)[2], different, (*all)[3]});
+  bool headsFirst = inOrder({(*all)[0], different, (*all)[2], (*all)[3]}),
+       tokensFirst = inOrder({(*all)[0], (*all)[2], different, (*all)[3]});
   if (node->converter.info(this->source).stateValue)
     return headsFirst && sourceAxes.size() == 4 ? Layout::HeadsFirst : Layout::None;
   return headsFirst && tokensFirst ? Layout::Either

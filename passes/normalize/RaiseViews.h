@@ -1,8 +1,8 @@
 //===- RaiseViews.h - Where the operands of an attention come from ----------===//
 //
-// Between a projection (or a cache) and the matrix products of attention, exporters reshape, transpose, expand and scale. A view follows
-// these backwards and keeps track of every dimension on the way, so that the attention can read what was there before them: no copies,
-// and each KV head once.
+// Between a projection (or a cache) and the matrix products of attention, exporters reshape, transpose, expand and scale. A view
+// follows these backwards and keeps track of every dimension on the way, so that the attention can read what was there before
+// them: no copies, and each KV head once.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_NORMALIZE_RAISEVIEWS_H
@@ -24,8 +24,8 @@ public:
   bool stepBack();
 
   enum class Layout { None, TokensFirst, HeadsFirst, Either };
-  /// How the source lies in memory, seen as batch x tokens x heads x dim. `heads` becomes the number of different heads: head h of the
-  /// operand reads head h / (all heads / heads) of the source.
+  /// How the source lies in memory, seen as batch x tokens x heads x dim. `heads` becomes the number of different heads: head h
+  /// of the operand reads head h / (all heads / heads) of the source.
   Layout layout(mlir::AffineExpr batch, bool tokensAreColumns, int64_t &heads);
   /// The source as a tensor of rank 4, or the buffer of a cache.
   mlir::Value materialize(mlir::AffineExpr batch, bool tokensAreColumns, int64_t heads, bool headsFirst);

@@ -6,6 +6,16 @@ from pathlib import Path
 
 import pytest
 
+# --quick: one model of each kind and exporter, and what is real; under qemu those whose code differs most.
+QUICK_HOST = {
+    "minilm", "minilm-dynamo", "stories260K", "stories260K-dynamo", "babyllama_tok105-torchscript", "out2Msp", "rxnmapper",
+    "gpt2-torchscript", "llama-f16", "mistral-bf16", "qwen2-dynamo", "qwen3-f32", "gemma2-dynamo", "phi3-torchscript",
+    "bert-torchscript", "distilbert-dynamo", "t5-encoder-dynamo", "vit-torchscript", "clip-text-dynamo", "whisper-encoder-dynamo",
+    "tiny-random-Llama-fp16", "tiny-graph-capture-gqa", "tiny-random-gpt2-fp32", "tiny-random-lfm2-fp32", "attention-bias",
+    "attention-past", "attention-soft-cap", "rotary-tables", "swish-block", "tensor-scatter",
+}
+QUICK_AARCH64 = {"minilm", "stories260K", "babyllama_tok105", "gpt2-f32", "llama-f16", "qwen3-f32", "tiny-graph-capture-gqa"}
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "python"), str(Path(__file__).resolve().parent)]
 
@@ -16,6 +26,26 @@ def pytest_addoption(parser):
     parser.addoption("--aarch64-build-dir", type=Path,
                      default=Path(os.environ.get("EDGECC_AARCH64_BUILD_DIR", ROOT / "build/aarch64")),
                      help="has an AArch64 bin/edgecc-run (default: $EDGECC_AARCH64_BUILD_DIR, build/aarch64)")
+
+
+    parser.addoption("--quick", action="store_true", help="some of the models only (a representative set: QUICK_*)")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--quick"):
+        return
+    kept, left = [], []
+    for item in items:
+        arguments = item.callspec.params if hasattr(item, "callspec") else {}
+        if item.path.name != "test_models.py" or "name" not in arguments:
+            wanted = True
+        elif "cpu" in arguments:
+            wanted = arguments["name"] in QUICK_AARCH64 and (arguments["cpu"] == "cortex-a76" or arguments["name"] == "stories260K")
+        else:
+            wanted = arguments["name"] in QUICK_HOST
+        (kept if wanted else left).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
 
 
 def pytest_configure(config):

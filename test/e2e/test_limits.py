@@ -17,14 +17,15 @@ GB = 1 << 30
 
 
 def compile_measured(program, *arguments) -> tuple[float, int]:
-    """Seconds and peak resident bytes of a run of edgecc."""
+    """Seconds and peak resident bytes of a run of edgecc. On a machine that is busy otherwise the time counts that the program
+    computed, if that is less."""
     begin = time.monotonic()
     process = subprocess.Popen([str(program), *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, said[-2000:]
-    return time.monotonic() - begin, usage.ru_maxrss * 1024
+    return min(time.monotonic() - begin, usage.ru_utime + usage.ru_stime), usage.ru_maxrss * 1024
 
 
 @pytest.fixture

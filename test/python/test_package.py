@@ -220,8 +220,10 @@ def test_a_model_all_the_way(compiler, runtime, tmp_path):
         a, b = np.arange(-6, 6, dtype=np.float32).reshape(4, 3), np.ones(3, np.float32)
         for n in (4, 1):
             np.testing.assert_array_equal(loaded.run({"a": a[:n], "b": b})["y"], np.maximum(a[:n] + b, 0))
-        for wrong in ({"a": np.zeros((5, 3), np.float32)}, {"a": np.zeros((4, 2), np.float32)}, {"a": np.zeros((4, 3), np.int64)},
-                      {"c": b}):
+        # Another type is taken where it loses nothing.
+        np.testing.assert_array_equal(loaded.run({"a": a.astype(np.int64), "b": b})["y"], np.maximum(a + b, 0))
+        for wrong in ({"a": np.zeros((5, 3), np.float32)}, {"a": np.zeros((4, 2), np.float32)},
+                      {"a": np.full((4, 3), 2**24 + 1, np.int64)}, {"a": np.zeros((4, 3), np.complex64)}, {"c": b}):
             with pytest.raises(edgecc.RunError):
                 loaded.run({"b": b, **wrong})
         np.testing.assert_array_equal(loaded.run({"a": a, "b": b})["y"], np.maximum(a + b, 0))
