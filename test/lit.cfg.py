@@ -16,6 +16,9 @@ config.test_exec_root = os.path.join(config.build_dir, "test")
 config.environment["PATH"] = os.pathsep.join(
     [os.path.join(config.build_dir, "bin"), config.llvm_tools_dir, config.environment["PATH"]]
 )
+# For scripts that build something on top: where the libraries are.
+config.environment["EDGECC_BUILD"] = config.build_dir
+config.environment["EDGECC_LLVM_TOOLS"] = config.llvm_tools_dir
 # A failing check then shows its input, a crash its stack.
 config.environment["FILECHECK_OPTS"] = "--dump-input=fail"
 for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_SYMBOLIZER_PATH"):
