@@ -73,7 +73,7 @@ struct Matrix {
   mlir::AffineExpr rows;
   int64_t n, k;
   llvm::ArrayRef<const Kernel *> kernels; ///< of kernelsFor()
-  bool longStore;                         ///< storing is a page of code: emit it once per row of a tile, not once per register
+  bool longStore;                         ///< storing is a page of code: emit it once per tile, not once per register
 };
 
 /// Takes the sums of row `row + i` from column `column + j` on; the last of them may be beyond n.

@@ -132,13 +132,13 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
                                 ? emitStaged(code, kernel, operands, matrix.k, lhsAt, stage, zeros)
                                 : emitTile(code, family, operands, depth, kernel.k, zeros);
     auto sum = [&](int64_t i, size_t j) { return family.reduce(code, sums[i * vectors + j]); };
-    if (longStore && kernel.m > 1) {
+    if (longStore) {
       for (int64_t i = 0; i < kernel.m; ++i)
         for (size_t j = 0; j < vectors; ++j)
           code.store(tileBuffer, code.index(i * columns + j * family.lanes), sum(i, j));
       code.loop(code.index(0), code.index(kernel.m), 1, [&](Var i) {
-        for (int64_t j = 0; j < columns; j += family.lanes)
-          store(row + i, 0, column, j, code.load(tileBuffer, i * columns + j, family.lanes));
+        code.loop(code.index(0), code.index(columns), family.lanes,
+                  [&](Var j) { store(row + i, 0, column + j, 0, code.load(tileBuffer, i * columns + j, family.lanes)); });
       });
       return;
     }
