@@ -273,6 +273,22 @@ int64_t bytesOf(RankedTensorType type, ArrayRef<edge::SymbolAttr> symbols) {
   return edge::maxElements(type, symbols) * edge::elementBytes(type.getElementType());
 }
 
+// Whether anybody but this operand sees the value, by any of its shapes, when the kernel updates it or later.
+bool isReadLater(OpOperand &updated) {
+  Operation *kernel = updated.getOwner();
+  SmallVector<Value> views{updated.get()};
+  while (auto reshape = views[0].getDefiningOp<edge::ReshapeOp>())
+    views[0] = reshape.getInput();
+  for (unsigned i = 0; i < views.size(); ++i)
+    for (OpOperand &use : views[i].getUses()) {
+      if (auto reshape = dyn_cast<edge::ReshapeOp>(use.getOwner()))
+        views.push_back(reshape.getResult());
+      else if (&use != &updated && !use.getOwner()->isBeforeInBlock(kernel))
+        return true;
+    }
+  return false;
+}
+
 // An output must have memory of its own, and what a kernel updates in place must not be read by anybody later.
 void EntryPlanner::copyWhereShared() {
   Operation *end = function.front().getTerminator();
@@ -281,8 +297,7 @@ void EntryPlanner::copyWhereShared() {
       Value root = rootOf(operand.get());
       auto arg = dyn_cast<BlockArgument>(root);
       bool isState = arg && function.getArgAttr(arg.getArgNumber(), edge::EdgeDialect::kStateAttr);
-      bool readLater = llvm::any_of(operand.get().getUsers(),
-                                    [&](Operation *user) { return user != kernel && !user->isBeforeInBlock(kernel); });
+      bool readLater = isReadLater(operand);
       if (isState ? readLater : readLater || arg || root.getDefiningOp<edge::WeightOp>()) {
         OpBuilder builder(kernel);
         operand.set(insertCopy(builder, kernel.getLoc(), operand.get()));
