@@ -72,7 +72,10 @@ Conversion onContents(ExprFn fn, Type (*element)(NodeContext &), Conversion othe
     auto shape = node.broadcastShape({node.shape(0), node.shape(node.inputs() - 1)});
     if (failed(shape))
       return LogicalResult(failure());
+    // A column against a row has more elements than either.
     SmallVector<AffineExpr> results;
+    if (edge::product(*shape, node.context()) != node.expr(std::max(a->size(), b->size())))
+      return otherwise(node);
     for (size_t i = 0; i < std::max(a->size(), b->size()); ++i) {
       AffineExpr result = fn((*a)[a->size() == 1 ? 0 : i], (*b)[b->size() == 1 ? 0 : i]);
       if (!result)
@@ -230,6 +233,20 @@ LogicalResult convertCast(NodeContext &node) {
   return convertCastTo(node, element, isUnsigned);
 }
 
+// base^power, also for a negative base: |base|^power with the sign that an odd power has; NaN for one that is no integer.
+Value signedPower(OpBuilder &b, Location loc, Value base, Value power) {
+  Value zero = constantLike(b, loc, base, 0), half = constantLike(b, loc, base, 0.5);
+  Value magnitude = math::PowFOp::create(b, loc, math::AbsFOp::create(b, loc, base), power);
+  auto isInteger = [&](Value x) -> Value {
+    return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, math::FloorOp::create(b, loc, x), x);
+  };
+  Value odd = arith::AndIOp::create(b, loc, isInteger(power),
+                                    arith::XOrIOp::create(b, loc, isInteger(mul(b, loc, power, half)), arith::ConstantIntOp::create(b, loc, 1, 1)));
+  Value negative = arith::SelectOp::create(b, loc, odd, arith::NegFOp::create(b, loc, magnitude), magnitude);
+  negative = arith::SelectOp::create(b, loc, isInteger(power), negative, constantLike(b, loc, base, NAN));
+  return arith::SelectOp::create(b, loc, less(b, loc, base, zero), negative, magnitude);
+}
+
 // Small constant exponents are products: exact, and much faster.
 LogicalResult convertPow(NodeContext &node) {
   auto exponent = node.constantFloats(1);
@@ -265,7 +282,7 @@ LogicalResult convertPow(NodeContext &node) {
     }
     Type wide = integers ? b.getF32Type() : x[0].getType();
     Value base = TensorBuilder::castScalar(b, loc, x[0], wide), power = TensorBuilder::castScalar(b, loc, x[1], wide);
-    Value result = math::PowFOp::create(b, loc, base, power);
+    Value result = signedPower(b, loc, base, power);
     if (integers)
       result = math::RoundEvenOp::create(b, loc, result);
     return TensorBuilder::castScalar(b, loc, result, x[0].getType());
@@ -326,7 +343,8 @@ LogicalResult convertWhere(NodeContext &node) {
     auto shape = node.broadcastShape({node.shape(0), node.shape(1), node.shape(2)});
     size_t count = std::max({condition->size(), a->size(), z->size()});
     auto fits = [&](size_t size) { return size == 1 || size == count; };
-    if (succeeded(shape) && fits(condition->size()) && fits(a->size()) && fits(z->size())) {
+    bool sameElements = succeeded(shape) && edge::product(*shape, node.context()) == node.expr(count);
+    if (sameElements && fits(condition->size()) && fits(a->size()) && fits(z->size())) {
       SmallVector<AffineExpr> results;
       for (size_t i = 0; i < count; ++i)
         results.push_back((*condition)[condition->size() == 1 ? 0 : i] ? (*a)[a->size() == 1 ? 0 : i]

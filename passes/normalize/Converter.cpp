@@ -105,6 +105,10 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
     auto name = source.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name");
     if (!type)
       return source.emitError("input ") << name << " has no shape; export it with at least its rank";
+    unsigned bits = type.getElementTypeBitWidth();
+    if ((bits != 1 && bits % 8 != 0) || (isa<FloatType>(type.getElementType()) && bits < 16))
+      return source.emitError("input ") << name << " has elements of type " << type.getElementType()
+                                         << "; the runtime has no tensors of this type; give 8-bit integers, or f16";
     auto dims = source.getArgAttrOfType<ArrayAttr>(arg.getArgNumber(), "onnx.dims");
     edge::SymbolicShape shape;
     for (auto [i, size] : llvm::enumerate(type.getShape())) {
