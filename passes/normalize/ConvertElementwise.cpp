@@ -240,8 +240,9 @@ Value signedPower(OpBuilder &b, Location loc, Value base, Value power) {
   auto isInteger = [&](Value x) -> Value {
     return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, math::FloorOp::create(b, loc, x), x);
   };
-  Value odd = arith::AndIOp::create(b, loc, isInteger(power),
-                                    arith::XOrIOp::create(b, loc, isInteger(mul(b, loc, power, half)), arith::ConstantIntOp::create(b, loc, 1, 1)));
+  Value odd = arith::AndIOp::create(
+      b, loc, isInteger(power),
+      arith::XOrIOp::create(b, loc, isInteger(mul(b, loc, power, half)), arith::ConstantIntOp::create(b, loc, 1, 1)));
   Value negative = arith::SelectOp::create(b, loc, odd, arith::NegFOp::create(b, loc, magnitude), magnitude);
   negative = arith::SelectOp::create(b, loc, isInteger(power), negative, constantLike(b, loc, base, NAN));
   return arith::SelectOp::create(b, loc, less(b, loc, base, zero), negative, magnitude);

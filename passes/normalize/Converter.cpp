@@ -108,7 +108,7 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
     unsigned bits = type.getElementTypeBitWidth();
     if ((bits != 1 && bits % 8 != 0) || (isa<FloatType>(type.getElementType()) && bits < 16))
       return source.emitError("input ") << name << " has elements of type " << type.getElementType()
-                                         << "; the runtime has no tensors of this type; give 8-bit integers, or f16";
+                                        << "; the runtime has no tensors of this type; give 8-bit integers, or f16";
     auto dims = source.getArgAttrOfType<ArrayAttr>(arg.getArgNumber(), "onnx.dims");
     edge::SymbolicShape shape;
     for (auto [i, size] : llvm::enumerate(type.getShape())) {
@@ -208,6 +208,16 @@ void Converter::findStates(func::FuncOp source) {
   }
   if (!past)
     return;
+  // Beside a cache that grows, a pair of one fixed size is memory of the session, too.
+  for (BlockArgument arg : source.getArguments()) {
+    unsigned i = arg.getArgNumber();
+    int64_t result = matching(source.getArgAttrOfType<StringAttr>(i, "onnx.name"));
+    bool taken = llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; });
+    bool fixed = argShapes[i].size() > 1 &&
+                 llvm::all_of(ArrayRef(argShapes[i]).drop_front(), [](AffineExpr size) { return isa<AffineConstantExpr>(size); });
+    if (result >= 0 && fixed && !taken)
+      stateIO.push_back({i, unsigned(result), -1, /*replaced=*/true});
+  }
   position = getAffineSymbolExpr(*past, context());
   symbols[*past].role = edge::SymbolRole::Position;
   unsigned capacity = symbolNamed("context");
@@ -366,8 +376,8 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     edge::SymbolicShape shape(ArrayRef(argShapes[i]).drop_front(state.part >= 0));
     // Memory of a session is for the largest batch; the batch is outermost, so a smaller one only leaves the rest alone.
     shape[0] = getAffineConstantExpr(edge::boundsOf(shape[0], edge::symbolsOf(module)).second, this->context());
-    AffineExpr context = getAffineConstantExpr(kDefaultContext, this->context());
-    shape[2] = capacity ? capacity : context;
+    if (!state.replaced)
+      shape[2] = capacity ? capacity : getAffineConstantExpr(kDefaultContext, context());
     types.push_back(edge::tensorType(shape, cast<RankedTensorType>(source.getArgument(i).getType()).getElementType()));
     describe(i, {builder.getNamedAttr(edge::EdgeDialect::kStateAttr, builder.getI64IntegerAttr(number))},
              state.part < 0    ? ""
@@ -392,8 +402,19 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
       known.pairedValue = argument;
       continue;
     }
+    int64_t number = function.getArgAttrOfType<IntegerAttr>(argument.getArgNumber(), edge::EdgeDialect::kStateAttr).getInt();
+    if (stateIO[number].replaced) {
+      TensorBuilder t(builder, source.getLoc());
+      bool whole = edge::tensorType(known.shape, known.element) == argument.getType();
+      known.value = whole ? Value(argument)
+                          : t.compute(known.shape, known.element,
+                                      [&, state = Value(argument)](OpBuilder &b, Location l, ValueRange indices) {
+        return TensorBuilder::load(b, l, state, indices);
+      });
+      continue;
+    }
     known.stateValue = argument;
-    known.state = function.getArgAttrOfType<IntegerAttr>(argument.getArgNumber(), edge::EdgeDialect::kStateAttr).getInt();
+    known.state = number;
   }
   for (unsigned i : implicit) {
     TensorInfo &known = infos[source.getArgument(i)];
@@ -403,6 +424,22 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     known.value = implicitInput(name, edge::tensorType(known.shape, known.element), source.getLoc());
   }
   return success();
+}
+
+// The first elements of the state become the contents (a smaller batch leaves the rest alone).
+Value Converter::replaceState(Value state, Value contents, Location loc) {
+  TensorBuilder t(builder, loc);
+  AffineExpr count = edge::product(edge::shapeOf(contents), context()), capacity = edge::product(edge::shapeOf(state), context());
+  auto body = [&](OpBuilder &b, Location l, ValueRange args) {
+    scf::ForOp::create(b, l, TensorBuilder::index(b, l, 0), TensorBuilder::size(b, l, count), TensorBuilder::index(b, l, 1),
+                       ValueRange(), [&](OpBuilder &nested, Location at, Value i, ValueRange) {
+      Value element = memref::LoadOp::create(nested, at, args[1], i);
+      memref::StoreOp::create(nested, at, element, args[2], i);
+      scf::YieldOp::create(nested, at);
+    });
+  };
+  Value written = t.kernel("replace_state", t.expr(1), t.reshape(contents, {count}), t.reshape(state, {capacity}), {}, body)[0];
+  return t.reshape(written, edge::shapeOf(state));
 }
 
 LogicalResult Converter::convertReturn(func::FuncOp source) {
@@ -416,6 +453,11 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
     if (state != stateIO.end()) {
       int64_t number = state - stateIO.begin();
       bool paired = state->part == 0;
+      if (state->replaced) {
+        unsigned first = function.getNumArguments() - stateIO.size();
+        states[number] = replaceState(function.getArgument(first + number), tensor(value), end->getLoc());
+        continue;
+      }
       if (!known.stateValue || known.state != number || (paired && !known.pairedValue))
         return source.emitError("output ")
                << name << " is not the cache " << source.getArgAttr(state->argument, "onnx.name")

@@ -216,6 +216,7 @@ private:
   void findStates(mlir::func::FuncOp source);
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
   mlir::LogicalResult convertReturn(mlir::func::FuncOp source);
+  mlir::Value replaceState(mlir::Value state, mlir::Value contents, mlir::Location loc);
   void convertConstant(onnx::ConstantOp constant);
   mlir::Value implicitInput(llvm::StringRef name, mlir::RankedTensorType type, mlir::Location loc);
 
@@ -236,6 +237,7 @@ private:
   struct StateIO {
     unsigned argument, result; // of the source
     int64_t part = -1;         // 0: the keys, 1: the values of a cache that holds both
+    bool replaced = false;     // of fixed size, written anew by each call (the last inputs of a convolution)
   };
   llvm::SmallVector<StateIO> stateIO;
   llvm::SmallVector<unsigned> implicit; // arguments that a stateful model computes itself
