@@ -428,6 +428,12 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
 
 // The first elements of the state become the contents (a smaller batch leaves the rest alone).
 Value Converter::replaceState(Value state, Value contents, Location loc) {
+  Value source = contents;
+  while (auto reshape = source.getDefiningOp<edge::ReshapeOp>())
+    source = reshape.getInput();
+  // Handed on as it is.
+  if (source == state)
+    return state;
   TensorBuilder t(builder, loc);
   AffineExpr count = edge::product(edge::shapeOf(contents), context()), capacity = edge::product(edge::shapeOf(state), context());
   auto body = [&](OpBuilder &b, Location l, ValueRange args) {
