@@ -145,15 +145,14 @@ public:
     group = edge::divideExactly(query[1], key[1]);
   }
 
+  // Operands of a product over the loops (b, kv, g, t, s, d).
+  AffineMap map(std::initializer_list<unsigned> loops) {
+    SmallVector<AffineExpr> exprs;
+    for (unsigned loop : loops)
+      exprs.push_back(getAffineDimExpr(loop, node.context()));
+    return AffineMap::get(6, 0, exprs, node.context());
+  }
   Value scores() {
-    MLIRContext *context = node.context();
-    // (b, kv, g, t, s, d)
-    auto map = [&](std::initializer_list<unsigned> loops) {
-      SmallVector<AffineExpr> exprs;
-      for (unsigned loop : loops)
-        exprs.push_back(getAffineDimExpr(loop, context));
-      return AffineMap::get(6, 0, exprs, context);
-    };
     Value q = node.reshape(parts.query, {query[0], key[1], group, query[2], query[3]});
     Value product = node.contract(q, map({0, 1, 2, 3, 5}), parts.key, map({0, 1, 4, 5}), map({0, 1, 2, 3, 4}),
                                   {query[0], key[1], group, query[2], key[2]}, node.builder.getF32Type());
@@ -187,13 +186,6 @@ public:
     });
   }
   Value weighted(Value weights, Type element) {
-    MLIRContext *context = node.context();
-    auto map = [&](std::initializer_list<unsigned> loops) {
-      SmallVector<AffineExpr> exprs;
-      for (unsigned loop : loops)
-        exprs.push_back(getAffineDimExpr(loop, context));
-      return AffineMap::get(6, 0, exprs, context);
-    };
     AffineExpr dim = edge::shapeOf(parts.value)[3];
     Value p = node.reshape(weights, {query[0], key[1], group, query[2], key[2]});
     Value result = node.contract(p, map({0, 1, 2, 3, 5}), parts.value, map({0, 1, 5, 4}), map({0, 1, 2, 3, 4}),

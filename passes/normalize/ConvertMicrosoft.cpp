@@ -1,17 +1,10 @@
 //===- ConvertMicrosoft.cpp - com.microsoft: norms, activations, products ---===//
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "passes/normalize/Microsoft.h"
+#include "passes/normalize/Weights.h"
 
 using namespace mlir;
 namespace edgecc {
-
-Value denseLayer(NodeContext &node, Value input, Value weight, bool transposed) {
-  edge::SymbolicShape shape = edge::shapeOf(input);
-  shape.back() = edge::shapeOf(weight)[transposed ? 0 : 1];
-  Type element = cast<RankedTensorType>(input.getType()).getElementType();
-  return edge::LinearOp::create(node.builder, node.loc, edge::tensorType(shape, element), input, weight, ValueRange(),
-                                transposed ? edge::WeightLayout::NK : edge::WeightLayout::KN);
-}
 
 Value addAll(NodeContext &node, ArrayRef<Value> terms) {
   auto type = cast<RankedTensorType>(terms[0].getType());
@@ -165,7 +158,7 @@ LogicalResult convertFusedMatMul(NodeContext &node) {
   Type element = node.element(0);
   Value lhs = node.tensor(0), rhs = node.tensor(1), result;
   if (!transA && node.info(1).constant && node.rank(1) == 2) {
-    result = denseLayer(node, lhs, rhs, transB);
+    result = linear(node, lhs, {rhs, transB}, element);
   } else {
     edge::SymbolicShape left = node.shape(0), right = node.shape(1);
     auto batch = node.broadcastShape(

@@ -1,5 +1,6 @@
 //===- ConvertMicrosoftAttention.cpp - com.microsoft: attention -------------===//
 #include "passes/normalize/Microsoft.h"
+#include "passes/normalize/Weights.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -238,7 +239,7 @@ LogicalResult convertPackedAttention(NodeContext &node) {
       return node.unsupported("the weights' last size must be three times the hidden size, or qkv_hidden_sizes be given");
     sizes.assign(3, all.getValue() / 3);
   }
-  Value packed = denseLayer(node, node.tensor(0), node.tensor(1), /*transposed=*/false);
+  Value packed = linear(node, node.tensor(0), {node.tensor(1), /*transposed=*/false}, node.element(0));
   if (node.has(2))
     packed = addAll(node, {packed, node.tensor(2)});
   AttentionParts parts;

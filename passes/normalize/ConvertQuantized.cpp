@@ -68,9 +68,22 @@ Value toF32(OpBuilder &b, Location loc, Value x, bool isUnsigned) {
 // To integers and back
 //===----------------------------------------------------------------------===//
 
-LogicalResult convertQuantize(NodeContext &node) {
+// The data, its scales and, if given, its zero points, the latter two repeated over their axis or blocks.
+FailureOr<SmallVector<Value>> operandsOf(NodeContext &node) {
   edge::SymbolicShape shape = node.shape(0);
   int64_t axis = node.intAttr("axis", 1), block = node.intAttr("block_size", 0);
+  SmallVector<Value> operands{node.tensor(0)};
+  for (unsigned i = 1; i <= (node.has(2) ? 2u : 1u); ++i) {
+    auto parameter = spread(node, i, shape, axis, block);
+    if (failed(parameter))
+      return failure();
+    operands.push_back(*parameter);
+  }
+  return operands;
+}
+
+LogicalResult convertQuantize(NodeContext &node) {
+  edge::SymbolicShape shape = node.shape(0);
   bool isUnsigned = true, fromUnsigned = node.isUnsigned(0);
   Type element = node.builder.getI8Type();
   if (node.has(2)) {
@@ -81,18 +94,11 @@ LogicalResult convertQuantize(NodeContext &node) {
   }
   if (failed(checkStored(node, element, "a result")))
     return failure();
-  auto scale = spread(node, 1, shape, axis, block);
-  if (failed(scale))
+  auto inputs = operandsOf(node);
+  if (failed(inputs))
     return failure();
-  SmallVector<Value> inputs{node.tensor(0), *scale};
-  if (node.has(2)) {
-    auto zero = spread(node, 2, shape, axis, block);
-    if (failed(zero))
-      return failure();
-    inputs.push_back(*zero);
-  }
   node.set(0,
-           node.map(inputs, shape, element,
+           node.map(*inputs, shape, element,
                     [&](OpBuilder &b, Location loc, ValueRange x) {
     Value quotient = arith::DivFOp::create(b, loc, toF32(b, loc, x[0], fromUnsigned), toF32(b, loc, x[1], false));
     return saturate(b, loc, quotient, x.size() > 2 ? toF32(b, loc, x[2], isUnsigned) : Value(), mlir::cast<IntegerType>(element),
@@ -104,22 +110,14 @@ LogicalResult convertQuantize(NodeContext &node) {
 
 LogicalResult convertDequantize(NodeContext &node) {
   edge::SymbolicShape shape = node.shape(0);
-  int64_t axis = node.intAttr("axis", 1), block = node.intAttr("block_size", 0);
   Type element = node.hasAttr("output_dtype") ? node.typeAttr("output_dtype") : node.element(1);
   bool isUnsigned = node.isUnsigned(0);
   if (failed(checkStored(node, node.element(0), "an input")))
     return failure();
-  auto scale = spread(node, 1, shape, axis, block);
-  if (failed(scale))
+  auto inputs = operandsOf(node);
+  if (failed(inputs))
     return failure();
-  SmallVector<Value> inputs{node.tensor(0), *scale};
-  if (node.has(2)) {
-    auto zero = spread(node, 2, shape, axis, block);
-    if (failed(zero))
-      return failure();
-    inputs.push_back(*zero);
-  }
-  node.set(0, node.map(inputs, shape, element, [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
+  node.set(0, node.map(*inputs, shape, element, [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
     Type i32 = b.getI32Type();
     Value distance = NodeContext::castScalar(b, loc, x[0], i32, isUnsigned);
     if (x.size() > 2)

@@ -6,8 +6,6 @@
 
 namespace edgecc {
 
-/// input [..., k] times weight [k, n], or [n, k] if `transposed`.
-mlir::Value denseLayer(NodeContext &node, mlir::Value input, mlir::Value weight, bool transposed);
 /// The sum, in the shape of the first term.
 mlir::Value addAll(NodeContext &node, llvm::ArrayRef<mlir::Value> terms);
 /// Rows of attention operators; called by addMicrosoft.
