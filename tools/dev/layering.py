@@ -29,7 +29,7 @@ RULES = {
     "tools/edgecc-opt": "passes dialects mlir",
     "tools/edgecc-run": "runtime json cli sentencepiece",
     "tools/edgecc-dump": "runtime flatbuffers json cli",
-    "tools/edgecc-bench": "runtime json cli",
+    "tools/edgecc-bench": "runtime tools/edgecc-run json cli",
 }
 
 
