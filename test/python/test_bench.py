@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 
 import pytest
 
@@ -101,3 +102,124 @@ def test_the_machine_alone(bench, tmp_path):
 def test_wrong_arguments_are_said(bench, models, arguments, sentence):
     status, _, err = bench(*(a.format(bert=models / "bert.edge") for a in arguments))
     assert status != 0 and sentence in err, err
+
+
+# ---- python3 -m edgecc.bench ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bench_main(compiler, runtime, monkeypatch):
+    if not compiler.with_name("edgecc-bench").exists():
+        pytest.skip("edgecc-bench is not built")
+    monkeypatch.setenv("EDGECC", str(compiler))
+    from edgecc.bench.__main__ import main
+
+    return main
+
+
+def test_single_layers_by_kind_of_weights(bench_main, tmp_path, capsys):
+    path = tmp_path / "micro.json"
+    # Small shapes would need hundreds of layers to leave the caches: only that it measures is tested.
+    assert bench_main(["micro", "--shape", "1x1024x2048", "--shape", "3x1024x2048", "--weights", "f32", "--rounds", "1", "--json",
+                       str(path)]) == 0
+    rows = json.loads(path.read_text())["results"]
+    assert [(r["weights"], r["m"], r["k"], r["n"]) for r in rows] == [("f32", 1, 1024, 2048), ("f32", 3, 1024, 2048)]
+    assert all(r["macs_per_second"] > 0 and r["share"]["median"] > 0 and r["arithmetic"] == "f32" for r in rows)
+    assert rows[0]["bound"] == "memory"
+    assert rows[0]["weight_bytes"] == 1024 * 2048 * 4
+    assert "3x1024x2048" in capsys.readouterr().out
+
+
+def test_every_row_of_the_kernel_table_has_a_recipe(bench_main):
+    from edgecc.bench.layers import RECIPES, recipes_of_table
+    from edgecc.bench.micro import _TABLE
+
+    assert set(recipes_of_table(_TABLE)) <= set(RECIPES)
+
+
+def test_an_unknown_kind_of_weights_is_said(bench_main, capsys):
+    assert bench_main(["micro", "--weights", "w5"]) == 1
+    assert "--weights w5: there are f32" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def comparison(compiler, runtime, tmp_path_factory):
+    """Ours and ONNX Runtime's, without llama.cpp: this interpreter stands for one that does not have it."""
+    pytest.importorskip("onnxruntime")
+    from edgecc.bench.__main__ import main
+
+    folder = tmp_path_factory.mktemp("compare")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGECC", str(compiler))
+        assert main(["models", str(folder), "--preset", "qwen3", "--context", "128", "--quant", "none,nbits", "--onnx", "int4,int8",
+                     "--gguf", "none"]) == 0
+    return folder
+
+
+def test_engines_take_turns_and_agree(bench_main, comparison, capsys):
+    path = comparison / "report.json"
+    assert bench_main(["compare", str(comparison), "--threads", "1", "--prefill", "16", "--decode", "8,32", "--rounds", "2", "--json",
+                       str(path)]) == 0
+    report = json.loads(path.read_text())
+    names = ["onnxruntime int4", "onnxruntime int8", "edgecc none", "edgecc nbits"]
+    assert list(report["engines"]) == names and report["base"] == "edgecc none"
+    # The same weights: what differs is the rounding to 4 and 8 bits.
+    assert report["engines"]["onnxruntime int8"]["agreement"] > 0.99
+    assert report["engines"]["onnxruntime int4"]["agreement"] > 0.8
+    rows = report["results"]
+    assert [(r["what"], r.get("tokens", r.get("context")), r["engine"]) for r in rows] == [
+        (*what, name) for what in (("prefill", 16), ("decode", 8), ("decode", 32)) for name in names]
+    for row in rows:
+        assert len(row["seconds"]["samples"]) == 2 and row["tokens_per_second"] > 0
+        assert row["ratio"]["median"] > 0
+    assert "decode at 32" in capsys.readouterr().out
+
+
+def test_what_is_not_installed_is_skipped_loudly(bench_main, comparison, capsys):
+    listing = comparison / "models.json"
+    made = json.loads(listing.read_text())
+    ours = [m for m in made["models"] if m["engine"] == "edgecc"]
+    # An interpreter without the engine, when models are made and when they are run.
+    made["models"] = ours[:1] + [{"engine": "llama.cpp", "name": "llama.cpp Q4_0", "path": "absent.gguf", "bytes": 1}]
+    made["llama_python"] = sys.executable
+    other = comparison / "other"
+    other.mkdir(exist_ok=True)
+    made["models"][0] = {**ours[0], "path": f"../{ours[0]['path']}"}
+    (other / "models.json").write_text(json.dumps(made))
+    path = other / "report.json"
+    assert bench_main(["compare", str(other), "--threads", "1", "--prefill", "16", "--decode", "8", "--rounds", "1", "--json",
+                       str(path)]) == 0
+    said = capsys.readouterr()
+    assert "SKIPPED: llama.cpp Q4_0" in said.err and "llama_cpp" in said.err
+    assert any("llama.cpp Q4_0" in note for note in json.loads(path.read_text())["notes"])
+
+
+def test_a_comparison_needs_models(bench_main, tmp_path, capsys):
+    assert bench_main(["compare", str(tmp_path)]) == 1
+    assert "make it with: python3 -m edgecc.bench models" in capsys.readouterr().err
+
+
+def test_plots(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    from edgecc.bench.__main__ import main as bench_main
+
+    ratio = {"median": 1.5, "low": 1.4, "high": 1.6}
+    row = {"what": "decode", "context": 16, "threads": 1}
+    limit = {"threads": 1, "read_bytes_per_second": {"median": 2e10}, "int8_macs_per_second": {"median": 2e11},
+             "f32_macs_per_second": {"median": 5e10}}
+    layer = {"what": "linear", "weights": "f32", "m": 1, "k": 64, "n": 64, "weight_bytes": 16384.0, "threads": 1, "arithmetic": "f32",
+             "bound": "memory", "macs_per_second": 4e9, "share": {"median": 0.8}}
+    reports = {
+        "compare": {"format": "edgecc-bench compare 1", "model": {"preset": "x"}, "base": "a", "results": [{**row, "engine": "b", "ratio": ratio}]},
+        "model": {"format": "edgecc-bench 1", "results": [{**row, "read_share": ratio}]},
+        "micro": {"format": "edgecc-bench micro 1", "machine": {"limits": [limit]}, "results": [layer]},
+    }
+    files = []
+    for name, content in reports.items():
+        files.append(str(tmp_path / f"{name}.json"))
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    assert bench_main(["plot", *files, "-o", str(tmp_path / "all.svg")]) == 0
+    assert "<svg" in (tmp_path / "all.svg").read_text()
+    (tmp_path / "other.json").write_text("{}")
+    assert bench_main(["plot", str(tmp_path / "other.json"), "-o", str(tmp_path / "x.svg")]) == 1
+    assert "not a report" in capsys.readouterr().err
