@@ -3,14 +3,13 @@
 #include "compiler/codegen/Targets.h"
 #include "compiler/package/ArtifactFile.h"
 #include "mlir/IR/AsmState.h"
+#include "passes/Passes.h"
 #include "tools/edgecc/Diagnostics.h"
+#include "tools/edgecc/Signals.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Process.h"
-#include "llvm/Support/Signals.h"
-#include <csignal>
-#include <unistd.h>
 
 using namespace llvm;
 
@@ -115,21 +114,13 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   return options;
 }
 
-/// LLVM has removed unfinished files by now.
-void onInterrupt() {
-  static const char message[] = "\r\033[Kedgecc: error: interrupted; no output was written\n";
-  size_t skip = isatty(STDERR_FILENO) ? 0 : 4; // the terminal's codes that clear the progress bar
-  (void)!write(STDERR_FILENO, message + skip, sizeof message - 1 - skip);
-  _exit(130);
-}
-
 } // namespace
 
 int main(int argc, char **argv) {
+  edgecc::handleSignals();
   InitLLVM init(argc, argv);
-  sys::SetInterruptFunction(onInterrupt);
-  std::signal(SIGXFSZ, SIG_IGN); // a file size limit then shows as an error of the write
   setBugReportMsg("edgecc crashed. Please report it with the command line and the model (or its graph without the weights).\n");
+  edgecc::registerEdgePasses(); // names for --mlir-print-ir-after and friends
   mlir::registerPassManagerCLOptions();
   mlir::registerAsmPrinterCLOptions();
   mlir::registerMLIRContextCLOptions();
