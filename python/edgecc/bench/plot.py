@@ -73,9 +73,16 @@ def _ratios(axes: Any, report: dict[str, Any]) -> None:
     rows.sort(key=lambda r: (r["what"] == "decode", r.get("tokens", r.get("context")), r["threads"], engines.index(r["engine"])))
     names = [f"{_title(r)}, {_threads(r['threads'])}: {r['engine']}" for r in rows]
     ratios = [r["ratio"] for r in rows]
-    _bars(axes, names, [x["median"] for x in ratios], [x["low"] for x in ratios], [x["high"] for x in ratios],
-          [_COLORS[engines.index(r["engine"]) % len(_COLORS)] for r in rows])
+    # Twice as fast and half as fast are equally far from 1.
+    for place, (row, x) in enumerate(zip(reversed(rows), reversed(ratios))):
+        color = _COLORS[engines.index(row["engine"]) % len(_COLORS)]
+        axes.plot([x["low"], x["high"]], [place, place], color=color, linewidth=1)
+        axes.plot([x["median"]], [place], "o", color=color, markersize=4)
+        axes.annotate(f"{x['median']:.2f}", (x["high"], place), textcoords="offset points", xytext=(4, -2), fontsize=6)
     axes.axvline(1, color="#444444", linewidth=1)
+    axes.set_yticks(range(len(names)), names[::-1], fontsize=7)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(xlabel=f"{base} is faster by", title=f"Against others, {report['model']['preset']}")
 
 
