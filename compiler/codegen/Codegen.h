@@ -12,6 +12,7 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,7 +25,8 @@ using Bytes = llvm::SmallVector<char, 0>;
 struct CodeImage {
   const Variant *variant = nullptr;
   Bytes bytes;
-  llvm::StringMap<uint64_t> entries; ///< function name of a plan.entry -> offset in `bytes`
+  llvm::StringMap<uint64_t> entries;       ///< function name of a plan.entry -> offset in `bytes`
+  std::map<uint64_t, std::string> kernels; ///< where each kernel begins that the runtime calls, for profiles
 };
 
 /// The code of one variant on its way. `translate`, `optimize`, then one of the last four; each of those ends the unit's life.

@@ -242,9 +242,13 @@ Expected<CodeImage> linkImage(ArrayRef<char> object, const Variant &variant, Arr
           variant.name.str().c_str(), name.str().c_str(), static_cast<unsigned long long>(section.getSize()));
     }
   }
-  for (const object::ELFSymbolRef symbol : elf.symbols())
-    if (StringRef name = cantFail(symbol.getName()); llvm::is_contained(entries, name))
+  for (const object::ELFSymbolRef symbol : elf.symbols()) {
+    StringRef name = cantFail(symbol.getName());
+    if (llvm::is_contained(entries, name))
       image.entries[name] = cantFail(symbol.getAddress());
+    else if (name.consume_back(".task") && symbol.getELFType() == ELF::STT_FUNC)
+      image.kernels[cantFail(symbol.getAddress())] = name.str();
+  }
   for (const std::string &name : entries)
     if (!image.entries.count(name))
       return createStringError("the entry '%s' is missing from the code for %s", name.c_str(), variant.name.str().c_str());

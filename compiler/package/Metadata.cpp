@@ -151,6 +151,13 @@ Offsets<fb::Property> Writer::properties(StringRef buildId) {
       raw_string_ostream(value) << fact.getValue();
     sorted[fact.getName().str()] = value;
   }
+  for (const CodeImage &image : images) {
+    std::string names;
+    for (auto &[offset, name] : image.kernels)
+      names += (names.empty() ? "" : ";") + std::to_string(offset) + ":" + name;
+    if (!names.empty())
+      sorted["kernels." + image.variant->name.str()] = names;
+  }
   if (!buildId.empty())
     sorted["build_id"] = buildId.str();
   Offsets<fb::Property> list;

@@ -63,7 +63,8 @@ class MemoryInfo(Structure):
 
 
 class SessionOptions(Structure):
-    _fields_ = [("size", c_size_t), ("threads", c_uint32), ("context", c_int64), ("memory_limit", c_uint64)]
+    _fields_ = [("size", c_size_t), ("threads", c_uint32), ("context", c_int64), ("memory_limit", c_uint64),
+                ("profiler", c_void_p), ("profiler_user", c_void_p)]
 
 
 class Output(Structure):

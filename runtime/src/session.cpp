@@ -7,6 +7,7 @@
 #include <new>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 using namespace edgecc;
 using namespace edgecc::rt;
@@ -127,6 +128,8 @@ edgecc_status edgecc_session::open(const edgecc_session_options &options, edgecc
     statePointers[i] = states.data() + offset;
     offset += model->stateBytes(i, context);
   }
+  profiler = options.profiler;
+  profilerUser = options.profiler_user;
   pool.start(options.threads ? options.threads : performanceCores());
   return EDGECC_OK;
 }
@@ -202,6 +205,25 @@ static void parallelFor(const edgecc_call *call, edgecc_task task, uint8_t *cons
   static_cast<ThreadPool *>(call->runtime)->parallelFor(task, call->dims, buffers, count);
 }
 
+static uint64_t nanoseconds() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return uint64_t(time.tv_sec) * 1000000000u + uint64_t(time.tv_nsec);
+}
+
+static void profiledParallelFor(const edgecc_call *call, edgecc_task task, uint8_t *const *buffers, int64_t count) {
+  edgecc_session *session = static_cast<edgecc_session *>(call->runtime);
+  const uint64_t begin = nanoseconds();
+  session->pool.parallelFor(task, call->dims, buffers, count);
+  session->profile(reinterpret_cast<uintptr_t>(task), count, begin);
+}
+
+void edgecc_session::profile(uintptr_t function, int64_t tasks, uint64_t begin) const {
+  const uint64_t end = nanoseconds();
+  // Static code has no segment: its addresses are the linker's business.
+  profiler(profilerUser, function - reinterpret_cast<uintptr_t>(model->code.data()), tasks, begin, end);
+}
+
 edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
   if (index >= model->metadata->entries()->size())
     return fail(error, EDGECC_INVALID_ARGUMENT, "there is no entry %llu, the model has %u",
@@ -232,9 +254,16 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
     slots.outputPointers[i] = slot.data;
   }
   const uint8_t *weights = model->weights ? model->file.data() + model->weights->offset() : arena.data();
-  const edgecc_call call = {dims,        arena.data(), weights, statePointers, slots.inputPointers, slots.outputPointers,
-                            parallelFor, &pool};
-  model->functions[index](&call);
+  edgecc_call call = {dims, arena.data(), weights, statePointers, slots.inputPointers, slots.outputPointers, parallelFor, &pool};
+  if (!profiler) {
+    model->functions[index](&call);
+  } else {
+    call.parallel_for = profiledParallelFor;
+    call.runtime = this;
+    const uint64_t begin = nanoseconds();
+    model->functions[index](&call);
+    profile(reinterpret_cast<uintptr_t>(model->functions[index]), 0, begin);
+  }
   for (uint32_t i = 0; i < slots.outputCount; ++i)
     slots.outputs[i].filled = true;
   position += advance;

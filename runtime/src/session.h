@@ -63,6 +63,11 @@ struct edgecc_session {
   int64_t context = 0; ///< positions there is room for; INT64_MAX without a limit
   int64_t position = 0;
   uint64_t slotBytes = 0, memoryLimit = 0;
+  edgecc_profiler profiler = nullptr;
+  void *profilerUser = nullptr;
+
+  /// Tells the profiler what began at `begin` and has just ended.
+  void profile(uintptr_t function, int64_t tasks, uint64_t begin) const;
 
 private:
   edgecc_status chooseContext(int64_t wanted, edgecc_error *error);

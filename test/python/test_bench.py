@@ -81,6 +81,30 @@ def test_a_plain_entry_at_given_sizes(bench, models):
     assert result["results"][0]["dims"]["sequence"] == 512, "what is not given takes its bound"
 
 
+@pytest.mark.parametrize("model, arguments, phases", [
+    ("qwen3", ("--prefill", 8, "--decode", 16), ["prefill 8", "decode at 16"]),
+    ("bert", ("--dim", "sequence=9"), ["main"]),
+])
+def test_a_profile_names_the_kernels(bench, models, tmp_path, model, arguments, phases):
+    trace = tmp_path / "trace.json"
+    result, table = report(bench, models, models / f"{model}.edge", "--threads", 1, "--profile", "--trace", trace, *arguments)
+    assert [p["phase"] for p in result["profile"]] == phases
+    for phase in result["profile"]:
+        names = [k["name"] for k in phase["kernels"]]
+        assert not any(name.startswith("code at") for name in names) and "(between kernels)" in names
+        assert any(name.startswith(("linear", "attention")) for name in names)
+        assert sum(k["share"] for k in phase["kernels"]) == pytest.approx(1, abs=1e-6)
+        assert sum(k["seconds"] for k in phase["kernels"]) == pytest.approx(phase["seconds"])
+        assert phase["calls"] == 2
+        assert phase["phase"] in table
+    events = json.loads(trace.read_text())["traceEvents"]
+    calls = [e for e in events if e["cat"] == "call"]
+    assert [e["name"] for e in calls] == [p for p in phases for _ in range(2)]
+    for event in events:
+        assert event["ph"] == "X" and event["dur"] >= 0
+        assert any(c["ts"] <= event["ts"] and event["ts"] + event["dur"] <= c["ts"] + c["dur"] + 1e-3 for c in calls)
+
+
 def test_the_machine_alone(bench, tmp_path):
     result, table = report(bench, tmp_path, "--machine", "--threads", 1)
     assert result["results"] == [] and result["model"] == {}
@@ -95,6 +119,7 @@ def test_the_machine_alone(bench, tmp_path):
     (("{bert}", "--dim", "sequence=4096"), "--dim sequence=4096: the model takes 1 to 512"),
     (("{bert}", "--entry", "other"), "no entry 'other'"),
     (("{bert}", "--micro"), "--micro wants"),
+    (("{bert}", "--trace", "trace.json"), "--trace goes with --profile"),
     (("{bert}", "--peak", "int3"), "int3"),
     (("{bert}", "--threads", "0"), "--threads"),
     (("{bert}", "--json", "/absent/file.json", "--rounds", "1"), "cannot write /absent/file.json"),

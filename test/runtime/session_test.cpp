@@ -171,6 +171,35 @@ TEST_F(SessionTest, OutputsExistAfterARunOnly) {
   EXPECT_SAYS(session.output(model.handle(), "main", "no", output), "there is no output");
 }
 
+TEST_F(SessionTest, AProfilerHearsOfEachKernelAndThenOfTheCall) {
+  struct Event {
+    uint64_t code;
+    int64_t tasks;
+    uint64_t begin, end;
+  };
+  std::vector<Event> events;
+  ASSERT_TRUE(model.open(file.path.c_str()));
+  edgecc_session_options options;
+  edgecc_session_options_init(&options);
+  options.threads = 2;
+  options.profiler_user = &events;
+  options.profiler = [](void *user, uint64_t code, int64_t tasks, uint64_t begin, uint64_t end) {
+    static_cast<std::vector<Event> *>(user)->push_back({code, tasks, begin, end});
+  };
+  ASSERT_TRUE(session.open(model, &options));
+  ASSERT_TRUE(runMain(4));
+  ASSERT_EQ(events.size(), 2u);
+  const Event &kernel = events[0], &call = events[1];
+  EXPECT_EQ(kernel.tasks, 4);
+  EXPECT_EQ(call.tasks, 0);
+  // Both are places in the image, the entry where the metadata says.
+  EXPECT_LT(kernel.code, kernelImage().size());
+  EXPECT_EQ(call.code, smallArtifact().entries[0].codeOffsets[0]);
+  EXPECT_LE(call.begin, kernel.begin);
+  EXPECT_LE(kernel.begin, kernel.end);
+  EXPECT_LE(kernel.end, call.end);
+}
+
 TEST_F(SessionTest, KeepsStateRewindsAndResets) {
   open(2);
   int64_t next = 0;

@@ -29,7 +29,8 @@ struct BenchOptions {
 struct Results {
   Json model = Json::object(), load = Json::object(), memory = Json::object();
   Json rows = Json::array();
-  Json notes = Json::array(); ///< what was left out, and why
+  Json profile = Json::array(); ///< Profiler::table()
+  Json notes = Json::array();   ///< what was left out, and why
   struct Limits {
     Samples read, int8, f32; ///< per second: bytes, multiply-adds, multiply-adds
   };
@@ -50,6 +51,11 @@ std::string benchLoad(const BenchOptions &options, Results &results);
 Json report(const Results &results);
 void printTable(const Json &report);
 
+/// The kernels of each phase instead of its time, at the first thread count; `trace` is for a trace viewer.
+std::string profileModel(const BenchOptions &options, bool isLanguageModel, Results &results, Json &trace);
+
+/// Ids of a vocabulary, the same at each call.
+std::vector<int64_t> someTokens(int64_t count, int64_t vocabulary);
 /// Sets every input of an entry to numbers of its type, at these values of the free symbols. "" or why not.
 std::string fillInputs(const edgecc_model *model, edgecc_session *session, size_t entry,
                        const std::map<std::string, int64_t> &dims);

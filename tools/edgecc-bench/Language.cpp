@@ -47,16 +47,6 @@ private:
   uint64_t weightsPerToken = 0;
 };
 
-std::vector<int64_t> someTokens(int64_t count, int64_t vocabulary) {
-  std::vector<int64_t> tokens;
-  uint64_t state = 1;
-  for (int64_t i = 0; i < count; ++i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    tokens.push_back(int64_t((state >> 33) % uint64_t(vocabulary)));
-  }
-  return tokens;
-}
-
 Row &LanguageBench::row(const char *what, int64_t tokens, unsigned threads) {
   for (Row &row : rows)
     if (std::string(row.what) == what && row.tokens == tokens && row.threads == threads)
@@ -262,6 +252,16 @@ std::string LanguageBench::run() {
 }
 
 } // namespace
+
+std::vector<int64_t> someTokens(int64_t count, int64_t vocabulary) {
+  std::vector<int64_t> tokens;
+  uint64_t state = 1;
+  for (int64_t i = 0; i < count; ++i) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    tokens.push_back(int64_t((state >> 33) % uint64_t(vocabulary)));
+  }
+  return tokens;
+}
 
 std::string benchLanguageModel(const BenchOptions &options, Machine &machine, Results &results) {
   return LanguageBench(options, machine, results).run();

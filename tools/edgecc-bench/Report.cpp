@@ -55,6 +55,7 @@ Json report(const Results &results) {
           {"load", results.load},
           {"memory", results.memory},
           {"results", results.rows},
+          {"profile", results.profile},
           {"notes", results.notes}};
 }
 
@@ -84,6 +85,13 @@ void printTable(const Json &report) {
            number(row, "seconds", 1e3, "%.3f").c_str(), number(row, "spread", 100, "%.1f%%").c_str(),
            number(row, "tokens_per_second", 1, "%.1f").c_str(), rate.c_str(),
            number(row, "macs_per_second", 1e-9, "%.1f").c_str(), number(row, share, 100, "%.0f%%").c_str());
+  }
+  for (const Json &phase : report["profile"]) {
+    printf("\n%s: %s ms\n%-44s %8s %11s %7s\n", phase["phase"].get<std::string>().c_str(),
+           number(phase, "seconds", 1e3, "%.3f").c_str(), "", "calls", "ms", "share");
+    for (const Json &kernel : phase["kernels"])
+      printf("%-44s %8s %11s %7s\n", kernel["name"].get<std::string>().c_str(), number(kernel, "calls", 1, "%g").c_str(),
+             number(kernel, "seconds", 1e3, "%.3f").c_str(), number(kernel, "share", 100, "%.1f%%").c_str());
   }
   for (const Json &note : report["notes"])
     printf("%s\n", note.get<std::string>().c_str());

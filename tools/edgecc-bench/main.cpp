@@ -62,9 +62,9 @@ int main(int argc, char **argv) {
   app.set_version_flag("--version", edgecc_version());
   BenchOptions options;
   edgecc_model_options_init(&options.model);
-  std::string cpu, json;
+  std::string cpu, json, tracePath;
   std::vector<std::string> dims;
-  bool micro = false, machineOnly = false;
+  bool micro = false, machineOnly = false, profile = false;
   app.add_option("model", options.path, "the compiled model");
   app.add_option("--threads", options.threads, "thread counts, e.g. 1,2; they take turns (default: the performance cores)")
       ->delimiter(',')
@@ -72,6 +72,8 @@ int main(int argc, char **argv) {
   app.add_option("--rounds", options.rounds, "samples of each figure")->capture_default_str()->check(CLI::Range(1u, 10000u));
   app.add_option("--json", json, "write everything, each sample included, into this file");
   app.add_option("--cpu", cpu, "CPU features to use, as for edgecc-run");
+  app.add_flag("--profile", profile, "which kernel takes how long, instead of whole times; with the first of --threads");
+  app.add_option("--trace", tracePath, "with --profile: each kernel's turn, for chrome://tracing or ui.perfetto.dev");
   app.add_flag("--machine", machineOnly, "measure the machine's limits only; needs no model");
 
   auto *language = app.add_option_group("language models");
@@ -108,6 +110,8 @@ int main(int argc, char **argv) {
 
   if (options.path.empty() && !machineOnly)
     return complain("name a model: edgecc-bench model.edge (see --help)");
+  if (!tracePath.empty() && !profile)
+    return complain("--trace goes with --profile");
   if (std::string fault = parseDims(dims, options.dims); !fault.empty())
     return complain(fault);
   options.model.cpu = cpu.empty() ? nullptr : cpu.c_str();
@@ -119,14 +123,20 @@ int main(int argc, char **argv) {
   if (!options.path.empty() && !machineOnly) {
     bool isLanguageModel = false;
     std::string fault = describeModel(options, results, isLanguageModel);
-    if (fault.empty())
+    isLanguageModel &= options.entry.empty();
+    Json trace;
+    if (fault.empty() && profile)
+      fault = profileModel(options, isLanguageModel, results, trace);
+    else if (fault.empty())
       fault = benchLoad(options, results);
-    if (fault.empty())
-      fault = micro                                      ? benchLinear(options, machine, results)
-              : isLanguageModel && options.entry.empty() ? benchLanguageModel(options, machine, results)
-                                                         : benchEntry(options, machine, results);
+    if (fault.empty() && !profile)
+      fault = micro             ? benchLinear(options, machine, results)
+              : isLanguageModel ? benchLanguageModel(options, machine, results)
+                                : benchEntry(options, machine, results);
     if (!fault.empty())
       return complain(fault);
+    if (!tracePath.empty() && !(std::ofstream(tracePath) << trace.dump() << "\n"))
+      return complain("cannot write " + tracePath);
   }
   measureLimits(options, machine, results);
   const Json all = report(results);

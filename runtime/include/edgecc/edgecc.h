@@ -204,11 +204,18 @@ EDGECC_API void edgecc_model_memory(const edgecc_model *model, int64_t context, 
 
 typedef struct edgecc_session edgecc_session;
 
+/// Called on the thread of edgecc_session_run after each parallel kernel, and after the whole call with `tasks` 0. `code`: where
+/// the kernel or entry starts in the code segment in use (with --code=static its address); the property "kernels.NAME" of the
+/// model, NAME being the code segment's, has the kernels' names. Times are nanoseconds of the monotonic clock.
+typedef void (*edgecc_profiler)(void *user, uint64_t code, int64_t tasks, uint64_t begin, uint64_t end);
+
 typedef struct edgecc_session_options {
   size_t size;
-  uint32_t threads;      ///< that work on a call, the caller's included; 0: the performance cores
-  int64_t context;       ///< positions to have room for; 0: the most that the model and the memory limit allow
-  uint64_t memory_limit; ///< bytes; 0: the model's limit
+  uint32_t threads;         ///< that work on a call, the caller's included; 0: the performance cores
+  int64_t context;          ///< positions to have room for; 0: the most that the model and the memory limit allow
+  uint64_t memory_limit;    ///< bytes; 0: the model's limit
+  edgecc_profiler profiler; ///< NULL: no profile, at no cost
+  void *profiler_user;      ///< handed to the profiler
 } edgecc_session_options;
 
 EDGECC_API void edgecc_session_options_init(edgecc_session_options *options);
