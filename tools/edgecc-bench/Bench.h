@@ -54,6 +54,10 @@ void printTable(const Json &report);
 /// The kernels of each phase instead of its time, at the first thread count; `trace` is for a trace viewer.
 std::string profileModel(const BenchOptions &options, bool isLanguageModel, Results &results, Json &trace);
 
+/// Calls the entry, or feeds each of the prompts and a token at each of the contexts, so many times, on one thread. Measures
+/// nothing.
+std::string countCalls(const BenchOptions &options, bool isLanguageModel, unsigned calls);
+
 /// Ids of a vocabulary, the same at each call.
 std::vector<int64_t> someTokens(int64_t count, int64_t vocabulary);
 /// Sets every input of an entry to numbers of its type, at these values of the free symbols. "" or why not.

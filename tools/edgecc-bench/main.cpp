@@ -64,6 +64,7 @@ int main(int argc, char **argv) {
   edgecc_model_options_init(&options.model);
   std::string cpu, json, tracePath;
   std::vector<std::string> dims;
+  unsigned calls = 0;
   bool micro = false, machineOnly = false, profile = false;
   app.add_option("model", options.path, "the compiled model");
   app.add_option("--threads", options.threads, "thread counts, e.g. 1,2; they take turns (default: the performance cores)")
@@ -74,17 +75,21 @@ int main(int argc, char **argv) {
   app.add_option("--cpu", cpu, "CPU features to use, as for edgecc-run");
   app.add_flag("--profile", profile, "which kernel takes how long, instead of whole times; with the first of --threads");
   app.add_option("--trace", tracePath, "with --profile: each kernel's turn, for chrome://tracing or ui.perfetto.dev");
+  app.add_option("--count", calls,
+                 "do this many calls, or of those of --prefill and --decode that are given, and measure nothing: for instruction "
+                 "counters")
+      ->check(CLI::Range(1u, 1000000u));
   app.add_flag("--machine", machineOnly, "measure the machine's limits only; needs no model");
 
   auto *language = app.add_option_group("language models");
-  language->add_option("--prefill", options.prefill, "prompt lengths")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 1 << 30))
-      ->capture_default_str();
-  language->add_option("--decode", options.decode, "contexts at which tokens are written")
-      ->delimiter(',')
-      ->check(CLI::Range(2, 1 << 30))
-      ->capture_default_str();
+  auto *prefill = language->add_option("--prefill", options.prefill, "prompt lengths")
+                      ->delimiter(',')
+                      ->check(CLI::Range(1, 1 << 30))
+                      ->capture_default_str();
+  auto *decode = language->add_option("--decode", options.decode, "contexts at which tokens are written")
+                     ->delimiter(',')
+                     ->check(CLI::Range(2, 1 << 30))
+                     ->capture_default_str();
   language->add_option("--prompt", options.prompt, "length of the prompt whose first token is waited for")
       ->capture_default_str()
       ->check(CLI::Range(1u, 1u << 30));
@@ -117,6 +122,19 @@ int main(int argc, char **argv) {
   options.model.cpu = cpu.empty() ? nullptr : cpu.c_str();
   if (options.threads.empty())
     options.threads = {rt::performanceCores()};
+
+  if (calls) {
+    if (!*prefill)
+      options.prefill.clear();
+    if (!*decode)
+      options.decode.clear();
+    Results unused;
+    bool isLanguageModel = false;
+    std::string fault = describeModel(options, unused, isLanguageModel);
+    if (fault.empty())
+      fault = countCalls(options, isLanguageModel && options.entry.empty(), calls);
+    return fault.empty() ? 0 : complain(fault);
+  }
 
   Machine machine; // before anything large is in this process
   Results results;

@@ -39,7 +39,8 @@ class Worker:
     def __init__(self, python: str, model: dict[str, Any], folder: Path, threads: int, context: int):
         self.name = model["name"]
         environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-        self.process = subprocess.Popen([python, HERE / "worker.py", model["engine"], folder / model["path"], str(threads), str(context)],
+        self.process = subprocess.Popen([python, HERE / "worker.py", model["engine"], folder / model["path"], str(threads), str(context),
+                                         *model.get("settings", [])],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self.hello = self._read()
 

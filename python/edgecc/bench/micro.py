@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="KIND,...", help=f"of {', '.join(RECIPES)} (default: what the kernel table has rows for)")
     parser.add_argument("--threads", default="1", metavar="N,...")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--variant", help="only this CPU variant of the host, e.g. x86-64-v3")
+    parser.add_argument("--target", help="of edgecc, e.g. x86-64-v3 (default: host)")
     parser.add_argument("--json", type=Path, help="write all rows into this file")
 
 
@@ -32,15 +32,15 @@ def run(a: argparse.Namespace) -> int:
     rows, missing, machine = [], [], None
     print(f"{'weights':9} {'shape':16} {'threads':>7} {'ms':>10} {'+-':>6} {'GB/s':>7} {'GMAC/s':>8} {'bound':>11} {'share':>6}")
     for kind in wanted:
-        for k, n in dict.fromkeys((k, n) for _, k, n in shapes):
+        for m, k, n in shapes:
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    artifact = build(Path(folder), k, n, kind, **({"target": a.variant} if a.variant else {}))
+                    # Decoding is compiled for one row, a prompt for any number.
+                    artifact = build(Path(folder), k, n, kind, rows=1 if m == 1 else None, **({"target": a.target} if a.target else {}))
                 except EdgeccError as error:
-                    missing.append(f"{kind} {k}x{n}: {str(error).splitlines()[0]}")
+                    missing.append(f"{kind} {m}x{k}x{n}: {str(error).splitlines()[0]}")
                     continue
-                report = measure(artifact, [m for m, *rest in shapes if (k, n) == tuple(rest)], [int(t) for t in a.threads.split(",")],
-                                 a.rounds)
+                report = measure(artifact, [m], [int(t) for t in a.threads.split(",")], a.rounds)
             machine = report["machine"]
             for row in report["results"]:
                 rows.append({"weights": kind, **row})

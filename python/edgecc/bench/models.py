@@ -86,6 +86,8 @@ def run(a: argparse.Namespace) -> int:
             raise EdgeccError(f"gguf_model.py: {done.stderr.strip()[-2000:]}")
         for kind in gguf_kinds:
             add("llama.cpp", f"llama.cpp {kind}", a.directory / f"llama-{kind}.gguf", start)
+            # Its default, flash attention, is the faster one for prompts, and the slower one for decoding behind a long context.
+            models.append({**models[-1], "name": f"llama.cpp {kind} no-flash", "settings": ["flash_attn_type=0"]})
     (a.directory / "models.json").write_text(json.dumps(
         {"preset": a.preset, "shape": shape, "context": a.context, "llama_python": a.llama_python, "models": models, "skipped": skipped}, indent=1))
     if not any(m["engine"] == "edgecc" for m in models):

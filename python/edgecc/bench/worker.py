@@ -1,6 +1,6 @@
 """One engine with one model in a process of its own, told by lines of JSON what to time. Engines may need different interpreters.
 
-    python worker.py ENGINE MODEL THREADS CONTEXT
+    python worker.py ENGINE MODEL THREADS CONTEXT [SETTING=NUMBER ...]      settings of the engine's own
 
     {"do": "prefill", "tokens": 128}                    -> {"seconds": 1.2}           of the whole prompt, from position 0
     {"do": "decode", "context": 512, "tokens": 16}      -> {"seconds": 0.02}          of one token; the last before the context
@@ -22,7 +22,7 @@ import numpy as np
 class Edgecc:
     """Through the C interface: what the Python package adds (copies of the logits) is not the engine's time."""
 
-    def __init__(self, path: str, threads: int, context: int):
+    def __init__(self, path: str, threads: int, context: int, settings: dict[str, int]):
         import edgecc
         from edgecc import abi
 
@@ -65,7 +65,7 @@ class Edgecc:
 
 
 class LlamaCpp:
-    def __init__(self, path: str, threads: int, context: int):
+    def __init__(self, path: str, threads: int, context: int, settings: dict[str, int]):
         import llama_cpp as c
 
         self.c = c
@@ -78,6 +78,8 @@ class LlamaCpp:
         params = c.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = context, 512, 512
         params.n_threads = params.n_threads_batch = threads
+        for key, value in settings.items():
+            setattr(params, key, value)
         self.context = c.llama_init_from_model(model, params)
         self.vocabulary = c.llama_vocab_n_tokens(c.llama_model_get_vocab(model))
         self.batch = c.llama_batch_init(512, 0, 1)
@@ -110,7 +112,7 @@ class LlamaCpp:
 class OnnxRuntime:
     """Caches of full length, given as past and as present: appended in place."""
 
-    def __init__(self, path: str, threads: int, context: int):
+    def __init__(self, path: str, threads: int, context: int, settings: dict[str, int]):
         import onnxruntime as ort
 
         ort.set_default_logger_severity(3)
@@ -178,7 +180,8 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what engines print is not an answer
     try:
-        engine = ENGINES[name](path, threads, context)
+        settings = {key: int(value) for key, value in (text.split("=") for text in sys.argv[5:])}
+        engine = ENGINES[name](path, threads, context, settings)
     except ImportError as error:
         print(json.dumps({"missing": f"{sys.executable} has no {error.name}"}), file=replies, flush=True)
         return
