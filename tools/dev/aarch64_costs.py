@@ -51,8 +51,10 @@ PEER_CYCLES = {
     ("w8a8", "1x4096x4096", "arm64-dotprod"): {"ggml (groups)": (0.110, 0.040, 0.072), "KleidiAI": (0.125, 0.063, 0.188)},
     ("w8a8", "128x1024x3072", "arm64-i8mm"): {"KleidiAI": (None, 0.0078, 0.016)},
 }
-# Million instructions per token of llama.cpp with Q4_0, Qwen3-0.6B's shape.
+# Million instructions per token of llama.cpp with Q4_0, Qwen3-0.6B's shape with its vocabulary of 151936; it computes the head for the last
+# token of a prompt only. Decoding, per weight: 596 million are read.
 PEER_TOKENS = {"arm64-dotprod": {"decode": 168, "prefill": 71}, "arm64-i8mm": {"decode": 201, "prefill": 61}}
+PEER_WEIGHTS = 596e6
 
 
 class Skipped(Exception):
@@ -153,7 +155,7 @@ def kernels(a: argparse.Namespace, counter: Counter64, folder: Path) -> list[dic
             fixed = m if m == 1 else None
             for variant in a.variant.split(","):
                 try:
-                    artifact = build(folder, k, n, kind, count=1, rows=fixed, program=ROOT / "build/bin/edgecc",
+                    artifact = build(folder, k, n, kind, count=1, rows=fixed,
                                      target="linux-arm64", variant=variant)
                 except EdgeccError as error:
                     print(f"SKIPPED: {kind} {shape} {variant}: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
@@ -181,17 +183,25 @@ def whole_model(a: argparse.Namespace, counter: Counter64, folder: Path) -> list
     shape = dict(PRESETS[a.model], vocabulary=a.vocabulary, context=512)
     write_random_checkpoint(folder / "checkpoint", shape, "f16", 0)
     export(folder / "checkpoint", folder / "model.onnx")
+    h, f, d = shape["hidden"], shape["ffn"], shape.get("head_dim") or shape["hidden"] // shape["heads"]
+    q, kv = shape["heads"] * d, shape["kv_heads"] * d
+    weights = shape["layers"] * (2 * h * q + 2 * h * kv + 3 * h * f) + shape["vocabulary"] * h
     rows = []
-    print(f"{'variant':14} {'what':14} {'million instructions per token':>31}   llama.cpp Q4_0 (vocabulary 151936)", flush=True)
+    print(f"{weights / 1e6:.0f} million weights in products\n{'variant':14} {'what':14} {'million instructions per token':>31} {'per weight':>11}"
+          "   llama.cpp Q4_0, vocabulary 151936: million, per weight", flush=True)
     for variant in a.variant.split(","):
-        compile(folder / "model.onnx", folder / "model.edge", program=ROOT / "build/bin/edgecc", target="linux-arm64", variant=variant,
+        compile(folder / "model.onnx", folder / "model.edge", target="linux-arm64", variant=variant,
                 context=512, **({"quant": a.quant} if a.quant else {}))
         for what, size, tokens in (("decode", a.decode, 1), ("prefill", a.prefill, a.prefill)):
             once, twice = (counter.blocks(variant, calls, folder / "model.edge", f"--{what}", size)[()] for calls in (1, 2))
             row = {"model": a.model, "vocabulary": a.vocabulary, "quant": a.quant, "variant": variant, "what": what, "size": size,
-                   "instructions_per_token": (twice - once) / tokens, "other": PEER_TOKENS.get(variant, {}).get(what)}
+                   "instructions_per_token": (twice - once) / tokens, "weights": weights,
+                   "other_million": PEER_TOKENS.get(variant, {}).get(what)}
             rows.append(row)
-            print(f"{variant:14} {what + ' ' + str(size):14} {row['instructions_per_token'] / 1e6:>31.1f}   {row['other'] or ''}", flush=True)
+            other = row["other_million"]
+            per_weight = f", {other * 1e6 / PEER_WEIGHTS:.3f}" if other and what == "decode" else ""
+            print(f"{variant:14} {what + ' ' + str(size):14} {row['instructions_per_token'] / 1e6:>31.1f} "
+                  f"{row['instructions_per_token'] / weights:>11.3f}   {other or ''}{per_weight}", flush=True)
     return rows
 
 

@@ -104,6 +104,7 @@ def run(a: argparse.Namespace) -> int:
         raise EdgeccError("plots need matplotlib: pip install matplotlib") from None
     matplotlib.use("agg")
     matplotlib.rcParams["svg.hashsalt"] = "edgecc"  # the same numbers give the same file
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text as text: a small file
     import matplotlib.pyplot as plt
 
     reports = []
