@@ -50,7 +50,7 @@ Cached extendCache(NodeContext &node, unsigned pastInput, Value rows, bool rowsH
   TensorInfo &past = node.info(pastInput);
   cached.past = past.shape[2];
   cached.headsFirst = true;
-  if (past.stateValue) {
+  if (past.stateValue && !past.held) {
     cached.info = appendToState(node, past, rows, rowsHeadsFirst);
     cached.value = cached.info.stateValue;
   } else {
@@ -230,22 +230,46 @@ Value explicitAttention(NodeContext &node, AttentionParts parts) {
   return steps.weighted(weights, node.element(0));
 }
 
+/// A cache that TensorScatter filled, as far as it is.
+std::optional<Cached> filledCache(NodeContext &node, unsigned input) {
+  TensorInfo &known = node.info(input);
+  if (!known.held || node.has(input + 3))
+    return std::nullopt;
+  Cached cached;
+  cached.info = known;
+  cached.value = known.stateValue;
+  cached.headsFirst = true;
+  cached.length = known.held;
+  cached.past = node.expr(0);
+  return cached;
+}
+
 LogicalResult convertAttention(NodeContext &node) {
   if (node.rank(0) != 3 && node.rank(0) != 4)
     return node.unsupported("the query must have rank 3 or 4");
   bool flat = node.rank(0) == 3;
   int64_t heads = node.intAttr("q_num_heads", 0), kvHeads = node.intAttr("kv_num_heads", 0);
   AttentionParts parts;
-  bool keyFirst, valueFirst;
   parts.query = headsOf(node, node.tensor(0), heads, parts.queryHeadsFirst);
-  Value key = headsOf(node, node.tensor(1), kvHeads, keyFirst), value = headsOf(node, node.tensor(2), kvHeads, valueFirst);
-  if (!parts.query || !key || !value)
-    return node.unsupported("q_num_heads and kv_num_heads must be given and divide the last size of query, key and value, which "
-                            "must be known: fix it with --dim");
-  Cached keys = extendCache(node, 4, key, keyFirst), values = extendCache(node, 5, value, valueFirst);
+  bool scoresWanted = node.wanted(3);
+  std::optional<Cached> filledKeys = filledCache(node, 1), filledValues = filledCache(node, 2);
+  bool filled = filledKeys && filledValues && !scoresWanted;
+  Cached keys, values;
+  if (filled) {
+    keys = *filledKeys, values = *filledValues;
+  } else {
+    bool keyFirst, valueFirst;
+    Value key = headsOf(node, node.tensor(1), kvHeads, keyFirst), value = headsOf(node, node.tensor(2), kvHeads, valueFirst);
+    if (!parts.query || !key || !value)
+      return node.unsupported(
+          "q_num_heads and kv_num_heads must be given and divide the last size of query, key and value, which "
+          "must be known: fix it with --dim");
+    keys = extendCache(node, 4, key, keyFirst), values = extendCache(node, 5, value, valueFirst);
+  }
+  if (!parts.query)
+    return node.unsupported("q_num_heads must divide the last size of the query");
   setPresent(node, 1, keys);
   setPresent(node, 2, values);
-  bool scoresWanted = node.wanted(3);
   // The scores need all keys as a tensor; a cache gives one.
   auto whole = [&](Cached &cached, unsigned output) {
     if (scoresWanted && cached.info.stateValue)
@@ -262,8 +286,9 @@ LogicalResult convertAttention(NodeContext &node) {
   parts.scale = node.floatAttr("scale", 1 / std::sqrt(double(dim.getValue())));
   parts.softcap = node.floatAttr("softcap", 0);
   parts.causal = node.intAttr("is_causal", 0);
-  parts.offset = keys.past;
   AffineExpr queries = edge::shapeOf(parts.query)[parts.queryHeadsFirst ? 2 : 1];
+  // The queries are the last of what a count says is filled.
+  parts.offset = filled && node.has(6) ? edge::canonical(keys.length - queries) : keys.past;
   if (node.has(3)) {
     Value mask = node.tensor(3);
     if (node.version() >= 24 || !NodeContext::isOne(edge::shapeOf(mask).back()))
@@ -273,8 +298,13 @@ LogicalResult convertAttention(NodeContext &node) {
     else
       addMask(node, parts, mask, queries);
   }
-  if (node.has(6))
-    parts.masks.push_back(visibleKeys(node, node.tensor(6), parts.length, 0));
+  if (node.has(6)) {
+    Value mask = visibleKeys(node, node.tensor(6), parts.length, 0);
+    if (scoresWanted)
+      parts.masks.push_back(mask);
+    else
+      addMask(node, parts, mask, queries);
+  }
   Type element = node.element(0);
   if (scoresWanted) {
     Value result = explicitAttention(node, parts);
