@@ -211,7 +211,14 @@ public:
   mlir::AffineExpr tokens;
   /// Masks that were looked at before.
   MaskMemory masks;
-  /// Tables of rotary embeddings, cut to the given half size: layers share them.
+  /// Rotary embeddings that were raised, by the onnx value.
+  struct Rope {
+    mlir::Value input; // onnx
+    mlir::Value cos, sin;
+    bool interleaved, headsFirst;
+  };
+  llvm::DenseMap<mlir::Value, Rope> ropes;
+  /// Tables of rotary embeddings, cut to the given half size (negative: of interleaved pairs): layers share them.
   std::map<std::pair<const void *, int64_t>, mlir::Value> halfTables;
 
 private:

@@ -468,6 +468,8 @@ bool raise(NodeContext &node) {
     return raiseAttention(node);
   if (op == "Concat")
     return raiseCache(node) || raiseRope(node);
+  if (op == "Reshape")
+    return raiseRope(node);
   if (op == "Add")
     return raiseRope(node) || raiseNorm(node);
   return (op == "Mul" || op == "Div") && raiseNorm(node);
