@@ -182,9 +182,9 @@ std::optional<Lanes> Tracer::selected(NodeContext &maker, Value value, ArrayRef<
   // Rows are picked: the lanes are what they were.
   bool isGather = maker.op() == "Gather";
   if (axis >= 0 ? axis < lead : maker.op() == "Slice" && maker.has(3) && [&] {
-        auto axes = maker.constantInts(3);
-        return axes && llvm::all_of(*axes, [&](int64_t it) { return maker.normalizeAxis(it, maker.rank(0)) < lead; });
-      }())
+    auto axes = maker.constantInts(3);
+    return axes && llvm::all_of(*axes, [&](int64_t it) { return maker.normalizeAxis(it, maker.rank(0)) < lead; });
+  }())
     return trace == LaneTrace::Column && (!isGather || axis < maker.rank(0) - int64_t(row.size()))
                ? lanes(maker.node.getInputs()[0], count)
                : std::nullopt;
@@ -258,9 +258,9 @@ bool areEqual(NodeContext &node, const Lane &a, const Lane &b) {
 
 Value beforeRearranging(Value value) {
   onnx::NodeOp op = makerOf(value);
-  bool rearranges = op && llvm::is_contained({"Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Slice", "Split", "Gather",
-                                              "Flatten"},
-                                             op.getOp());
+  bool rearranges =
+      op && llvm::is_contained({"Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Slice", "Split", "Gather", "Flatten"},
+                               op.getOp());
   return rearranges ? op.getInputs()[0] : Value();
 }
 

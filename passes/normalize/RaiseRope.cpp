@@ -190,7 +190,8 @@ bool raisePairs(NodeContext &node, ArrayRef<AffineExpr> shape, std::optional<Lan
   Value sum = (*lanes)[pairs.second(0)].leaf;
   for (int64_t i = 0; i < half; ++i) {
     const Lane &first = (*lanes)[pairs.first(i)], &second = (*lanes)[pairs.second(i)];
-    if (first.leaf != difference || second.leaf != sum || first.index != i || second.index != i || first.negated || second.negated)
+    if (first.leaf != difference || second.leaf != sum || first.index != i || second.index != i || first.negated ||
+        second.negated)
       return false;
   }
   auto rotation = Rotation::match(difference, sum);
@@ -221,7 +222,8 @@ bool raisePartial(NodeContext &node) {
     return false;
   auto isPart = [&](Value value, int64_t first, int64_t size) {
     auto lanes = lanesOf(node, value, size, LaneTrace::Exact, whole);
-    if (!lanes || ArrayRef(node.converter.info(value).shape).drop_back() != ArrayRef(node.converter.info(whole).shape).drop_back())
+    if (!lanes ||
+        ArrayRef(node.converter.info(value).shape).drop_back() != ArrayRef(node.converter.info(whole).shape).drop_back())
       return false;
     for (auto [i, lane] : llvm::enumerate(*lanes))
       if (lane.index != first + int64_t(i) || lane.negated)

@@ -91,7 +91,8 @@ def _registry() -> dict[str, Callable[[Path], None]]:
         models[name] = _checkpoint(lambda name=name: _data(f"models/{name}"))
     for name in ("minilm", "stories260K", "babyllama_tok105", *torch_models.FAMILIES):
         models[f"{name}-dynamo"] = _torch(name, True)
-        models[f"{name}-torchscript"] = _torch(name, False)
+        if name != "cohere":  # which that exporter cannot write: "All tensors must have the same rank"
+            models[f"{name}-torchscript"] = _torch(name, False)
     for preset in ("llama", "mistral", "qwen2", "qwen3", "gpt2", "bert"):
         for dtype in ("f32", "f16", "bf16"):
             models[f"{preset}-{dtype}"] = _seeded(preset, dtype)
