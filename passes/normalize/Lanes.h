@@ -1,7 +1,7 @@
 //===- Lanes.h - Which elements of a row come from where --------------------===//
 //
-// Exporters take the last dimension apart and put it together again in many ways: strided slices, splits, halves, a dimension of 2,
-// stacked and flattened. So these nodes are not matched: each element of a row ("lane") is followed back to the element it is.
+// Exporters take the last dimension apart and put it together again in many ways: strided slices, splits, halves, a dimension of
+// 2, stacked and flattened. So these nodes are not matched: each element of a row ("lane") is followed back to the element it is.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_NORMALIZE_LANES_H

@@ -77,7 +77,7 @@ bool raise(NodeContext &node);
 /// These set result 0 of the node and return true if the node ends such a layer; else they change nothing.
 bool raiseAttention(NodeContext &node); // MatMul
 bool raiseRope(NodeContext &node);      // Add, Concat, Reshape
-bool raiseNorm(NodeContext &node);      // Mul, Div, Add
+bool raiseNorm(NodeContext &node);      // Mul, Div, Add, Sub
 bool raiseCache(NodeContext &node);     // Concat
 
 } // namespace edgecc

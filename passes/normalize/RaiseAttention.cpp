@@ -472,7 +472,7 @@ bool raise(NodeContext &node) {
     return raiseRope(node);
   if (op == "Add")
     return raiseRope(node) || raiseNorm(node);
-  return (op == "Mul" || op == "Div") && raiseNorm(node);
+  return (op == "Mul" || op == "Div" || op == "Sub") && raiseNorm(node);
 }
 
 } // namespace edgecc

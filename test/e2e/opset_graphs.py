@@ -1,4 +1,4 @@
-"""Small graphs of opset 23 and 24 written by hand: forms of the transformer operators that no exporter of ours writes."""
+"""Small graphs written by hand, most of opset 23 and 24: forms of transformers that no exporter of ours writes."""
 
 from __future__ import annotations
 
@@ -132,6 +132,23 @@ def tensor_scatter_causal() -> onnx.ModelProto:
     return _scattered_decoder("max_length", mask=False)
 
 
+def folded_norms() -> onnx.ModelProto:
+    """Two layer norms spelled out: as TensorFlow folds them, and as JAX writes them."""
+    node = helper.make_node
+    nodes = [node("ReduceMean", ["x"], ["m"], axes=[-1]), node("Sub", ["x", "m"], ["d"]), node("Mul", ["d", "d"], ["dd"]),
+             node("ReduceMean", ["dd"], ["v"], axes=[-1]), node("Add", ["v", "epsilon"], ["ve"]), node("Sqrt", ["ve"], ["s"]),
+             node("Reciprocal", ["s"], ["r"]), node("Mul", ["r", "w"], ["rw"]), node("Mul", ["x", "rw"], ["xr"]),
+             node("Mul", ["m", "rw"], ["mr"]), node("Sub", ["b", "mr"], ["bm"]), node("Add", ["xr", "bm"], ["n"]),
+             node("ReduceSum", ["n", "axis"], ["sum"]), node("Div", ["sum", "size"], ["m2"]), node("Mul", ["n", "n"], ["nn"]),
+             node("ReduceMean", ["nn"], ["q"], axes=[-1]), node("Mul", ["m2", "m2"], ["mm"]), node("Sub", ["q", "mm"], ["v2"]),
+             node("Max", ["v2", "zero"], ["v3"]), node("Add", ["v3", "epsilon"], ["e3"]), node("Pow", ["e3", "power"], ["f"]),
+             node("Mul", ["f", "w"], ["fw"]), node("Sub", ["n", "m2"], ["d2"]), node("Mul", ["d2", "fw"], ["y2"]),
+             node("Add", ["y2", "b"], ["y"])]
+    numbers = {n: np.array(v, np.float32) for n, v in dict(epsilon=1e-6, size=32, zero=0, power=-0.5).items()}
+    return _model(nodes, {"x": (F32, ["batch", "sequence", 32])}, {"y": (F32, ["batch", "sequence", 32])},
+                  {**numbers, "axis": np.array([-1]), **_weights(w=(32,), b=(32,))}, opset=17)
+
+
 def swish_block() -> onnx.ModelProto:
     """Opset 24: a gated MLP with Swish after a layer norm without bias."""
     nodes = [helper.make_node("LayerNormalization", ["x", "scale"], ["n"], axis=-1),
@@ -146,4 +163,5 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
     "attention-soft-cap": attention_soft_cap, "attention-bias": attention_bias, "attention-past": attention_past,
     "rotary-tables": rotary_tables, "tensor-scatter": tensor_scatter,
     "tensor-scatter-mask": tensor_scatter_mask, "tensor-scatter-causal": tensor_scatter_causal, "swish-block": swish_block,
+    "folded-norms": folded_norms,
 }
