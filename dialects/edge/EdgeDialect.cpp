@@ -30,6 +30,14 @@ LogicalResult ReshapeOp::verify() {
   // reshape_c1
   if (getInput().getType().getElementType() != getResult().getType().getElementType())
     return emitOpError("turns ") << getInput().getType().getElementType() << " into " << getResult().getType().getElementType();
+  // reshape_c2
+  auto count = [&](Value value) { return product(shapeOf(value), getContext()); };
+  AffineExpr before = count(getInput()), after = count(getResult());
+  if (before != after && !mayBeEqual(before, after, symbolsOf(*this))) {
+    std::string sizes;
+    llvm::raw_string_ostream(sizes) << before << " elements into " << after;
+    return emitOpError("turns ") << sizes;
+  }
   return success();
 }
 

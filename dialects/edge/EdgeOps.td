@@ -82,7 +82,10 @@ def Edge_WeightOp : Edge_Op<"weight", [Pure]> {
 
 def Edge_ReshapeOp : Edge_Op<"reshape", [Pure]> {
   let summary = "the same elements in the same order with another shape; never a copy";
-  let description = [{- constraint reshape_c1: the element types agree}];
+  let description = [{
+    - constraint reshape_c1: the element types agree
+    - constraint reshape_c2: the numbers of elements are equal, or may be for some values of the symbols
+  }];
   let arguments = (ins AnyRankedTensor:$input);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";

@@ -258,6 +258,11 @@ std::pair<int64_t, int64_t> boundsOf(AffineExpr expr, ArrayRef<SymbolAttr> symbo
   }
 }
 
+bool mayBeEqual(AffineExpr a, AffineExpr b, ArrayRef<SymbolAttr> symbols) {
+  auto [low, high] = boundsOf(canonical(a - b), symbols);
+  return low <= 0 && high >= 0;
+}
+
 int64_t maxElements(RankedTensorType type, ArrayRef<SymbolAttr> symbols) {
   return std::max<int64_t>(boundsOf(product(shapeOf(type), type.getContext()), symbols).second, 0);
 }

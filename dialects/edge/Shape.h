@@ -47,6 +47,9 @@ llvm::SmallVector<SymbolAttr> symbolsOf(mlir::Operation *insideModule);
 /// positive constants); a subtraction or modulo gives the bounds of its parts.
 std::pair<int64_t, int64_t> boundsOf(mlir::AffineExpr expr, llvm::ArrayRef<SymbolAttr> symbols);
 
+/// False if the sizes differ, whatever the symbols are within their bounds.
+bool mayBeEqual(mlir::AffineExpr a, mlir::AffineExpr b, llvm::ArrayRef<SymbolAttr> symbols);
+
 /// Elements of a tensor at most.
 int64_t maxElements(mlir::RankedTensorType type, llvm::ArrayRef<SymbolAttr> symbols);
 

@@ -50,7 +50,7 @@ Cached extendCache(NodeContext &node, unsigned pastInput, Value rows, bool rowsH
   TensorInfo &past = node.info(pastInput);
   cached.past = past.shape[2];
   cached.headsFirst = true;
-  if (past.stateValue) {
+  if (past.stateValue && !past.held) {
     cached.info = appendToState(node, past, rows, rowsHeadsFirst);
     cached.value = cached.info.stateValue;
   } else {
@@ -79,11 +79,27 @@ std::pair<Cached, Cached> extendPairedCache(NodeContext &node, TensorInfo &past,
   return {extend(past.stateValue, keys), extend(past.pairedValue, values)};
 }
 
-void setPresent(NodeContext &node, unsigned output, const Cached &cached) {
+static void setPresent(NodeContext &node, unsigned output, const Cached &cached) {
   if (cached.info.stateValue)
     node.setInfo(output, cached.info);
   else if (node.wanted(output))
     node.set(output, cached.headsFirst ? cached.value : node.transpose(cached.value, {0, 2, 1, 3}));
+}
+
+void useCaches(AttentionParts &parts, const Cached &keys, const Cached &values) {
+  parts.key = keys.value, parts.keyHeadsFirst = keys.headsFirst;
+  parts.value = values.value, parts.valueHeadsFirst = values.headsFirst;
+  parts.length = keys.length;
+  parts.offset = keys.past;
+}
+
+std::pair<Cached, Cached> extendCaches(NodeContext &node, AttentionParts &parts, unsigned pastInput, Heads key, Heads value) {
+  Cached keys = extendCache(node, pastInput, key.first, key.second),
+         values = extendCache(node, pastInput + 1, value.first, value.second);
+  setPresent(node, 1, keys);
+  setPresent(node, 2, values);
+  useCaches(parts, keys, values);
+  return {keys, values};
 }
 
 Value headsOf(NodeContext &node, Value tensor, int64_t heads, bool &headsFirst) {
@@ -230,40 +246,59 @@ Value explicitAttention(NodeContext &node, AttentionParts parts) {
   return steps.weighted(weights, node.element(0));
 }
 
+/// Caches that TensorScatter filled, as far as they are; nothing if key and value are no such.
+std::optional<std::pair<Cached, Cached>> filledCaches(NodeContext &node) {
+  auto cacheOf = [&](unsigned input) {
+    const TensorInfo &known = node.info(input);
+    Cached cached;
+    cached.value = known.stateValue;
+    cached.headsFirst = true;
+    cached.length = known.held;
+    cached.past = node.expr(0);
+    return cached;
+  };
+  if (!node.info(1).held || !node.info(2).held || node.has(4) || node.has(5) || node.wanted(1) || node.wanted(2))
+    return std::nullopt;
+  return std::pair(cacheOf(1), cacheOf(2));
+}
+
 LogicalResult convertAttention(NodeContext &node) {
   if (node.rank(0) != 3 && node.rank(0) != 4)
     return node.unsupported("the query must have rank 3 or 4");
   bool flat = node.rank(0) == 3;
   int64_t heads = node.intAttr("q_num_heads", 0), kvHeads = node.intAttr("kv_num_heads", 0);
   AttentionParts parts;
-  bool keyFirst, valueFirst;
   parts.query = headsOf(node, node.tensor(0), heads, parts.queryHeadsFirst);
-  Value key = headsOf(node, node.tensor(1), kvHeads, keyFirst), value = headsOf(node, node.tensor(2), kvHeads, valueFirst);
-  if (!parts.query || !key || !value)
-    return node.unsupported("q_num_heads and kv_num_heads must be given and divide the last size of query, key and value, which "
-                            "must be known: fix it with --dim");
-  Cached keys = extendCache(node, 4, key, keyFirst), values = extendCache(node, 5, value, valueFirst);
-  setPresent(node, 1, keys);
-  setPresent(node, 2, values);
   bool scoresWanted = node.wanted(3);
-  // The scores need all keys as a tensor; a cache gives one.
-  auto whole = [&](Cached &cached, unsigned output) {
-    if (scoresWanted && cached.info.stateValue)
-      cached.value = node.converter.readState(cached.info, node.loc);
-  };
-  whole(keys, 1);
-  whole(values, 2);
-  parts.key = keys.value, parts.keyHeadsFirst = keys.headsFirst;
-  parts.value = values.value, parts.valueHeadsFirst = values.headsFirst;
-  parts.length = keys.length;
+  if (!parts.query)
+    return node.unsupported(
+        "q_num_heads must be given and divide the last size of the query, which must be known: fix it with --dim");
+  auto filled = scoresWanted ? std::nullopt : filledCaches(node);
+  if (filled) {
+    useCaches(parts, filled->first, filled->second);
+  } else {
+    bool keyFirst, valueFirst;
+    Value key = headsOf(node, node.tensor(1), kvHeads, keyFirst), value = headsOf(node, node.tensor(2), kvHeads, valueFirst);
+    if (!key || !value)
+      return node.unsupported("kv_num_heads must be given and divide the last size of key and value, which must be known: fix it "
+                              "with --dim");
+    auto [keys, values] = extendCaches(node, parts, /*pastInput=*/4, {key, keyFirst}, {value, valueFirst});
+    // The scores need all keys as a tensor; a cache gives one.
+    if (scoresWanted && keys.info.stateValue)
+      parts.key = node.converter.readState(keys.info, node.loc);
+    if (scoresWanted && values.info.stateValue)
+      parts.value = node.converter.readState(values.info, node.loc);
+  }
   auto dim = dyn_cast<AffineConstantExpr>(edge::shapeOf(parts.query)[3]);
   if (!dim)
     return node.unsupported("the size of a head must be known; fix it with --dim");
   parts.scale = node.floatAttr("scale", 1 / std::sqrt(double(dim.getValue())));
   parts.softcap = node.floatAttr("softcap", 0);
   parts.causal = node.intAttr("is_causal", 0);
-  parts.offset = keys.past;
   AffineExpr queries = edge::shapeOf(parts.query)[parts.queryHeadsFirst ? 2 : 1];
+  // The queries are the last of what a count says is filled.
+  if (filled && node.has(6))
+    parts.offset = edge::canonical(parts.length - queries);
   if (node.has(3)) {
     Value mask = node.tensor(3);
     if (node.version() >= 24 || !NodeContext::isOne(edge::shapeOf(mask).back()))
@@ -273,8 +308,13 @@ LogicalResult convertAttention(NodeContext &node) {
     else
       addMask(node, parts, mask, queries);
   }
-  if (node.has(6))
-    parts.masks.push_back(visibleKeys(node, node.tensor(6), parts.length, 0));
+  if (node.has(6)) {
+    Value mask = visibleKeys(node, node.tensor(6), parts.length, 0);
+    if (scoresWanted)
+      parts.masks.push_back(mask);
+    else
+      addMask(node, parts, mask, queries);
+  }
   Type element = node.element(0);
   if (scoresWanted) {
     Value result = explicitAttention(node, parts);
@@ -304,8 +344,9 @@ LogicalResult convertRotary(NodeContext &node) {
   bool headsFirst;
   edge::SymbolicShape shape = node.shape(0);
   Value input = headsOf(node, node.tensor(0), node.intAttr("num_heads", 0), headsFirst);
-  if (!input)
-    return node.unsupported("num_heads must be given for an input of rank 3, and divide its last size");
+  if (!input || !isa<AffineConstantExpr>(edge::shapeOf(input)[3]))
+    return node.unsupported("num_heads must be given for an input of rank 3, and divide its last size, which must be known: fix "
+                            "it with --dim");
   node.set(0, node.reshape(buildRope(node, input, cos, sin, node.intAttr("interleaved", 0), headsFirst), shape));
   return success();
 }

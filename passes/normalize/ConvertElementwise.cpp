@@ -219,6 +219,10 @@ LogicalResult convertCastTo(NodeContext &node, Type element, bool isUnsigned) {
     return node.unsupported("4-bit integers cannot be computed with; keep them in weights");
   if (isa<FloatType>(element) && element.getIntOrFloatBitWidth() < 16)
     return node.unsupported("8-bit floats are not supported; export in f16");
+  if (element == node.element(0) && isUnsigned == node.isUnsigned(0)) {
+    node.setInfo(0, node.info(0));
+    return success();
+  }
   if (auto contents = node.contents(0); contents && isa<IntegerType>(element) && element.getIntOrFloatBitWidth() >= 32) {
     node.setContents(0, *contents, node.shape(0), element);
     return success();

@@ -38,13 +38,10 @@ Value linear(NodeContext &node, Value input, const WeightRef &weight, Type eleme
                                 layout);
 }
 
-namespace {
-
 //===----------------------------------------------------------------------===//
 // Products
 //===----------------------------------------------------------------------===//
 
-// lhs [..., m, k] times rhs [..., k, n] (or [..., n, k]), batch dimensions broadcast.
 FailureOr<Value> batchedProduct(NodeContext &node, Value lhs, Value rhs, bool rhsTransposed, Type element) {
   edge::SymbolicShape left = edge::shapeOf(lhs), right = edge::shapeOf(rhs);
   auto batchOf = [](ArrayRef<AffineExpr> shape) { return edge::SymbolicShape(shape.drop_back(2)); };
@@ -79,6 +76,8 @@ FailureOr<Value> batchedProduct(NodeContext &node, Value lhs, Value rhs, bool rh
   return node.contract(lhs, mapFor(left, dim(rank), dim(rank + 2)), rhs, mapFor(right, dim(rank + 1), dim(rank + 2)),
                        AffineMap::get(rank + 3, 0, result, context), shape, element);
 }
+
+namespace {
 
 LogicalResult convertMatMul(NodeContext &node) {
   Type element = node.element(0);
@@ -294,12 +293,12 @@ LogicalResult convertNormalization(NodeContext &node, bool isRms) {
   if (isRms || (!node.wanted(1) && !node.wanted(2)))
     return success();
   // The statistics, for whoever wants them: [.., 1, 1].
-  double count = 1;
-  auto size = dyn_cast<AffineConstantExpr>(flat.back());
-  if (!size)
-    return node.unsupported("mean and inverse deviation of a dimension of unknown size");
-  count = size.getValue();
   Type f32 = node.builder.getF32Type();
+  auto average = [&](OpBuilder &b, Location loc, Value sum) -> Value {
+    if (auto size = dyn_cast<AffineConstantExpr>(flat.back()))
+      return arith::MulFOp::create(b, loc, sum, TensorBuilder::f32(b, loc, 1.0 / size.getValue()));
+    return arith::DivFOp::create(b, loc, sum, TensorBuilder::castScalar(b, loc, TensorBuilder::size(b, loc, flat.back()), f32));
+  };
   auto zero = node.builder.getF32FloatAttr(0);
   auto fast = arith::FastMathFlags::reassoc;
   edge::SymbolicShape kept(shape.begin(), shape.begin() + axis), statistics = kept;
@@ -307,9 +306,7 @@ LogicalResult convertNormalization(NodeContext &node, bool isRms) {
   Value sum = node.reduce({x}, {axis}, zero, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
     return arith::AddFOp::create(b, loc, v[0], v[1], fast);
   });
-  Value mean = node.map({sum}, kept, f32, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
-    return arith::MulFOp::create(b, loc, v[0], TensorBuilder::f32(b, loc, 1 / count));
-  });
+  Value mean = node.map({sum}, kept, f32, [&](OpBuilder &b, Location loc, ValueRange v) { return average(b, loc, v[0]); });
   edge::SymbolicShape column = kept;
   column.push_back(node.expr(1));
   Value centered = node.map({x, node.reshape(mean, column)}, flat, f32, [](OpBuilder &b, Location loc, ValueRange v) -> Value {
@@ -319,7 +316,7 @@ LogicalResult convertNormalization(NodeContext &node, bool isRms) {
     return arith::AddFOp::create(b, loc, v[1], arith::MulFOp::create(b, loc, v[0], v[0]), fast);
   });
   Value deviation = node.map({squares}, kept, f32, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
-    Value variance = arith::MulFOp::create(b, loc, v[0], TensorBuilder::f32(b, loc, 1 / count));
+    Value variance = average(b, loc, v[0]);
     Value root = math::SqrtOp::create(
         b, loc, arith::AddFOp::create(b, loc, variance, TensorBuilder::f32(b, loc, epsilon.getValueAsDouble())));
     return arith::DivFOp::create(b, loc, TensorBuilder::f32(b, loc, 1), root);
@@ -349,10 +346,10 @@ Value scaleAndShift(NodeContext &node, Value x, Value scale, Value bias, Type el
 // Each group of channels of a sample is one row to normalize.
 LogicalResult convertGroupNorm(NodeContext &node, bool perInstance) {
   edge::SymbolicShape shape = node.shape(0);
-  auto channels = dyn_cast<AffineConstantExpr>(shape[1]);
-  if (!channels)
-    return node.unsupported("the number of channels is not fixed; fix it with --dim");
-  int64_t groups = perInstance ? channels.getValue() : node.intAttr("num_groups", 1), each = channels.getValue() / groups;
+  AffineExpr groups = perInstance ? shape[1] : node.expr(node.intAttr("num_groups", 1)),
+             each = edge::divideExactly(shape[1], groups);
+  if (!each)
+    return node.unsupported("the number of channels is no multiple of num_groups, or not fixed; then fix it with --dim");
   AffineExpr spatial = edge::product(ArrayRef(shape).drop_front(2), node.context());
   Value rows = node.reshape(node.tensor(0), {edge::canonical(shape[0] * groups), edge::canonical(spatial * each)});
   FloatAttr epsilon = node.builder.getF32FloatAttr(node.floatAttr("epsilon", 1e-5));
@@ -363,8 +360,8 @@ LogicalResult convertGroupNorm(NodeContext &node, bool perInstance) {
   auto perGroup = [&](Value parameter) {
     if (edge::shapeOf(parameter)[0] == shape[1])
       return parameter;
-    Value column = node.reshape(parameter, {node.expr(groups), node.expr(1)});
-    return node.reshape(node.broadcast(column, {node.expr(groups), node.expr(each)}), {shape[1]});
+    Value column = node.reshape(parameter, {groups, node.expr(1)});
+    return node.reshape(node.broadcast(column, {groups, each}), {shape[1]});
   };
   node.set(0, scaleAndShift(node, node.reshape(normal, shape), perGroup(scale), perGroup(bias), node.element(0)));
   return success();

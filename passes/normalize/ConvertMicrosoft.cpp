@@ -160,28 +160,15 @@ LogicalResult convertFusedMatMul(NodeContext &node) {
   if (!transA && node.info(1).constant && node.rank(1) == 2) {
     result = linear(node, lhs, {rhs, transB}, element);
   } else {
-    edge::SymbolicShape left = node.shape(0), right = node.shape(1);
-    auto batch = node.broadcastShape(
-        {edge::SymbolicShape(ArrayRef(left).drop_back(2)), edge::SymbolicShape(ArrayRef(right).drop_back(2))});
-    if (failed(batch))
+    if (transA) {
+      SmallVector<int64_t> permutation = llvm::to_vector(llvm::seq<int64_t>(0, node.rank(0)));
+      std::swap(permutation[node.rank(0) - 2], permutation[node.rank(0) - 1]);
+      lhs = node.transpose(lhs, permutation);
+    }
+    auto product = batchedProduct(node, lhs, rhs, transB, element);
+    if (failed(product))
       return failure();
-    unsigned rank = batch->size();
-    auto map = [&](ArrayRef<AffineExpr> shape, unsigned row, unsigned column) {
-      SmallVector<AffineExpr> results;
-      for (auto [i, size] : llvm::enumerate(shape.drop_back(2))) {
-        unsigned at = rank - (shape.size() - 2) + i;
-        results.push_back(NodeContext::isOne(size) && !NodeContext::isOne((*batch)[at]) ? node.expr(0)
-                                                                                        : getAffineDimExpr(at, node.context()));
-      }
-      results.append({getAffineDimExpr(row, node.context()), getAffineDimExpr(column, node.context())});
-      return AffineMap::get(rank + 3, 0, results, node.context());
-    };
-    // Loops: batch, m, n, k.
-    unsigned m = rank, n = rank + 1, k = rank + 2;
-    edge::SymbolicShape shape = *batch;
-    shape.append({left[left.size() - (transA ? 1 : 2)], right[right.size() - (transB ? 2 : 1)]});
-    result = node.contract(lhs, transA ? map(left, k, m) : map(left, m, k), rhs, transB ? map(right, n, k) : map(right, k, n),
-                           AffineMap::getMultiDimIdentityMap(rank + 3, node.context()).dropResult(k), shape, element);
+    result = *product;
   }
   if (alpha != 1)
     result = node.map({result}, edge::shapeOf(result), element, [&](OpBuilder &b, Location loc, ValueRange args) {

@@ -80,13 +80,6 @@ void setFlat(NodeContext &node, const AttentionParts &parts) {
   node.set(0, node.reshape(result, {shape[0], shape[1], shape[2] * shape[3]}));
 }
 
-void useCache(AttentionParts &parts, const Cached &keys, const Cached &values) {
-  parts.key = keys.value, parts.keyHeadsFirst = keys.headsFirst;
-  parts.value = values.value, parts.valueHeadsFirst = values.headsFirst;
-  parts.length = keys.length;
-  parts.offset = keys.past;
-}
-
 //===----------------------------------------------------------------------===//
 // MultiHeadAttention
 //===----------------------------------------------------------------------===//
@@ -137,10 +130,7 @@ LogicalResult convertMultiHeadAttention(NodeContext &node) {
   value = split(value, keysPacked, valueFirst);
   if (!parts.query || !key || !value)
     return node.unsupported("num_heads must be given and divide the last size of query, key and value");
-  Cached keys = extendCache(node, 6, key, keyFirst), values = extendCache(node, 7, value, valueFirst);
-  setPresent(node, 1, keys);
-  setPresent(node, 2, values);
-  useCache(parts, keys, values);
+  extendCaches(node, parts, /*pastInput=*/6, {key, keyFirst}, {value, valueFirst});
   parts.scale = defaultScale(node, parts);
   parts.causal = node.intAttr("unidirectional", 0);
   AffineExpr queries = tokensOf(parts.query, parts.queryHeadsFirst);
@@ -207,10 +197,7 @@ LogicalResult convertGroupQueryAttention(NodeContext &node) {
     parts.query = buildRope(node, parts.query, cos, sin, interleaved, parts.queryHeadsFirst);
     key = buildRope(node, key, cos, sin, interleaved, keyFirst);
   }
-  Cached keys = extendCache(node, 3, key, keyFirst), values = extendCache(node, 4, value, valueFirst);
-  setPresent(node, 1, keys);
-  setPresent(node, 2, values);
-  useCache(parts, keys, values);
+  extendCaches(node, parts, /*pastInput=*/3, {key, keyFirst}, {value, valueFirst});
   parts.scale = defaultScale(node, parts);
   parts.softcap = node.floatAttr("softcap", 0);
   parts.causal = true;
@@ -286,7 +273,7 @@ LogicalResult convertPackedAttention(NodeContext &node) {
                                      TensorBuilder::load(b, loc, v, i.drop_front()));
     }));
   }
-  useCache(parts, keys, values);
+  useCaches(parts, keys, values);
   parts.scale = defaultScale(node, parts);
   parts.causal = node.intAttr("unidirectional", 0);
   if (failed(addPaddingMask(node, parts, 3, queries)))

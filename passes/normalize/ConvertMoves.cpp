@@ -168,9 +168,18 @@ LogicalResult convertSplit(NodeContext &node) {
       rest = rest - part;
     }
   }
+  AffineExpr begin = node.expr(0);
+  for (AffineExpr size : sizes)
+    begin = begin + size;
+  if (!edge::mayBeEqual(begin, input[axis], edge::symbolsOf(node.node))) {
+    std::string text;
+    llvm::raw_string_ostream(text) << "splits " << edge::canonical(input[axis]) << " into parts of " << edge::canonical(begin)
+                                   << " together";
+    return node.unsupported(text);
+  }
   auto contents = node.contents(0);
   Value source = contents ? Value() : node.tensor(0);
-  AffineExpr begin = node.expr(0);
+  begin = node.expr(0);
   for (auto [i, size] : llvm::enumerate(sizes)) {
     edge::SymbolicShape shape = input;
     shape[axis] = size;

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/normalize/Loops.h"
+#include "passes/normalize/Raise.h"
 #include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
@@ -105,6 +106,14 @@ LogicalResult convertTensorScatter(NodeContext &node) {
   std::string mode = node.stringAttr("mode", "linear");
   if (axis == 0)
     return node.unsupported("axis 0 is the batch, it cannot be written along");
+  if (node.info(0).held) {
+    if (update[axis] != node.converter.tokens)
+      return node.unsupported(
+          "its rows are not one for each token of the call, so the cache cannot be kept in a session; give it "
+          "and what it becomes other names than past and present");
+    node.setInfo(0, appendToState(node, node.info(0), node.tensor(1), /*rowsHeadsFirst=*/true));
+    return success();
+  }
   MLIRContext *context = node.context();
   AffineExpr heads = edge::product(ArrayRef(data).slice(1, axis - 1), context);
   AffineExpr inner = edge::product(ArrayRef(data).drop_front(axis + 1), context), steps = update[axis];

@@ -60,7 +60,7 @@ LogicalResult convertReshape(NodeContext &node) {
       return node.unsupported(text);
     }
     shape[inferred] = quotient;
-  } else if (known != total && isa<AffineConstantExpr>(known) && isa<AffineConstantExpr>(total)) {
+  } else if (known != total && !edge::mayBeEqual(known, total, edge::symbolsOf(node.node))) {
     std::string text;
     llvm::raw_string_ostream(text) << "reshapes " << total << " elements to " << known;
     return node.unsupported(text);

@@ -10,8 +10,8 @@ namespace edgecc {
 #define GEN_PASS_DEF_CONVERTONNX
 #include "passes/Passes.h.inc"
 
-// Context length, prompt chunk and other sizes that nobody gave.
-static constexpr int64_t kDefaultContext = 4096, kDefaultSequence = 512, kDefaultSize = 1024;
+// Prompt chunk and other sizes that nobody gave.
+static constexpr int64_t kDefaultSequence = 512, kDefaultSize = 1024;
 
 static Type signless(Type type) {
   auto integer = dyn_cast<IntegerType>(type);
@@ -94,11 +94,18 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
   llvm::StringSet<> claimed;
   auto applyBounds = [&](SymbolInfo &symbol) {
     auto given = bounds ? bounds.getAs<DenseI64ArrayAttr>(symbol.name) : DenseI64ArrayAttr();
+    if (bounds && !given && symbol.role == edge::SymbolRole::Capacity)
+      given = bounds.getAs<DenseI64ArrayAttr>("context");
     if (!given)
-      return;
+      return success();
+    if (symbol.role == edge::SymbolRole::Capacity && symbol.min == symbol.max && given[1] != symbol.max)
+      return LogicalResult(source.emitError("the caches of this model have ")
+                           << symbol.max << " positions: a context of " << given[1] << " needs another export");
     claimed.insert(symbol.name);
-    symbol.min = given[0];
+    if (symbol.role != edge::SymbolRole::Capacity || symbol.min != symbol.max)
+      symbol.min = given[0];
     symbol.max = given[1];
+    return success();
   };
   for (BlockArgument arg : source.getArguments()) {
     auto type = dyn_cast<RankedTensorType>(arg.getType());
@@ -125,7 +132,8 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
   }
   findStates(source);
   for (SymbolInfo &symbol : symbols)
-    applyBounds(symbol);
+    if (failed(applyBounds(symbol)))
+      return failure();
   if (bounds)
     for (NamedAttribute entry : bounds)
       if (!claimed.contains(entry.getName()) && entry.getName() != "context") {
@@ -138,7 +146,8 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
   SmallVector<AffineExpr> replacements;
   SmallVector<Attribute> attributes;
   for (SymbolInfo &symbol : symbols) {
-    if (!symbol.replacement && symbol.min == symbol.max)
+    // The capacity is checked by the runtime, even if it is one number.
+    if (!symbol.replacement && symbol.min == symbol.max && symbol.role != edge::SymbolRole::Capacity)
       symbol.replacement = getAffineConstantExpr(symbol.min, context());
     if (symbol.replacement) {
       replacements.push_back(symbol.replacement);
@@ -162,119 +171,6 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
   }
   module->setAttr(edge::EdgeDialect::kSymbolsAttr, builder.getArrayAttr(attributes));
   return success();
-}
-
-//===----------------------------------------------------------------------===//
-// KV caches
-//===----------------------------------------------------------------------===//
-
-static bool isImplicitName(StringRef name) {
-  return name == "attention_mask" || name == "position_ids" || name == "cache_position";
-}
-
-// past_key_values.0.key and present.0.key (and other spellings) with a growing dimension 2 are a state.
-void Converter::findStates(func::FuncOp source) {
-  llvm::StringMap<unsigned> results;
-  for (unsigned i = 0; i < source.getNumResults(); ++i)
-    if (auto name = source.getResultAttrOfType<StringAttr>(i, "onnx.name"))
-      results[name.getValue()] = i;
-  auto matching = [&](StringRef name) -> int64_t {
-    for (StringRef from : {"past_key_values", "past_key_value", "past"})
-      for (StringRef to : {"present_key_values", "present_key_value", "present", "new_past_key_values"})
-        if (size_t at = name.find(from); at != StringRef::npos)
-          if (auto it = results.find((name.take_front(at) + to + name.drop_front(at + from.size())).str()); it != results.end())
-            return it->second;
-    return -1;
-  };
-  std::optional<unsigned> past;
-  for (BlockArgument arg : source.getArguments()) {
-    unsigned i = arg.getArgNumber();
-    int64_t result = matching(source.getArgAttrOfType<StringAttr>(i, "onnx.name"));
-    // [batch, heads, positions, dim], or keys and values together: [2, batch, heads, positions, dim].
-    bool paired = argShapes[i].size() == 5 && argShapes[i][0] == getAffineConstantExpr(2, context());
-    ArrayRef<AffineExpr> shape = ArrayRef(argShapes[i]).drop_front(paired);
-    if (result < 0 || shape.size() != 4 || !isa<AffineConstantExpr>(shape[1]) || !isa<AffineConstantExpr>(shape[3]))
-      continue;
-    auto symbol = dyn_cast<AffineSymbolExpr>(shape[2]);
-    if (!symbol)
-      continue;
-    if (past && *past != symbol.getPosition())
-      symbols[symbol.getPosition()].replacement = getAffineSymbolExpr(*past, context());
-    past = past.value_or(symbol.getPosition());
-    if (paired)
-      stateIO.append({{i, unsigned(result), 0}, {i, unsigned(result), 1}});
-    else
-      stateIO.push_back({i, unsigned(result)});
-  }
-  if (!past)
-    return;
-  // Beside a cache that grows, a pair of one fixed size is memory of the session, too.
-  for (BlockArgument arg : source.getArguments()) {
-    unsigned i = arg.getArgNumber();
-    int64_t result = matching(source.getArgAttrOfType<StringAttr>(i, "onnx.name"));
-    bool taken = llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; });
-    bool fixed = argShapes[i].size() > 1 &&
-                 llvm::all_of(ArrayRef(argShapes[i]).drop_front(), [](AffineExpr size) { return isa<AffineConstantExpr>(size); });
-    if (result >= 0 && fixed && !taken)
-      stateIO.push_back({i, unsigned(result), -1, /*replaced=*/true});
-  }
-  position = getAffineSymbolExpr(*past, context());
-  symbols[*past].role = edge::SymbolRole::Position;
-  unsigned capacity = symbolNamed("context");
-  symbols[capacity].role = edge::SymbolRole::Capacity;
-  symbols[capacity].min = 1;
-  symbols[capacity].max = kDefaultContext;
-  // The tokens of this call: the second size of input_ids (or of the embeddings that stand for them).
-  tokens = getAffineConstantExpr(1, context());
-  for (BlockArgument arg : source.getArguments()) {
-    StringRef name = source.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name").getValue();
-    if ((name == "input_ids" || name == "inputs_embeds" ||
-         (isa<AffineConstantExpr>(tokens) && name.contains("ids") && name != "position_ids")) &&
-        argShapes[arg.getArgNumber()].size() >= 2)
-      tokens = argShapes[arg.getArgNumber()][1];
-  }
-  // Whatever else is [batch, tokens, ...].
-  for (BlockArgument arg : source.getArguments()) {
-    unsigned i = arg.getArgNumber();
-    bool isState = llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; });
-    if (isa<AffineConstantExpr>(tokens) && !isState && argShapes[i].size() >= 2 && argShapes[i][1] != position &&
-        !isImplicitName(source.getArgAttrOfType<StringAttr>(i, "onnx.name").getValue()))
-      tokens = argShapes[i][1];
-  }
-  for (BlockArgument arg : source.getArguments()) {
-    unsigned i = arg.getArgNumber();
-    StringRef name = source.getArgAttrOfType<StringAttr>(i, "onnx.name").getValue();
-    if (!isImplicitName(name) || argShapes[i].empty())
-      continue;
-    implicit.push_back(i);
-    // A name of its own for past + sequence says the same.
-    auto symbol = dyn_cast<AffineSymbolExpr>(argShapes[i].back());
-    if (symbol && symbol != tokens && symbol != position)
-      symbols[symbol.getPosition()].replacement = name == "attention_mask" ? position + tokens : tokens;
-  }
-}
-
-// In a session with one sequence nothing is padded, and positions count on from what the cache holds.
-Value Converter::implicitInput(StringRef name, RankedTensorType type, Location loc) {
-  TensorBuilder t(builder, loc);
-  Type element = type.getElementType();
-  return t.compute(edge::shapeOf(type), element, [&](OpBuilder &b, Location l, ValueRange indices) -> Value {
-    if (name == "attention_mask")
-      return TensorBuilder::scalar(b, l, computeType(element), 1);
-    Value value = arith::AddIOp::create(b, l, indices.back(), edge::materialize(b, l, position));
-    return TensorBuilder::castScalar(b, l, value, element);
-  });
-}
-
-Value Converter::readState(TensorInfo &known, Location loc) {
-  TensorBuilder t(builder, loc);
-  return t.compute(known.shape, known.element, [&](OpBuilder &b, Location l, ValueRange indices) -> Value {
-    if (!known.pairedValue)
-      return TensorBuilder::load(b, l, known.stateValue, indices);
-    Value isKey = arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, indices[0], TensorBuilder::index(b, l, 0));
-    return arith::SelectOp::create(b, l, isKey, TensorBuilder::load(b, l, known.stateValue, indices.drop_front()),
-                                   TensorBuilder::load(b, l, known.pairedValue, indices.drop_front()));
-  });
 }
 
 //===----------------------------------------------------------------------===//
@@ -360,7 +256,7 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     attributes.push_back(builder.getDictionaryAttr(more));
   };
   for (unsigned i = 0; i < source.getNumArguments(); ++i) {
-    if (isState(i) || llvm::is_contained(implicit, i))
+    if (isState(i) || llvm::any_of(implicit, [&](Implicit &known) { return known.argument == i; }))
       continue;
     types.push_back(
         edge::tensorType(argShapes[i], signless(cast<RankedTensorType>(source.getArgument(i).getType()).getElementType())));
@@ -376,8 +272,8 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     edge::SymbolicShape shape(ArrayRef(argShapes[i]).drop_front(state.part >= 0));
     // Memory of a session is for the largest batch; the batch is outermost, so a smaller one only leaves the rest alone.
     shape[0] = getAffineConstantExpr(edge::boundsOf(shape[0], edge::symbolsOf(module)).second, this->context());
-    if (!state.replaced)
-      shape[2] = capacity ? capacity : getAffineConstantExpr(kDefaultContext, context());
+    if (state.kind != StateIO::Replaced)
+      shape[2] = capacity;
     types.push_back(edge::tensorType(shape, cast<RankedTensorType>(source.getArgument(i).getType()).getElementType()));
     describe(i, {builder.getNamedAttr(edge::EdgeDialect::kStateAttr, builder.getI64IntegerAttr(number))},
              state.part < 0    ? ""
@@ -403,7 +299,7 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
       continue;
     }
     int64_t number = function.getArgAttrOfType<IntegerAttr>(argument.getArgNumber(), edge::EdgeDialect::kStateAttr).getInt();
-    if (stateIO[number].replaced) {
+    if (stateIO[number].kind == StateIO::Replaced) {
       TensorBuilder t(builder, source.getLoc());
       bool whole = edge::tensorType(known.shape, known.element) == argument.getType();
       known.value = whole ? Value(argument)
@@ -415,37 +311,16 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     }
     known.stateValue = argument;
     known.state = number;
+    if (stateIO[number].kind == StateIO::Filled)
+      known.held = position;
   }
-  for (unsigned i : implicit) {
+  for (auto [i, kind] : implicit) {
     TensorInfo &known = infos[source.getArgument(i)];
     known.shape = argShapes[i];
     known.element = signless(cast<RankedTensorType>(source.getArgument(i).getType()).getElementType());
-    auto name = source.getArgAttrOfType<StringAttr>(i, "onnx.name").getValue();
-    known.value = implicitInput(name, edge::tensorType(known.shape, known.element), source.getLoc());
+    known.value = implicitInput(kind, edge::tensorType(known.shape, known.element), source.getLoc());
   }
   return success();
-}
-
-// The first elements of the state become the contents (a smaller batch leaves the rest alone).
-Value Converter::replaceState(Value state, Value contents, Location loc) {
-  Value source = contents;
-  while (auto reshape = source.getDefiningOp<edge::ReshapeOp>())
-    source = reshape.getInput();
-  // Handed on as it is.
-  if (source == state)
-    return state;
-  TensorBuilder t(builder, loc);
-  AffineExpr count = edge::product(edge::shapeOf(contents), context()), capacity = edge::product(edge::shapeOf(state), context());
-  auto body = [&](OpBuilder &b, Location l, ValueRange args) {
-    scf::ForOp::create(b, l, TensorBuilder::index(b, l, 0), TensorBuilder::size(b, l, count), TensorBuilder::index(b, l, 1),
-                       ValueRange(), [&](OpBuilder &nested, Location at, Value i, ValueRange) {
-      Value element = memref::LoadOp::create(nested, at, args[1], i);
-      memref::StoreOp::create(nested, at, element, args[2], i);
-      scf::YieldOp::create(nested, at);
-    });
-  };
-  Value written = t.kernel("replace_state", t.expr(1), t.reshape(contents, {count}), t.reshape(state, {capacity}), {}, body)[0];
-  return t.reshape(written, edge::shapeOf(state));
 }
 
 LogicalResult Converter::convertReturn(func::FuncOp source) {
@@ -459,7 +334,7 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
     if (state != stateIO.end()) {
       int64_t number = state - stateIO.begin();
       bool paired = state->part == 0;
-      if (state->replaced) {
+      if (state->kind == StateIO::Replaced) {
         unsigned first = function.getNumArguments() - stateIO.size();
         states[number] = replaceState(function.getArgument(first + number), tensor(value), end->getLoc());
         continue;

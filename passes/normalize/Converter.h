@@ -28,10 +28,14 @@ struct TensorInfo {
   std::string name;                                            // of an initializer, for the ledger and for messages
   int64_t state = -1;                                          // this is a KV cache, see `stateValue`
   mlir::Value stateValue;  // [batch, heads, capacity, dim]; `shape` is what the graph sees of it
+  mlir::AffineExpr held;   // positions that are filled, of a cache that the graph sees whole; null: all of `shape`
   mlir::Value pairedValue; // a cache [2, ...] of keys and values is two states: this is the values'
 };
 
 class Converter;
+
+/// Context length that nobody gave.
+constexpr int64_t kDefaultContext = 4096;
 
 /// The emitting side of a conversion: shapes in, tensor values out. All element functions compute in f32 where the tensors are
 /// f16 or bf16: a body sees f32 and yields f32.
@@ -207,18 +211,36 @@ public:
   mlir::AffineExpr tokens;
   /// Masks that were looked at before.
   MaskMemory masks;
-  /// Tables of rotary embeddings, cut to the given half size: layers share them.
+  /// Rotary embeddings that were raised, by the onnx value.
+  struct Rope {
+    mlir::Value input; // onnx
+    mlir::Value cos, sin;
+    bool interleaved, headsFirst;
+  };
+  llvm::DenseMap<mlir::Value, Rope> ropes;
+  /// Tables of rotary embeddings, cut to the given half size (negative: of interleaved pairs): layers share them.
   std::map<std::pair<const void *, int64_t>, mlir::Value> halfTables;
 
 private:
   mlir::LogicalResult collectSymbols(mlir::func::FuncOp source);
   unsigned symbolNamed(llvm::StringRef name);
+  /// An input whose value a session knows.
+  struct Implicit {
+    enum Kind { Mask, Positions, Held, Filled };
+    unsigned argument; // of the source
+    Kind kind;
+  };
   void findStates(mlir::func::FuncOp source);
+  void nameSession(mlir::AffineExpr past, mlir::AffineExpr filled);
+  void findTokens(mlir::func::FuncOp source);
+  void findImplicit(mlir::BlockArgument argument, llvm::StringRef name);
+  void findCounts(onnx::NodeOp scatter);
+  void addImplicit(mlir::BlockArgument argument, Implicit::Kind kind);
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
   mlir::LogicalResult convertReturn(mlir::func::FuncOp source);
   mlir::Value replaceState(mlir::Value state, mlir::Value contents, mlir::Location loc);
   void convertConstant(onnx::ConstantOp constant);
-  mlir::Value implicitInput(llvm::StringRef name, mlir::RankedTensorType type, mlir::Location loc);
+  mlir::Value implicitInput(Implicit::Kind kind, mlir::RankedTensorType type, mlir::Location loc);
 
   struct SymbolInfo {
     std::string name;
@@ -237,10 +259,14 @@ private:
   struct StateIO {
     unsigned argument, result; // of the source
     int64_t part = -1;         // 0: the keys, 1: the values of a cache that holds both
-    bool replaced = false;     // of fixed size, written anew by each call (the last inputs of a convolution)
+    enum Kind {
+      Grown,    // rows are joined to it
+      Filled,   // rows are written into it, behind what it holds
+      Replaced, // of fixed size, written anew by each call (the last inputs of a convolution)
+    } kind = Grown;
   };
   llvm::SmallVector<StateIO> stateIO;
-  llvm::SmallVector<unsigned> implicit; // arguments that a stateful model computes itself
+  llvm::SmallVector<Implicit> implicit;
   std::vector<std::string> errors;
   std::vector<mlir::Operation *> errorNodes;
 };

@@ -306,6 +306,24 @@ SmallVector<SmallVector<int64_t>> sizesToTry(ArrayRef<edge::SymbolAttr> symbols)
   return choices;
 }
 
+std::optional<unsigned> symbolOf(edge::SymbolRole role, ArrayRef<edge::SymbolAttr> symbols) {
+  auto it = llvm::find_if(symbols, [&](edge::SymbolAttr symbol) { return symbol.getRole() == role; });
+  return it == symbols.end() ? std::nullopt : std::optional<unsigned>(it - symbols.begin());
+}
+
+/// Makes a choice one that a session can have, no more positions than its context; false if there is none.
+bool fitInContext(SmallVector<int64_t> &choice, AffineExpr queries, AffineExpr keys, ArrayRef<edge::SymbolAttr> symbols) {
+  auto position = symbolOf(edge::SymbolRole::Position, symbols), capacity = symbolOf(edge::SymbolRole::Capacity, symbols);
+  if (!position || !capacity)
+    return true;
+  auto excess = [&] {
+    PointEvaluator evaluator(choice);
+    return std::max(evaluator.size(keys), choice[*position] + evaluator.size(queries)) - choice[*capacity];
+  };
+  choice[*position] -= std::max<int64_t>(excess(), 0);
+  return choice[*position] >= symbols[*position].getMin() && excess() <= 0;
+}
+
 /// Whether the mask shows what `kind` says, at all points if there are few, else where they matter.
 bool agrees(MaskAt &mask, const MaskKind &kind) {
   int64_t offset = kind.offset ? mask.evaluator.size(kind.offset) : 0;
@@ -364,15 +382,21 @@ std::optional<MaskKind> recogniseMask(Value mask, AffineExpr queries, AffineExpr
   auto sizes = sizesToTry(symbols);
   SmallVector<std::unique_ptr<MaskAt>> masks;
   for (auto &choice : sizes)
-    masks.push_back(std::make_unique<MaskAt>(mask, queries, keys, choice));
+    if (fitInContext(choice, queries, keys, symbols))
+      masks.push_back(std::make_unique<MaskAt>(mask, queries, keys, choice));
+  if (masks.empty())
+    return std::nullopt;
   // The first point tells cheaply whether there is anything to evaluate.
   if (masks.front()->sees(0, 0, false) == MaskAt::Sight::Unknown)
     return std::nullopt;
   auto holds = [&](const MaskKind &kind) { return llvm::all_of(masks, [&](auto &at) { return agrees(*at, kind); }); };
   if (MaskKind all; holds(all))
     return all;
-  // Queries are the last of the keys, or the first.
-  for (AffineExpr offset : {edge::canonical(keys - queries), getAffineConstantExpr(0, mask.getContext())}) {
+  // Queries are the last of the keys, or the first; or the keys are a whole cache, and queries stand behind what it held.
+  SmallVector<AffineExpr> offsets{edge::canonical(keys - queries), getAffineConstantExpr(0, mask.getContext())};
+  if (auto position = symbolOf(edge::SymbolRole::Position, symbols))
+    offsets.push_back(getAffineSymbolExpr(*position, mask.getContext()));
+  for (AffineExpr offset : offsets) {
     MaskAt &largest = *masks.back();
     auto window = windowOf(largest, largest.evaluator.size(offset) + largest.queries - 1);
     if (!window)

@@ -54,7 +54,12 @@ struct Cached {
 Cached extendCache(NodeContext &node, unsigned pastInput, mlir::Value rows, bool rowsHeadsFirst);
 /// The same for a cache that holds keys and values together.
 std::pair<Cached, Cached> extendPairedCache(NodeContext &node, TensorInfo &past, mlir::Value keys, mlir::Value values);
-void setPresent(NodeContext &node, unsigned output, const Cached &cached);
+/// Makes these what `parts` attends to.
+void useCaches(AttentionParts &parts, const Cached &keys, const Cached &values);
+/// A tensor of rank 4, and whether its heads come before its tokens.
+using Heads = std::pair<mlir::Value, bool>;
+/// Keys and values behind inputs `pastInput` and `pastInput` + 1, as what `parts` attends to and as outputs 1 and 2.
+std::pair<Cached, Cached> extendCaches(NodeContext &node, AttentionParts &parts, unsigned pastInput, Heads key, Heads value);
 /// past `[batch, heads, tokens, dim]` and rows as one tensor.
 mlir::Value concatTokens(NodeContext &node, mlir::Value past, mlir::Value rows, bool rowsHeadsFirst);
 
@@ -76,8 +81,8 @@ bool raise(NodeContext &node);
 
 /// These set result 0 of the node and return true if the node ends such a layer; else they change nothing.
 bool raiseAttention(NodeContext &node); // MatMul
-bool raiseRope(NodeContext &node);      // Add, Concat
-bool raiseNorm(NodeContext &node);      // Mul, Div, Add
+bool raiseRope(NodeContext &node);      // Add, Concat, Reshape
+bool raiseNorm(NodeContext &node);      // Mul, Div, Add, Sub
 bool raiseCache(NodeContext &node);     // Concat
 
 } // namespace edgecc

@@ -26,12 +26,13 @@ TensorInfo appendToState(NodeContext &node, TensorInfo &past, Value rows, bool r
     rows = node.cast(rows, type.getElementType());
   AffineExpr tokens = edge::shapeOf(rows)[rowsHeadsFirst ? 2 : 1];
   TensorInfo result = past;
-  auto append = edge::AppendOp::create(node.builder, node.loc, type, past.stateValue, rows,
-                                       edge::symbolMap({past.shape[2]}, node.context()));
+  AffineExpr &held = result.held ? result.held : result.shape[2];
+  auto append =
+      edge::AppendOp::create(node.builder, node.loc, type, past.stateValue, rows, edge::symbolMap({held}, node.context()));
   append.setRowsHeadsFirst(rowsHeadsFirst);
   result.stateValue = append.getResult();
   result.value = {};
-  result.shape[2] = edge::canonical(past.shape[2] + tokens);
+  held = edge::canonical(held + tokens);
   return result;
 }
 
@@ -447,7 +448,7 @@ bool raiseAttention(NodeContext &node) {
 
 bool raiseCache(NodeContext &node) {
   TensorInfo &past = node.info(0);
-  if (!past.stateValue || past.pairedValue)
+  if (!past.stateValue || past.pairedValue || past.held)
     return false;
   if (node.inputs() == 1) {
     node.setInfo(0, past);
@@ -467,9 +468,11 @@ bool raise(NodeContext &node) {
     return raiseAttention(node);
   if (op == "Concat")
     return raiseCache(node) || raiseRope(node);
+  if (op == "Reshape")
+    return raiseRope(node);
   if (op == "Add")
     return raiseRope(node) || raiseNorm(node);
-  return (op == "Mul" || op == "Div") && raiseNorm(node);
+  return (op == "Mul" || op == "Div" || op == "Sub") && raiseNorm(node);
 }
 
 } // namespace edgecc

@@ -1,7 +1,8 @@
 //===- RaiseNorm.cpp - Layer and RMS norms spelled out ----------------------===//
 //
-// The bare norm is raised at its quotient, x / sqrt(...). Scale and bias come later: the row of that Mul or Add finds the bare
-// norm among the ops already made, and makes a new one that has it all.
+// A norm is raised at its quotient, x / sqrt(...), with the scale if that is multiplied in before. A scale or bias that comes
+// later finds the norm among the ops already made, and makes a new one that has it all. TensorFlow folds scale and bias first:
+// x * m + (bias - mean * m).
 //
 //===----------------------------------------------------------------------===//
 #include "passes/normalize/RaiseViews.h"
@@ -28,12 +29,33 @@ Value beforeCasts(NodeContext &node, Value value) {
   return value;
 }
 
-bool isMean(NodeContext &node, onnx::NodeOp op) {
-  if (!op || op.getOp() != "ReduceMean")
-    return false;
+/// The operand of a mean over the last dimension; null for anything else.
+Value meanOf(NodeContext &node, Value value) {
+  onnx::NodeOp op = makerOf(value);
+  if (!op)
+    return {};
+  // A sum times 1 / size, or divided by the size.
+  double count = 1;
+  if (op.getOp() == "Mul" || op.getOp() == "Div") {
+    unsigned summed = op.getOp() == "Mul" && constantScalar(node, op.getInputs()[0]) ? 1 : 0;
+    auto factor = constantScalar(node, op.getInputs()[1 - summed]);
+    if (!factor || *factor == 0)
+      return {};
+    count = op.getOp() == "Mul" ? 1 / *factor : *factor;
+    op = makerOf(op.getInputs()[summed]);
+    if (!op || op.getOp() != "ReduceSum")
+      return {};
+  } else if (op.getOp() != "ReduceMean") {
+    return {};
+  }
   NodeContext mean(node.converter, op);
   auto axes = mean.axes(1, mean.rank(0));
-  return mean.intAttr("keepdims", 1) == 1 && axes && axes->size() == 1 && axes->front() == mean.rank(0) - 1;
+  if (mean.intAttr("keepdims", 1) != 1 || !axes || axes->size() != 1 || axes->front() != mean.rank(0) - 1)
+    return {};
+  auto size = dyn_cast<AffineConstantExpr>(mean.shape(0).back());
+  if (op.getOp() == "ReduceSum" && (!size || std::abs(size.getValue() / count - 1) > 1e-6))
+    return {};
+  return beforeCasts(node, op.getInputs()[0]);
 }
 
 /// The operand of x * x or x ^ 2; null for anything else.
@@ -48,28 +70,64 @@ Value squared(NodeContext &node, Value value) {
   return {};
 }
 
-/// sqrt(mean(deviation^2) + epsilon)
-struct Deviation {
-  Value of; // onnx: what is squared
+/// x for x - mean(x); null for anything else.
+Value centered(NodeContext &node, Value value) {
+  auto difference = makerOf(value);
+  if (!difference || difference.getOp() != "Sub")
+    return {};
+  Value x = beforeCasts(node, difference.getInputs()[0]);
+  return meanOf(node, difference.getInputs()[1]) == x ? x : Value();
+}
+
+/// sqrt(mean(x^2) + epsilon), or of the variance.
+struct Spread {
+  Value x; // onnx, before casts
+  bool isCentered = false;
   double epsilon = 0;
 
-  bool match(NodeContext &node, Value value) {
-    auto root = makerOf(value);
-    if (!root || !(root.getOp() == "Sqrt" || (root.getOp() == "Pow" && constantScalar(node, root.getInputs()[1]) == 0.5)))
+  bool operator==(const Spread &other) const {
+    return x == other.x && isCentered == other.isCentered && epsilon == other.epsilon;
+  }
+  bool matchSquares(NodeContext &node, Value value) {
+    Value mean = meanOf(node, value), of = mean ? squared(node, mean) : Value();
+    if (of) {
+      Value whole = centered(node, of);
+      isCentered = bool(whole);
+      x = whole ? whole : beforeCasts(node, of);
+      return true;
+    }
+    // mean(x^2) - mean(x)^2, perhaps kept from being negative.
+    auto op = makerOf(value);
+    if (op && op.getOp() == "Max" && op.getInputs().size() == 2)
+      for (unsigned i : {0, 1})
+        if (constantScalar(node, op.getInputs()[i]) == 0.0)
+          value = op.getInputs()[1 - i];
+    op = makerOf(value);
+    if (op && op.getOp() == "Relu")
+      op = makerOf(op.getInputs()[0]);
+    if (!op || op.getOp() != "Sub")
       return false;
-    auto sum = makerOf(root.getInputs()[0]);
+    Value squares = meanOf(node, op.getInputs()[0]), means = squared(node, op.getInputs()[1]);
+    Value first = squares ? squared(node, squares) : Value(), second = means ? meanOf(node, means) : Value();
+    isCentered = true;
+    x = second;
+    return first && second && beforeCasts(node, first) == second;
+  }
+  bool matchSum(NodeContext &node, Value value) {
+    auto sum = makerOf(value);
     if (!sum || sum.getOp() != "Add")
       return false;
-    for (unsigned i : {0, 1}) {
-      auto number = constantScalar(node, sum.getInputs()[1 - i]);
-      auto mean = makerOf(sum.getInputs()[i]);
-      if (!number || !isMean(node, mean))
-        continue;
-      of = squared(node, mean.getInputs()[0]);
-      epsilon = *number;
-      return bool(of);
-    }
+    for (unsigned i : {0, 1})
+      if (auto number = constantScalar(node, sum.getInputs()[1 - i]); number && matchSquares(node, sum.getInputs()[i])) {
+        epsilon = *number;
+        return true;
+      }
     return false;
+  }
+  bool match(NodeContext &node, Value value) {
+    auto root = makerOf(value);
+    bool isRoot = root && (root.getOp() == "Sqrt" || (root.getOp() == "Pow" && constantScalar(node, root.getInputs()[1]) == 0.5));
+    return isRoot && matchSum(node, root.getInputs()[0]);
   }
   /// 1 / sqrt(...)
   bool matchReciprocal(NodeContext &node, Value value) {
@@ -80,40 +138,139 @@ struct Deviation {
       return match(node, op.getInputs()[0]);
     if (op.getOp() == "Div")
       return constantScalar(node, op.getInputs()[0]) == 1.0 && match(node, op.getInputs()[1]);
-    return false;
+    return op.getOp() == "Pow" && constantScalar(node, op.getInputs()[1]) == -0.5 && matchSum(node, op.getInputs()[0]);
   }
 };
 
-bool raiseBareNorm(NodeContext &node) {
-  Deviation deviation;
-  Value x;
-  if (node.op() == "Div" && deviation.match(node, node.node.getInputs()[1]))
-    x = node.node.getInputs()[0];
-  else if (node.op() == "Mul")
-    for (unsigned i : {0, 1})
-      if (deviation.matchReciprocal(node, node.node.getInputs()[1 - i])) {
-        x = node.node.getInputs()[i];
-        break;
-      }
-  if (!x || (deviation.of != x && beforeCasts(node, deviation.of) != beforeCasts(node, x)))
-    return false;
-  TensorInfo &known = node.converter.info(x);
-  if (known.shape.empty())
-    return false;
-  Type result = edge::tensorType(known.shape, known.element);
-  FloatAttr epsilon = node.builder.getF32FloatAttr(deviation.epsilon);
-  // (y - mean(y)) makes it a layer norm.
-  auto difference = makerOf(x);
-  Value centered;
-  if (difference && difference.getOp() == "Sub") {
-    auto mean = makerOf(difference.getInputs()[1]);
-    if (isMean(node, mean) && beforeCasts(node, mean.getInputs()[0]) == beforeCasts(node, difference.getInputs()[0]))
-      centered = beforeCasts(node, difference.getInputs()[0]);
+int64_t rankOf(NodeContext &node, Value value) { return node.converter.info(value).shape.size(); }
+
+/// A value with one row of elements.
+bool isRow(NodeContext &node, Value value) {
+  const edge::SymbolicShape &shape = node.converter.info(value).shape;
+  return !shape.empty() && isa_and_nonnull<FloatType>(node.converter.info(value).element) &&
+         llvm::all_of(ArrayRef(shape).drop_back(), NodeContext::isOne);
+}
+
+/// numerator * 1 / sqrt(...) * scale, multiplied in any order.
+struct Quotient {
+  std::optional<Spread> spread;
+  Value numerator, scale; // onnx
+
+  /// `isNumerator(value, spread)` says what is divided.
+  static std::optional<Quotient> match(NodeContext &node, Value value,
+                                       llvm::function_ref<bool(Value, const Spread &)> isNumerator) {
+    Quotient found;
+    auto root = found.findSpread(node, value);
+    if (!root || !found.take(node, value, *root, isNumerator) || !found.spread || !found.numerator)
+      return std::nullopt;
+    return found;
   }
-  Value input = node.converter.tensor(centered ? centered : beforeCasts(node, x));
-  node.set(0, centered ? edge::LayerNormOp::create(node.builder, node.loc, result, input, Value(), Value(), epsilon).getResult()
-                       : edge::RmsNormOp::create(node.builder, node.loc, result, input, Value(), epsilon).getResult());
+  Value scaleRow(NodeContext &node) const {
+    return scale ? node.reshape(node.converter.tensor(scale), {node.converter.info(scale).shape.back()}) : Value();
+  }
+
+private:
+  static constexpr unsigned kDepth = 3;
+  static onnx::NodeOp productOf(Value value, unsigned depth) {
+    auto op = value.getDefiningOp<onnx::NodeOp>();
+    return op && op.getDomain().empty() && op.getOp() == "Mul" && depth < kDepth ? op : onnx::NodeOp();
+  }
+  static onnx::NodeOp quotientOf(Value value) {
+    auto op = value.getDefiningOp<onnx::NodeOp>();
+    return op && op.getDomain().empty() && op.getOp() == "Div" ? op : onnx::NodeOp();
+  }
+
+  static std::optional<Spread> findSpread(NodeContext &node, Value value, unsigned depth = 0) {
+    Spread spread;
+    if (spread.matchReciprocal(node, value))
+      return spread;
+    if (auto quotient = quotientOf(value)) {
+      if (spread.match(node, quotient.getInputs()[1]))
+        return spread;
+      return std::nullopt;
+    }
+    if (auto product = productOf(value, depth))
+      for (Value factor : product.getInputs())
+        if (auto found = findSpread(node, factor, depth + 1))
+          return found;
+    return std::nullopt;
+  }
+  bool take(NodeContext &node, Value value, const Spread &root, llvm::function_ref<bool(Value, const Spread &)> isNumerator,
+            unsigned depth = 0) {
+    Spread own;
+    auto divides = [&](bool matched) {
+      if (!matched || spread || !(own == root))
+        return false;
+      spread = own;
+      return true;
+    };
+    if (!numerator && isNumerator(value, root)) {
+      numerator = value;
+      return true;
+    }
+    if (divides(own.matchReciprocal(node, value)))
+      return true;
+    if (auto quotient = quotientOf(value))
+      return divides(own.match(node, quotient.getInputs()[1])) &&
+             take(node, quotient.getInputs()[0], root, isNumerator, depth + 1);
+    if (auto product = productOf(value, depth))
+      return take(node, product.getInputs()[0], root, isNumerator, depth + 1) &&
+             take(node, product.getInputs()[1], root, isNumerator, depth + 1);
+    if (scale || !isRow(node, value))
+      return false;
+    scale = value;
+    return true;
+  }
+};
+
+/// Sets result 0 of the node to the norm of what `spread` is of.
+bool setNorm(NodeContext &node, const Spread &spread, Value scale, Value bias) {
+  const edge::SymbolicShape shape = node.converter.info(spread.x).shape;
+  auto fits = [&](Value row) { return !row || edge::shapeOf(row)[0] == shape.back(); };
+  if (shape.empty() || !fits(scale) || !fits(bias))
+    return false;
+  Type result = edge::tensorType(shape, node.element(0));
+  FloatAttr epsilon = node.builder.getF32FloatAttr(spread.epsilon);
+  Value input = node.converter.tensor(spread.x);
+  node.set(0, spread.isCentered
+                  ? edge::LayerNormOp::create(node.builder, node.loc, result, input, scale, bias, epsilon).getResult()
+                  : edge::RmsNormOp::create(node.builder, node.loc, result, input, scale, epsilon).getResult());
   return true;
+}
+
+/// x / sqrt(...) or (x - mean) / sqrt(...), scaled or not.
+bool raiseQuotient(NodeContext &node) {
+  auto isNumerator = [&](Value value, const Spread &spread) {
+    return spread.isCentered ? centered(node, value) == spread.x : beforeCasts(node, value) == spread.x;
+  };
+  auto found = Quotient::match(node, node.node.getOutputs()[0], isNumerator);
+  return found && (!found->scale || rankOf(node, found->scale) <= rankOf(node, found->spread->x)) &&
+         setNorm(node, *found->spread, found->scaleRow(node), {});
+}
+
+/// x * m - mean * m, and x * m + (bias - mean * m); m = scale / sqrt(...).
+bool raiseFolded(NodeContext &node) {
+  auto isWhole = [&](Value value, const Spread &spread) { return spread.isCentered && beforeCasts(node, value) == spread.x; };
+  auto isMean = [&](Value value, const Spread &spread) { return spread.isCentered && meanOf(node, value) == spread.x; };
+  auto match = [&](Value product, Value shift, Value bias) {
+    auto whole = Quotient::match(node, product, isWhole);
+    auto mean = whole ? Quotient::match(node, shift, isMean) : std::nullopt;
+    if (!mean || mean->scale != whole->scale || !(*mean->spread == *whole->spread))
+      return false;
+    int64_t rank = rankOf(node, whole->spread->x);
+    for (Value row : {whole->scale, bias})
+      if (row && (!isRow(node, row) || rankOf(node, row) > rank))
+        return false;
+    Value biasRow = bias ? node.reshape(node.converter.tensor(bias), {node.converter.info(bias).shape.back()}) : Value();
+    return setNorm(node, *whole->spread, whole->scaleRow(node), biasRow);
+  };
+  if (node.op() == "Sub")
+    return match(node.node.getInputs()[0], node.node.getInputs()[1], {});
+  for (unsigned i : {0, 1})
+    if (auto difference = makerOf(node.node.getInputs()[1 - i], {"Identity"}); difference && difference.getOp() == "Sub")
+      if (match(node.node.getInputs()[i], difference.getInputs()[1], difference.getInputs()[0]))
+        return true;
+  return false;
 }
 
 /// The op that made a tensor, behind a conversion of its elements.
@@ -162,7 +319,10 @@ bool raiseNorm(NodeContext &node) {
   if (!node.isFloat(0) || !node.isFloat(1))
     return false;
   if (node.op() == "Div" || node.op() == "Mul")
-    if (raiseBareNorm(node))
+    if (raiseQuotient(node))
+      return true;
+  if (node.op() == "Add" || node.op() == "Sub")
+    if (raiseFolded(node))
       return true;
   return (node.op() == "Mul" || node.op() == "Add") && raiseScaleOrBias(node);
 }

@@ -1,11 +1,11 @@
 //===- RaiseRope.cpp - Rotary embeddings spelled out ------------------------===//
 //
-// x * cos + rotate_half(x) * sin, with tables whose two halves are equal; or the two halves rotated apart and joined again; and
-// either of them on the first elements of each head, joined with the rest.
+// x * cos + turned(x) * sin, with tables that are equal for both elements of a pair; or the pairs' elements rotated apart and put
+// together again; and either of them on the first elements of each head, joined with the rest. Pairs are (i, i + half) or
+// (2i, 2i + 1): where an element comes from is known by following lanes, not by how it was sliced and stacked.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/normalize/MaskEvaluation.h"
-#include "passes/normalize/RaiseViews.h"
+#include "passes/normalize/Lanes.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -13,121 +13,34 @@ namespace {
 
 onnx::NodeOp makerOf(Value value, StringRef name) {
   auto op = value.getDefiningOp<onnx::NodeOp>();
-  while (op && op.getDomain().empty() && op.getOp() == "Identity")
+  while (op && op.getDomain().empty() && (op.getOp() == "Identity" || op.getOp() == "Cast"))
     op = op.getInputs()[0].getDefiningOp<onnx::NodeOp>();
   return op && op.getDomain().empty() && op.getOp() == name ? op : onnx::NodeOp();
 }
 
-/// [first, last) of the last dimension of `whole`.
-struct Part {
-  Value whole;
-  int64_t first = 0, last = 0, size = 0;
+/// The elements of pair i of `half` pairs.
+struct Pairs {
+  int64_t half;
+  bool interleaved;
 
-  bool isHalf(int64_t which) const { return size % 2 == 0 && first == which * size / 2 && last == (which + 1) * size / 2; }
+  int64_t first(int64_t i) const { return interleaved ? 2 * i : i; }
+  int64_t second(int64_t i) const { return interleaved ? 2 * i + 1 : i + half; }
 };
 
-std::optional<Part> partOf(NodeContext &node, Value value) {
-  auto op = makerOf(value, "Slice");
-  bool split = !op;
-  if (split)
-    op = makerOf(value, "Split");
-  if (!op)
-    return std::nullopt;
-  NodeContext maker(node.converter, op);
-  Part part{op.getInputs()[0]};
-  auto size = maker.rank(0) ? dyn_cast<AffineConstantExpr>(maker.shape(0).back()) : AffineConstantExpr();
-  if (!size)
-    return std::nullopt;
-  part.size = size.getValue();
-  if (split) {
-    if (maker.normalizeAxis(maker.intAttr("axis", 0), maker.rank(0)) != maker.rank(0) - 1)
-      return std::nullopt;
-    for (Value output : op.getOutputs()) {
-      auto &shape = node.converter.info(output).shape;
-      auto width = shape.empty() ? AffineConstantExpr() : dyn_cast<AffineConstantExpr>(shape.back());
-      if (!width)
-        return std::nullopt;
-      part.last = part.first + width.getValue();
-      if (output == value)
-        return part;
-      part.first = part.last;
-    }
-    return std::nullopt;
-  }
-  auto starts = maker.constantInts(1), ends = maker.constantInts(2), axes = maker.constantInts(3);
-  auto steps = maker.has(4) ? maker.constantInts(4) : std::optional(SmallVector<int64_t>{1});
-  if (!starts || !ends || !axes || !steps || starts->size() != 1 || (*steps)[0] != 1 ||
-      maker.normalizeAxis((*axes)[0], maker.rank(0)) != maker.rank(0) - 1)
-    return std::nullopt;
-  auto within = [&](int64_t at) { return std::clamp<int64_t>(at < 0 ? at + part.size : at, 0, part.size); };
-  part.first = within((*starts)[0]);
-  part.last = within((*ends)[0]);
-  return part;
+std::optional<int64_t> widthOf(const edge::SymbolicShape &shape) {
+  auto width = shape.empty() ? AffineConstantExpr() : dyn_cast<AffineConstantExpr>(shape.back());
+  return width ? std::optional(width.getValue()) : std::nullopt;
 }
 
-/// x for concat(-x[half:], x[:half]); null for anything else.
-Value rotated(NodeContext &node, Value value) {
-  auto concat = makerOf(value, "Concat");
-  if (!concat || concat.getInputs().size() != 2)
-    return {};
-  auto negated = makerOf(concat.getInputs()[0], "Neg");
-  if (!negated)
-    return {};
-  auto high = partOf(node, negated.getInputs()[0]), low = partOf(node, concat.getInputs()[1]);
-  bool fits = high && low && high->whole == low->whole && high->isHalf(1) && low->isHalf(0);
-  return fits ? high->whole : Value();
-}
-
-/// Whether the two halves of the last dimension are the same, because of how the table is made.
-bool hasEqualHalves(NodeContext &node, Value table) {
-  TensorInfo &known = node.converter.info(table);
-  auto width = known.shape.empty() ? AffineConstantExpr() : dyn_cast<AffineConstantExpr>(known.shape.back());
-  if (!width || width.getValue() % 2)
-    return false;
-  if (known.constant) {
-    int64_t n = width.getValue();
-    for (int64_t i = 0, count = known.constant.getNumElements(); i < count; ++i)
-      if (i % n < n / 2 &&
-          PointEvaluator::constantElement(known.constant, i) != PointEvaluator::constantElement(known.constant, i + n / 2))
-        return false;
-    return true;
-  }
-  auto op = table.getDefiningOp<onnx::NodeOp>();
-  if (!op || !op.getDomain().empty() || op.getInputs().empty())
-    return false;
-  NodeContext maker(node.converter, op);
-  Value input = op.getInputs()[0];
-  StringRef name = op.getOp();
-  auto keepsWidth = [&] { return maker.rank(0) && maker.shape(0).back() == known.shape.back() && hasEqualHalves(node, input); };
-  if (name == "Concat") {
-    bool last = maker.normalizeAxis(maker.intAttr("axis", 0), maker.rank(0)) == maker.rank(0) - 1;
-    if (last)
-      return op.getInputs().size() == 2 && input == op.getInputs()[1];
-    return false;
-  }
-  if (name == "Tile") {
-    auto repeats = maker.constantInts(1);
-    return repeats && !repeats->empty() && repeats->back() == 2;
-  }
-  if (llvm::is_contained({"Cos", "Sin", "Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Expand", "Neg"}, name))
-    return keepsWidth();
-  if (name == "Mul" || name == "Div" || name == "Add") {
-    for (unsigned i : {0, 1})
-      if (constantScalar(node, op.getInputs()[1 - i]) && hasEqualHalves(node, op.getInputs()[i]))
-        return true;
-    return false;
-  }
-  if (name == "Gather")
-    return maker.rank(0) >= 2 && maker.normalizeAxis(maker.intAttr("axis", 0), maker.rank(0)) != maker.rank(0) - 1 &&
-           keepsWidth();
-  if (name == "Slice" || name == "Transpose")
-    return keepsWidth() && (name == "Slice" || maker.intsAttr("perm").back() == maker.rank(0) - 1);
-  return false;
-}
-
-/// A table that broadcasts to x, as [batch or 1, tokens, half]; `headsFirst` is how x lies by the table's shape.
-Value halfTable(NodeContext &node, Value table, const edge::SymbolicShape &x, int64_t half, bool &headsFirst) {
+/// A table [..., half] or [..., 2 * half] (`isColumn`: behind that a size of 1) that broadcasts to x, as [batch or 1, tokens,
+/// half]; `headsFirst` is how x lies by the table's shape.
+Value halfTable(NodeContext &node, Value table, const edge::SymbolicShape &x, Pairs pairs, bool isColumn, bool &headsFirst) {
   edge::SymbolicShape shape = node.converter.info(table).shape;
+  if (isColumn) {
+    if (shape.empty() || !NodeContext::isOne(shape.back()))
+      return {};
+    shape.pop_back();
+  }
   if (shape.size() > 4 || shape.size() < 2)
     return {};
   shape.insert(shape.begin(), 4 - shape.size(), node.expr(1));
@@ -139,135 +52,235 @@ Value halfTable(NodeContext &node, Value table, const edge::SymbolicShape &x, in
     return {};
   if (!NodeContext::isOne(shape[0]) && shape[0] != x[0])
     return {};
-  Value &known = node.converter.halfTables[{table.getAsOpaquePointer(), half}];
+  bool isHalf = shape[3] == node.expr(pairs.half);
+  if (!isHalf && shape[3] != node.expr(2 * pairs.half))
+    return {};
+  Value &known = node.converter.halfTables[{table.getAsOpaquePointer(), pairs.interleaved ? -pairs.half : pairs.half}];
   if (known)
     return known;
   AffineExpr tokens = shape[headsFirst ? 2 : 1];
   Value tensor = node.reshape(node.converter.tensor(table), {shape[0], tokens, shape[3]});
-  if (shape[3] == node.expr(half))
+  if (isHalf)
     return known = tensor;
-  return known = node.compute({shape[0], tokens, node.expr(half)}, node.converter.info(table).element,
-                              [&](OpBuilder &b, Location loc, ValueRange i) { return TensorBuilder::load(b, loc, tensor, i); });
+  return known = node.compute({shape[0], tokens, node.expr(pairs.half)}, node.converter.info(table).element,
+                              [&](OpBuilder &b, Location loc, ValueRange i) {
+    SmallVector<Value> at(i);
+    if (pairs.interleaved)
+      at.back() = arith::MulIOp::create(b, loc, at.back(), TensorBuilder::index(b, loc, 2));
+    return TensorBuilder::load(b, loc, tensor, at);
+  });
 }
 
-bool emit(NodeContext &node, Value x, Value cos, Value sin, int64_t rotatedSize, edge::SymbolicShape shape) {
+/// Result 0 of the node is x [batch, heads, tokens, dim] or [batch, tokens, heads, dim], rotated.
+bool emit(NodeContext &node, Value x, Value cos, Value sin, Pairs pairs, bool isColumn = false) {
+  const edge::SymbolicShape shape = node.converter.info(x).shape;
   bool headsFirst = true, sinHeadsFirst = true;
-  const edge::SymbolicShape xShape = node.converter.info(x).shape;
-  if (xShape.size() != 4)
-    return false;
-  Value c = halfTable(node, cos, xShape, rotatedSize / 2, headsFirst),
-        s = halfTable(node, sin, xShape, rotatedSize / 2, sinHeadsFirst);
-  if (!c || !s || headsFirst != sinHeadsFirst)
-    return false;
+  Value c = halfTable(node, cos, shape, pairs, isColumn, headsFirst),
+        s = halfTable(node, sin, shape, pairs, isColumn, sinHeadsFirst);
   // Tables may differ in what they leave to broadcasting.
-  if (c.getType() != s.getType())
+  if (!c || !s || headsFirst != sinHeadsFirst || c.getType() != s.getType())
     return false;
-  node.set(0, node.reshape(buildRope(node, node.converter.tensor(x), c, s, /*interleaved=*/false, headsFirst), shape));
+  Type element = cast<RankedTensorType>(c.getType()).getElementType();
+  Value rope = buildRope(node, node.cast(node.converter.tensor(x), element), c, s, pairs.interleaved, headsFirst);
+  node.set(0, rope);
+  node.converter.ropes[node.node.getOutputs()[0]] = {x, c, s, pairs.interleaved, headsFirst};
   return true;
 }
 
-/// x * cos + rotate_half(x) * sin
+bool isEqualInPairs(NodeContext &node, Value table, Pairs pairs) {
+  auto lanes = lanesOf(node, table, 2 * pairs.half, LaneTrace::Column);
+  if (!lanes)
+    return false;
+  for (int64_t i = 0; i < pairs.half; ++i)
+    if (!areEqual(node, (*lanes)[pairs.first(i)], (*lanes)[pairs.second(i)]))
+      return false;
+  return true;
+}
+
+/// Whether the lanes are x's with each pair (a, b) as (-b, a).
+bool isTurned(const Lanes &lanes, Value x, Pairs pairs) {
+  auto is = [&](int64_t at, int64_t index, bool negated) {
+    const Lane &lane = lanes[at];
+    return lane.leaf == x && lane.index == index && lane.negated == negated;
+  };
+  for (int64_t i = 0; i < pairs.half; ++i)
+    if (!is(pairs.first(i), pairs.second(i), true) || !is(pairs.second(i), pairs.first(i), false))
+      return false;
+  return true;
+}
+
+/// x * cos + turned(x) * sin
 bool raiseSum(NodeContext &node) {
   auto products = std::array{makerOf(node.node.getInputs()[0], "Mul"), makerOf(node.node.getInputs()[1], "Mul")};
   if (!products[0] || !products[1])
     return false;
-  for (unsigned turned : {0, 1})
-    for (unsigned i : {0, 1}) {
-      Value x = rotated(node, products[turned].getInputs()[i]), sin = products[turned].getInputs()[1 - i];
-      if (!x)
-        continue;
-      for (unsigned j : {0, 1}) {
-        Value cos = products[1 - turned].getInputs()[1 - j];
-        if (products[1 - turned].getInputs()[j] != x || !hasEqualHalves(node, cos) || !hasEqualHalves(node, sin))
-          continue;
-        auto &shape = node.converter.info(x).shape;
-        auto width = dyn_cast<AffineConstantExpr>(shape.back());
-        auto &table = node.converter.info(cos).shape;
-        return width && !table.empty() && table.back() == shape.back() && emit(node, x, cos, sin, width.getValue(), shape);
-      }
-    }
+  for (unsigned which = 0; which < 8; ++which) {
+    auto straight = products[which & 1], turning = products[1 - (which & 1)];
+    Value x = straight.getInputs()[which >> 1 & 1], cos = straight.getInputs()[1 - (which >> 1 & 1)];
+    Value turned = turning.getInputs()[which >> 2], sin = turning.getInputs()[1 - (which >> 2)];
+    const edge::SymbolicShape &shape = node.converter.info(x).shape;
+    auto width = widthOf(shape);
+    if (shape.size() != 4 || !width || *width % 2 || node.converter.info(turned).shape != shape)
+      continue;
+    auto lanes = lanesOf(node, turned, *width, LaneTrace::Exact, x);
+    if (!lanes)
+      continue;
+    for (bool interleaved : {false, true})
+      if (Pairs pairs{*width / 2, interleaved};
+          isTurned(*lanes, x, pairs) && isEqualInPairs(node, cos, pairs) && isEqualInPairs(node, sin, pairs))
+        return emit(node, x, cos, sin, pairs);
+  }
   return false;
 }
 
-struct Product {
-  Part part;
-  Value table;
+/// a * c - b * s and b * c + a * s; a and b are [..., half], or [..., half, 1].
+struct Rotation {
+  Value a, b, cos, sin;
+
+  static std::optional<Rotation> match(Value difference, Value sum) {
+    auto sub = makerOf(difference, "Sub"), add = makerOf(sum, "Add");
+    if (!sub || !add)
+      return std::nullopt;
+    auto ac = makerOf(sub.getInputs()[0], "Mul"), bs = makerOf(sub.getInputs()[1], "Mul");
+    auto one = makerOf(add.getInputs()[0], "Mul"), other = makerOf(add.getInputs()[1], "Mul");
+    if (!ac || !bs || !one || !other)
+      return std::nullopt;
+    auto isProduct = [](onnx::NodeOp mul, Value x, Value y) {
+      Value l = mul.getInputs()[0], r = mul.getInputs()[1];
+      return (l == x && r == y) || (l == y && r == x);
+    };
+    for (unsigned i : {0, 1})
+      for (unsigned j : {0, 1}) {
+        Rotation found{ac.getInputs()[i], bs.getInputs()[j], ac.getInputs()[1 - i], bs.getInputs()[1 - j]};
+        // What is one of x and y in a * c may be taken for the table: a and b are the ones that swap their factors.
+        for (auto [bc, as] : {std::pair(one, other), std::pair(other, one)})
+          if (isProduct(bc, found.b, found.cos) && isProduct(as, found.a, found.sin))
+            return found;
+      }
+    return std::nullopt;
+  }
 };
 
-/// One of the operands is a half of something.
-std::optional<Product> productOf(NodeContext &node, Value value) {
-  if (auto mul = makerOf(value, "Mul"))
-    for (unsigned i : {0, 1})
-      if (auto part = partOf(node, mul.getInputs()[i]); part && (part->isHalf(0) || part->isHalf(1)))
-        return Product{*part, mul.getInputs()[1 - i]};
-  return std::nullopt;
+/// Whether `value` is the first or the second elements of the pairs of x, each row in its place.
+bool isSide(NodeContext &node, Value value, Value x, Pairs pairs, bool second) {
+  edge::SymbolicShape shape = node.converter.info(value).shape, whole = node.converter.info(x).shape;
+  if (shape.size() == 5 && NodeContext::isOne(shape.back()))
+    shape.pop_back();
+  if (shape.size() != 4 || ArrayRef(shape).drop_back() != ArrayRef(whole).drop_back())
+    return false;
+  auto lanes = lanesOf(node, value, pairs.half, LaneTrace::Exact, x);
+  if (!lanes)
+    return false;
+  for (int64_t i = 0; i < pairs.half; ++i)
+    if ((*lanes)[i].index != (second ? pairs.second(i) : pairs.first(i)) || (*lanes)[i].negated)
+      return false;
+  return true;
 }
 
-/// concat(low * cos - high * sin, high * cos + low * sin)
-bool raiseHalves(NodeContext &node) {
-  auto difference = makerOf(node.node.getInputs()[0], "Sub"), sum = makerOf(node.node.getInputs()[1], "Add");
-  if (!difference || !sum)
+/// The two sides of the pairs, rotated apart and put together; `shape` is the result's.
+bool raisePairs(NodeContext &node, ArrayRef<AffineExpr> shape, std::optional<Lanes> lanes) {
+  auto width = widthOf(edge::SymbolicShape(shape));
+  if (!lanes || lanes->size() < 2)
     return false;
-  auto a = productOf(node, difference.getInputs()[0]), b = productOf(node, difference.getInputs()[1]);
-  auto c = productOf(node, sum.getInputs()[0]), d = productOf(node, sum.getInputs()[1]);
-  if (!a || !b || !c || !d)
+  Value difference = lanes->front().leaf;
+  int64_t half = llvm::count_if(*lanes, [&](const Lane &lane) { return lane.leaf == difference; });
+  if (!width || 2 * half != *width)
     return false;
-  if (c->part.isHalf(0))
-    std::swap(c, d);
-  bool halves = a->part.isHalf(0) && b->part.isHalf(1) && c->part.isHalf(1) && d->part.isHalf(0);
-  bool oneInput = a->part.whole == b->part.whole && a->part.whole == c->part.whole && a->part.whole == d->part.whole;
-  auto &table = node.converter.info(a->table).shape;
-  if (!halves || !oneInput || a->table != c->table || b->table != d->table || table.empty() ||
-      table.back() != node.expr(a->part.size / 2))
+  Pairs pairs{half, (*lanes)[1].leaf != difference};
+  Value sum = (*lanes)[pairs.second(0)].leaf;
+  for (int64_t i = 0; i < half; ++i) {
+    const Lane &first = (*lanes)[pairs.first(i)], &second = (*lanes)[pairs.second(i)];
+    if (first.leaf != difference || second.leaf != sum || first.index != i || second.index != i || first.negated ||
+        second.negated)
+      return false;
+  }
+  auto rotation = Rotation::match(difference, sum);
+  if (!rotation)
     return false;
-  return emit(node, a->part.whole, a->table, b->table, a->part.size, node.converter.info(a->part.whole).shape);
+  // The whole of which both are sides: as far back as it has the result's shape.
+  for (auto [a, b, cos, sin] : {std::tuple(rotation->a, rotation->b, rotation->cos, rotation->sin),
+                                std::tuple(rotation->cos, rotation->sin, rotation->a, rotation->b)}) {
+    const edge::SymbolicShape &side = node.converter.info(a).shape;
+    if (node.converter.info(difference).shape != side || node.converter.info(sum).shape != side)
+      continue;
+    for (Value x = beforeRearranging(a); x; x = beforeRearranging(x))
+      if (ArrayRef(node.converter.info(x).shape) == shape && isSide(node, a, x, pairs, false) && isSide(node, b, x, pairs, true))
+        return emit(node, x, cos, sin, pairs, /*isColumn=*/side.size() == 5);
+  }
+  return false;
 }
 
 /// concat(rope(x[:n]), x[n:])
 bool raisePartial(NodeContext &node) {
-  auto rest = partOf(node, node.node.getInputs()[1]);
-  Value value = node.info(0).value;
-  bool turned = value && undoHeadTranspose(value);
-  auto rope = value ? value.getDefiningOp<edge::RopeOp>() : edge::RopeOp();
-  if (!rope || !rest || rest->last != rest->size)
+  auto known = node.converter.ropes.find(node.node.getInputs()[0]);
+  Value whole = beforeRearranging(node.node.getInputs()[1]);
+  if (known == node.converter.ropes.end() || !whole || node.converter.info(whole).shape.size() != 4)
     return false;
-  // The rotation's input is the slice in front of the rest; what it was cut from can be rotated in place of it.
-  auto op = makerOf(node.node.getInputs()[0], "Add");
-  if (!op)
-    op = makerOf(node.node.getInputs()[0], "Concat");
-  if (!op)
+  const Converter::Rope rope = known->second;
+  auto front = widthOf(node.shape(0)), rest = widthOf(node.shape(1)), all = widthOf(node.converter.info(whole).shape);
+  if (!front || !rest || !all || *front + *rest != *all)
     return false;
-  Value sliced;
-  if (op.getOp() == "Add") {
-    for (Value product : op.getInputs())
-      if (auto mul = makerOf(product, "Mul"))
-        for (Value factor : mul.getInputs())
-          if (Value x = rotated(node, factor))
-            sliced = x;
-  } else if (auto difference = makerOf(op.getInputs()[0], "Sub")) {
-    if (auto product = productOf(node, difference.getInputs()[0]))
-      sliced = product->part.whole;
-  }
-  auto front = sliced ? partOf(node, sliced) : std::nullopt;
-  if (!front || front->whole != rest->whole || front->first != 0 || front->last != rest->first)
+  auto isPart = [&](Value value, int64_t first, int64_t size) {
+    auto lanes = lanesOf(node, value, size, LaneTrace::Exact, whole);
+    if (!lanes ||
+        ArrayRef(node.converter.info(value).shape).drop_back() != ArrayRef(node.converter.info(whole).shape).drop_back())
+      return false;
+    for (auto [i, lane] : llvm::enumerate(*lanes))
+      if (lane.index != first + int64_t(i) || lane.negated)
+        return false;
+    return true;
+  };
+  if (!isPart(rope.input, 0, *front) || !isPart(node.node.getInputs()[1], *front, *rest))
     return false;
-  bool headsFirst = rope.getHeadsFirst() != turned;
-  node.set(0,
-           buildRope(node, node.converter.tensor(rest->whole), rope.getCos(), rope.getSin(), rope.getInterleaved(), headsFirst));
+  Value x = node.cast(node.converter.tensor(whole), node.element(0));
+  node.set(0, buildRope(node, x, rope.cos, rope.sin, rope.interleaved, rope.headsFirst));
   return true;
+}
+
+/// reshape(stack(...)): pairs are joined in a dimension of their own.
+bool raiseStacked(NodeContext &node) {
+  auto target = node.contents(1);
+  if (!makerOf(node.node.getInputs()[0], "Concat") || node.rank(0) != 5 || !target || target->size() != 4)
+    return false;
+  edge::SymbolicShape stacked = node.shape(0), shape(stacked.begin(), stacked.begin() + 3);
+  shape.push_back(edge::canonical(stacked[3] * stacked[4]));
+  for (auto [i, size] : llvm::enumerate(*target)) {
+    auto number = dyn_cast<AffineConstantExpr>(size);
+    bool isRest = number && number.getValue() == -1, isKept = number && number.getValue() == 0 && i < 3;
+    if (!isRest && !isKept && edge::canonical(size) != edge::canonical(shape[i]))
+      return false;
+  }
+  auto width = widthOf(shape);
+  return width && raisePairs(node, shape, lanesOf(node, node.node.getInputs()[0], *width, LaneTrace::Exact));
+}
+
+/// concat of the first and the second elements
+bool raiseJoined(NodeContext &node) {
+  edge::SymbolicShape shape = node.shape(0);
+  Lanes lanes;
+  for (unsigned i : {0, 1}) {
+    auto width = widthOf(node.shape(i));
+    auto part = width ? lanesOf(node, node.node.getInputs()[i], *width, LaneTrace::Exact) : std::nullopt;
+    if (!part)
+      return false;
+    llvm::append_range(lanes, *part);
+  }
+  shape.back() = node.expr(lanes.size());
+  return raisePairs(node, shape, lanes);
 }
 
 } // namespace
 
 bool raiseRope(NodeContext &node) {
-  if (node.inputs() != 2 || !node.isFloat(0) || !node.isFloat(1))
+  if (!node.isFloat(0))
     return false;
   if (node.op() == "Add")
-    return raiseSum(node);
-  if (node.op() != "Concat" || node.rank(0) != 4)
+    return node.isFloat(1) && raiseSum(node);
+  if (node.op() == "Reshape")
+    return raiseStacked(node);
+  if (node.inputs() != 2 || node.rank(0) != 4 || node.normalizeAxis(node.intAttr("axis", 0), 4) != 3)
     return false;
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), node.rank(0));
-  return axis == 3 && (raiseHalves(node) || raisePartial(node));
+  return raisePartial(node) || raiseJoined(node);
 }
 
 } // namespace edgecc

@@ -1,4 +1,4 @@
-//===- Weights.h - Constant operands of matrix products ---------------------===//
+//===- Weights.h - Operands of matrix products ------------------------------===//
 #ifndef EDGECC_PASSES_NORMALIZE_WEIGHTS_H
 #define EDGECC_PASSES_NORMALIZE_WEIGHTS_H
 
@@ -17,6 +17,10 @@ std::optional<WeightRef> weightOf(NodeContext &node, unsigned i);
 
 /// x [..., k] times the weight, as edge.linear with a result of type `element`.
 mlir::Value linear(NodeContext &node, mlir::Value input, const WeightRef &weight, mlir::Type element);
+
+/// lhs [..., m, k] times rhs [..., k, n] (or [..., n, k]), batch dimensions broadcast.
+mlir::FailureOr<mlir::Value> batchedProduct(NodeContext &node, mlir::Value lhs, mlir::Value rhs, bool rhsTransposed,
+                                            mlir::Type element);
 
 } // namespace edgecc
 #endif // EDGECC_PASSES_NORMALIZE_WEIGHTS_H

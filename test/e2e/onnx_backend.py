@@ -3,8 +3,9 @@
 
     python test/e2e/onnx_backend.py [--build-dir build] [--mode static,dynamic] [--filter REGEX] [--update]
 
-Modes: static, the sizes as they are; dynamic, every input size of 2 or more becomes a dimension named after it ("d3", 1..3);
-constant, like static, but inputs that determine shapes or axes (Reshape's shape, Slice's starts) become constants of the model,
+Modes: static, the sizes as they are; dynamic, every input size of 2 or more becomes a dimension named after it ("d3", 1..3),
+except those that belong to a model's architecture and not to its input (ARCHITECTURE: heads, their size, hidden sizes; channels
+that are grouped), which a compiler may want to know; constant, like static, but inputs that determine shapes or axes (Reshape's shape, Slice's starts) become constants of the model,
 as exporters write them. A test is unsupported when edgecc refuses it with a sentence, failed when it gives wrong numbers, takes
 too long, or anything crashes.
 
@@ -44,6 +45,15 @@ SHAPE_INPUTS: dict[str, set[int]] = {
     "SplitToSequence": {1}, "MaxUnpool": {2},
 }
 
+# By operator, input and rank of that input: the axes whose sizes belong to the architecture. Batches, sequences, how much is held
+# and what a mask spans never do.
+_HEADS = {3: {2}, 4: {1, 3}}  # [batch, tokens, hidden], [batch, heads, tokens, dim]
+ARCHITECTURE: dict[str, dict[int, dict[int, set[int]]]] = {
+    "Attention": {0: _HEADS, 1: _HEADS, 2: _HEADS, 3: {3: {0}, 4: {1}}, 4: _HEADS, 5: _HEADS},
+    "RotaryEmbedding": {0: _HEADS, 1: {2: {1}, 3: {2}}, 2: {2: {1}, 3: {2}}},
+    "GroupNormalization": {0: {rank: {1} for rank in range(2, 6)}, 1: {1: {0}}, 2: {1: {0}}},
+}
+
 
 def _shape_inputs(op: str) -> set[int]:
     return {1} if op.startswith("Reduce") else SHAPE_INPUTS.get(op, set())
@@ -55,8 +65,9 @@ def _shape_inputs(op: str) -> set[int]:
 class Compiled:
     """What the runner calls `run` on: positional arrays in, a list of arrays out."""
 
-    def __init__(self, model: Any, mode: str, scratch: Path):
-        self.model, self.mode, self.scratch = model, mode, scratch
+    def __init__(self, model: Any, mode: str, op: str, scratch: Path):
+        self.model, self.mode, self.op, self.scratch = model, mode, op, scratch
+        _without_sessions(model)
         self.names = [i.name for i in model.graph.input]
         self.loaded: Any = None
         if mode != "constant":  # constants are only known when the inputs are
@@ -65,7 +76,7 @@ class Compiled:
     def load(self) -> None:
         import edgecc
 
-        dims = _name_dimensions(self.model) if self.mode == "dynamic" else {}
+        dims = _name_dimensions(self.model, self.op) if self.mode == "dynamic" else {}
         output = self.scratch / "model.edge"
         try:
             edgecc.compile(self.model, output, dims=dims)
@@ -108,12 +119,23 @@ class Compiled:
         return outputs
 
 
-def _name_dimensions(model: Any) -> dict[str, tuple[int, int]]:
+def _without_sessions(model: Any) -> None:
+    """Tests feed a cache and look at what it becomes; under the names past and present it would be kept in a session."""
+    for names in (*(node.input for node in model.graph.node), *(node.output for node in model.graph.node)):
+        names[:] = [name.replace("past", "held") for name in names]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        value.name = value.name.replace("past", "held")
+
+
+def _name_dimensions(model: Any, op: str) -> dict[str, tuple[int, int]]:
     """Replaces the sizes of the inputs by names and forgets the outputs' sizes; returns the bounds of the names."""
     bounds = {}
-    for value in model.graph.input:
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_value >= 2:
+    kept = ARCHITECTURE.get(op, {})
+    for number, value in enumerate(model.graph.input):
+        dims = value.type.tensor_type.shape.dim
+        fixed = kept.get(number, {}).get(len(dims), set())
+        for axis, dim in enumerate(dims):
+            if dim.dim_value >= 2 and axis not in fixed:
                 name = f"d{dim.dim_value}"
                 bounds[name] = (1, dim.dim_value)
                 dim.dim_param = name
@@ -125,7 +147,7 @@ def _name_dimensions(model: Any) -> dict[str, tuple[int, int]]:
 
 
 def _worker(mode: str) -> None:
-    """Reads test names from stdin, one a line; answers each with a line of JSON: status, reason."""
+    """Reads an operator and a test's name from each line of stdin; answers with a line of JSON: status, reason."""
     import numpy as np
     import onnx.backend.base
     import onnx.backend.test
@@ -141,7 +163,7 @@ def _worker(mode: str) -> None:
                     raise unittest.SkipTest(f"{value.name} is a {kind.removesuffix('_type')}; only tensors go in and out")
                 if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
                     raise unittest.SkipTest(f"{value.name} has strings")
-            return Compiled(model, mode, scratch)
+            return Compiled(model, mode, current, scratch)
 
         @classmethod
         def supports_device(cls, device: str) -> bool:
@@ -154,8 +176,9 @@ def _worker(mode: str) -> None:
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         status, reason = "passed", ""
+        current, name = line.split()
         try:
-            cases(line.strip() + "_cpu").debug()
+            cases(name + "_cpu").debug()
         except unittest.SkipTest as skipped:
             status, reason = "unsupported", str(skipped)
         except BaseException as error:  # whatever happened is this test's result
@@ -178,10 +201,10 @@ class Worker:
         ready, _, _ = select.select([self.process.stdout], [], [], timeout)
         return self.process.stdout.readline() if ready else None
 
-    def test(self, name: str, timeout: float) -> dict[str, str] | None:
+    def test(self, op: str, name: str, timeout: float) -> dict[str, str] | None:
         """The result; None if the worker cannot be used any more (then `verdict` says why)."""
         try:
-            print(name, file=self.process.stdin, flush=True)
+            print(op, name, file=self.process.stdin, flush=True)
         except BrokenPipeError:
             self.verdict = "the worker died"
             return None
@@ -201,7 +224,8 @@ class Worker:
         self.process.wait()
 
 
-def _run(jobs: list[tuple[str, str]], workers: int, timeout: float) -> dict[tuple[str, str], dict[str, str]]:
+def _run(jobs: list[tuple[str, str]], operators: dict[str, str], workers: int,
+         timeout: float) -> dict[tuple[str, str], dict[str, str]]:
     results: dict[tuple[str, str], dict[str, str]] = {}
     todo: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     for job in jobs:
@@ -219,7 +243,7 @@ def _run(jobs: list[tuple[str, str]], workers: int, timeout: float) -> dict[tupl
                 worker = None
             if not worker:
                 worker, current = Worker(mode), mode
-            result = worker.test(name, timeout)
+            result = worker.test(operators[name].split()[0], name, timeout)
             if result is None:
                 result, worker = {"status": "failed", "reason": worker.verdict}, None
             results[mode, name] = result
@@ -317,7 +341,7 @@ def main() -> int:
     names = [n for n in sorted(operators) if re.search(a.filter, n)]
     jobs = [(mode, name) for mode in modes for name in names]
     begin = time.monotonic()
-    results = _run(jobs, a.workers, a.timeout)
+    results = _run(jobs, operators, a.workers, a.timeout)
     _write_table(results, operators, a.output or a.build_dir / "onnx_backend")
 
     for (mode, name), result in sorted(results.items()):

@@ -1,4 +1,4 @@
-"""Small graphs of opset 23 and 24 written by hand: forms of the transformer operators that no exporter of ours writes."""
+"""Small graphs written by hand, most of opset 23 and 24: forms of transformers that no exporter of ours writes."""
 
 from __future__ import annotations
 
@@ -88,6 +88,67 @@ def tensor_scatter() -> onnx.ModelProto:
                   {"y": (F32, ["batch", "sequence", 32]), "present.0.key": cache, "present.0.value": cache}, weights, opset=24)
 
 
+def _scattered_decoder(capacity: int | str, mask: bool) -> onnx.ModelProto:
+    """Two layers of grouped attention over caches that TensorScatter fills, rotary positions counted from write_indices. Causal by
+    a mask computed from write_indices, or by is_causal, which counts from the end of what nonpad_kv_seqlen says."""
+    node, cache, nodes, pasts, presents = helper.make_node, (F32, ["batch", 2, capacity, 8]), [], {}, {}
+    angle = np.arange(256)[:, None] / 100.0 ** (np.arange(4) / 4)[None]
+    weights = {"cos": np.cos(angle).astype(np.float32), "sin": np.sin(angle).astype(np.float32), "zero": np.array(0), "one": np.array(1),
+               "axis1": np.array([1]), "axis2": np.array([2]), "axes01": np.array([0, 1]), "split": np.array([0, 0, -1, 8]),
+               "join": np.array([0, 0, -1]),
+               **_weights(table=(100, 32), head=(32, 100), **{f"w{p}{i}": (32, 32 if p in "qo" else 16) for p in "qkvo" for i in (0, 1)})}
+    nodes += [node("Gather", ["table", "input_ids"], ["h0"]), node("Shape", ["input_ids"], ["n1"], start=1, end=2),
+              node("Squeeze", ["n1"], ["n"]), node("Range", ["zero", "n", "one"], ["steps"]),
+              node("Unsqueeze", ["write_indices", "axis1"], ["first"]), node("Add", ["first", "steps"], ["positions"])]
+    if mask:
+        nodes += [node("Shape", ["past_key_values.0.key"], ["c1"], start=2, end=3), node("Squeeze", ["c1"], ["c"]),
+                  node("Range", ["zero", "c", "one"], ["keys1"]), node("Unsqueeze", ["keys1", "axes01"], ["keys3"]),
+                  node("Unsqueeze", ["positions", "axis2"], ["rows"]),
+                  node("LessOrEqual", ["keys3", "rows"], ["mask3"]), node("Unsqueeze", ["mask3", "axis1"], ["mask"])]
+    for i in (0, 1):
+        pasts |= {f"past_key_values.{i}.{kind}": cache for kind in ("key", "value")}
+        presents |= {f"present.{i}.{kind}": cache for kind in ("key", "value")}
+        for p in "qkv":
+            nodes += [node("MatMul", [f"h{i}", f"w{p}{i}"], [f"{p}{i}"]), node("Reshape", [f"{p}{i}", "split"], [f"{p}4{i}"]),
+                      node("Transpose", [f"{p}4{i}"], [f"{p}t{i}"], perm=[0, 2, 1, 3])]
+        nodes += [node("RotaryEmbedding", [f"{p}t{i}", "cos", "sin", "positions"], [f"{p}r{i}"]) for p in "qk"]
+        nodes += [node("TensorScatter", [f"past_key_values.{i}.key", f"kr{i}", "write_indices"], [f"present.{i}.key"]),
+                  node("TensorScatter", [f"past_key_values.{i}.value", f"vt{i}", "write_indices"], [f"present.{i}.value"]),
+                  node("Attention", [f"qr{i}", f"present.{i}.key", f"present.{i}.value", "mask" if mask else "", "", "", "nonpad_kv_seqlen"],
+                       [f"a{i}"], is_causal=0 if mask else 1),
+                  node("Transpose", [f"a{i}"], [f"at{i}"], perm=[0, 2, 1, 3]), node("Reshape", [f"at{i}", "join"], [f"aj{i}"]),
+                  node("MatMul", [f"aj{i}", f"wo{i}"], [f"o{i}"]), node("Add", [f"h{i}", f"o{i}"], [f"h{i + 1}"])]
+    nodes.append(node("MatMul", ["h2", "head"], ["logits"]))
+    return _model(nodes, {"input_ids": (I64, ["batch", "sequence"]), "write_indices": (I64, ["batch"]),
+                          "nonpad_kv_seqlen": (I64, ["batch"]), **pasts},
+                  {"logits": (F32, ["batch", "sequence", 100]), **presents}, weights, opset=24)
+
+
+def tensor_scatter_mask() -> onnx.ModelProto:
+    return _scattered_decoder(128, mask=True)
+
+
+def tensor_scatter_causal() -> onnx.ModelProto:
+    return _scattered_decoder("max_length", mask=False)
+
+
+def folded_norms() -> onnx.ModelProto:
+    """Two layer norms spelled out: as TensorFlow folds them, and as JAX writes them."""
+    node = helper.make_node
+    nodes = [node("ReduceMean", ["x"], ["m"], axes=[-1]), node("Sub", ["x", "m"], ["d"]), node("Mul", ["d", "d"], ["dd"]),
+             node("ReduceMean", ["dd"], ["v"], axes=[-1]), node("Add", ["v", "epsilon"], ["ve"]), node("Sqrt", ["ve"], ["s"]),
+             node("Reciprocal", ["s"], ["r"]), node("Mul", ["r", "w"], ["rw"]), node("Mul", ["x", "rw"], ["xr"]),
+             node("Mul", ["m", "rw"], ["mr"]), node("Sub", ["b", "mr"], ["bm"]), node("Add", ["xr", "bm"], ["n"]),
+             node("ReduceSum", ["n", "axis"], ["sum"]), node("Div", ["sum", "size"], ["m2"]), node("Mul", ["n", "n"], ["nn"]),
+             node("ReduceMean", ["nn"], ["q"], axes=[-1]), node("Mul", ["m2", "m2"], ["mm"]), node("Sub", ["q", "mm"], ["v2"]),
+             node("Max", ["v2", "zero"], ["v3"]), node("Add", ["v3", "epsilon"], ["e3"]), node("Pow", ["e3", "power"], ["f"]),
+             node("Mul", ["f", "w"], ["fw"]), node("Sub", ["n", "m2"], ["d2"]), node("Mul", ["d2", "fw"], ["y2"]),
+             node("Add", ["y2", "b"], ["y"])]
+    numbers = {n: np.array(v, np.float32) for n, v in dict(epsilon=1e-6, size=32, zero=0, power=-0.5).items()}
+    return _model(nodes, {"x": (F32, ["batch", "sequence", 32])}, {"y": (F32, ["batch", "sequence", 32])},
+                  {**numbers, "axis": np.array([-1]), **_weights(w=(32,), b=(32,))}, opset=17)
+
+
 def swish_block() -> onnx.ModelProto:
     """Opset 24: a gated MLP with Swish after a layer norm without bias."""
     nodes = [helper.make_node("LayerNormalization", ["x", "scale"], ["n"], axis=-1),
@@ -100,5 +161,7 @@ def swish_block() -> onnx.ModelProto:
 
 GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
     "attention-soft-cap": attention_soft_cap, "attention-bias": attention_bias, "attention-past": attention_past,
-    "rotary-tables": rotary_tables, "tensor-scatter": tensor_scatter, "swish-block": swish_block,
+    "rotary-tables": rotary_tables, "tensor-scatter": tensor_scatter,
+    "tensor-scatter-mask": tensor_scatter_mask, "tensor-scatter-causal": tensor_scatter_causal, "swish-block": swish_block,
+    "folded-norms": folded_norms,
 }

@@ -118,6 +118,9 @@ def _random(family: str) -> TorchModel:
         "gemma2": lambda: t.Gemma2ForCausalLM(t.Gemma2Config(**decoder, head_dim=16, sliding_window=8,
                                                              attn_implementation="eager")),
         "phi3": lambda: t.Phi3ForCausalLM(t.Phi3Config(**decoder)),
+        # Rotary embeddings of neighbours: with half of the head rotated, and the whole.
+        "gptj": lambda: t.GPTJForCausalLM(t.GPTJConfig(n_embd=64, n_layer=2, n_head=4, rotary_dim=8, vocab_size=128, n_positions=128)),
+        "cohere": lambda: t.CohereForCausalLM(t.CohereConfig(**decoder)),
     }
     if family in decoders:
         model = decoders[family]().eval()
@@ -168,8 +171,8 @@ def spread(model: Any) -> Any:
     return model.eval()
 
 
-FAMILIES = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2", "phi3", "bert", "distilbert", "t5-encoder", "vit",
-            "clip-text", "whisper-encoder")
+FAMILIES = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2", "phi3", "gptj", "cohere", "bert", "distilbert", "t5-encoder",
+            "vit", "clip-text", "whisper-encoder")
 
 
 def llama2c(directory: Path) -> Any:

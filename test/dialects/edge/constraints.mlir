@@ -10,6 +10,25 @@ func.func @reshape_c1(%x: tensor<4xf32>) -> tensor<2x2xf16> {
 
 // -----
 
+func.func @reshape_c2(%x: tensor<4xf32>) -> tensor<3x2xf32> {
+  // expected-error @+1 {{turns 4 elements into 6}}
+  %0 = edge.reshape %x : tensor<4xf32> -> tensor<3x2xf32>
+  return %0 : tensor<3x2xf32>
+}
+
+// -----
+
+// Whatever the symbol is, from 1 to 9.
+module attributes {edge.symbols = [#edge.symbol<"n", 1, 9, free>]} {
+func.func @reshape_c2(%x: tensor<?xf32, affine_map<()[s0] -> (s0 * 4)>>) -> tensor<?x3xf32, affine_map<()[s0] -> (s0 * 2, 3)>> {
+  // expected-error @+1 {{turns s0 * 4 elements into s0 * 6}}
+  %0 = edge.reshape %x : tensor<?xf32, affine_map<()[s0] -> (s0 * 4)>> -> tensor<?x3xf32, affine_map<()[s0] -> (s0 * 2, 3)>>
+  return %0 : tensor<?x3xf32, affine_map<()[s0] -> (s0 * 2, 3)>>
+}
+}
+
+// -----
+
 func.func @linear_c1(%x: tensor<2x8xf32>, %w: tensor<8x20xf32>) -> tensor<2x20xf32> {
   // expected-error @+1 {{with 8 input and 20 output channels and layout nk has a weight of type 'tensor<8x20xf32>'}}
   %0 = edge.linear %x, %w : tensor<2x8xf32>, tensor<8x20xf32> -> tensor<2x20xf32>

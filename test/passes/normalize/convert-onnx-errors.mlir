@@ -54,3 +54,17 @@ func.func @main(%x: tensor<1x?xi64> {onnx.name = "input_ids", onnx.dims = ["", "
   %0 = onnx.node "Relu"(%k) {name = "relu", version = 17 : i64} : (tensor<1x2x?x8xf32>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }
+
+// -----
+
+// A cache of 64 positions has 64.
+module attributes {edge.bounds = {context = array<i64: 1, 100>}} {
+// expected-error @+1 {{the caches of this model have 64 positions: a context of 100 needs another export}}
+func.func @main(%x: tensor<?x2x?x8xf32> {onnx.name = "x", onnx.dims = ["batch", "", "sequence", ""]},
+                %at: tensor<?xi64> {onnx.name = "write_indices", onnx.dims = ["batch"]},
+                %past: tensor<?x2x64x8xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["batch", "", "", ""]})
+    -> (tensor<*xf32> {onnx.name = "present.0.key"}) {
+  %k = onnx.node "TensorScatter"(%past, %x, %at) {name = "keys", version = 24 : i64} : (tensor<?x2x64x8xf32>, tensor<?x2x?x8xf32>, tensor<?xi64>) -> tensor<*xf32>
+  return %k : tensor<*xf32>
+}
+}

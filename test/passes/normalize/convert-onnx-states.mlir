@@ -73,3 +73,32 @@ func.func @main(%x: tensor<?x?x2x8xf32> {onnx.name = "inputs_embeds", onnx.dims 
   return %t, %k, %v : tensor<*xf32>, tensor<*xf32>, tensor<*xf32>
 }
 }
+
+// -----
+
+// A context of one position is still a context: the runtime must know where it ends.
+// CHECK: edge.symbols = [#edge.symbol<"sequence", 1, 512, free>, #edge.symbol<"past", 0, 4096, position>, #edge.symbol<"context", 1, 1, capacity>]
+// CHECK: return
+module attributes {edge.bounds = {context = array<i64: 1, 1>}} {
+func.func @main(%x: tensor<?x2x?x8xf32> {onnx.name = "x", onnx.dims = ["batch", "", "sequence", ""]},
+                %pk: tensor<?x2x?x8xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["batch", "", "past", ""]})
+    -> (tensor<*xf32> {onnx.name = "present.0.key"}) {
+  %k = onnx.node "Concat"(%pk, %x) {name = "keys", version = 17 : i64, params = {axis = 2 : i64}} : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) -> tensor<*xf32>
+  return %k : tensor<*xf32>
+}
+}
+
+// -----
+
+// A mask by query and key stays an input, whatever it is called.
+// CHECK: func.func @main
+// CHECK-SAME: tensor<1x1x?x?xf32, {{[^ ]*}}> {edge.element = "f32", edge.name = "attention_mask"}
+func.func @main(%ids: tensor<?x?xi64> {onnx.name = "input_ids", onnx.dims = ["batch", "sequence"]},
+                %mask: tensor<?x1x?x?xf32> {onnx.name = "attention_mask", onnx.dims = ["batch", "", "sequence", "past + sequence"]},
+                %x: tensor<?x2x?x8xf32> {onnx.name = "x", onnx.dims = ["batch", "", "sequence", ""]},
+                %pk: tensor<?x2x?x8xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["batch", "", "past", ""]})
+    -> (tensor<*xf32> {onnx.name = "y"}, tensor<*xf32> {onnx.name = "present.0.key"}) {
+  %k = onnx.node "Concat"(%pk, %x) {name = "keys", version = 17 : i64, params = {axis = 2 : i64}} : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) -> tensor<*xf32>
+  %y = onnx.node "Relu"(%mask) {name = "relu", version = 17 : i64} : (tensor<?x1x?x?xf32>) -> tensor<*xf32>
+  return %y, %k : tensor<*xf32>, tensor<*xf32>
+}

@@ -1,0 +1,259 @@
+//===- States.cpp - Caches of the graph become memory of a session ----------===//
+//
+// past_key_values.0.key and present.0.key (and other spellings) are one state if the present is the past with this call's rows:
+// joined to it (its dimension 2 grows), or written into it behind what it holds (TensorScatter; its size is the context). What a
+// session knows by itself - how much is held, the positions, the mask of a sequence without padding - is no input any more.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/normalize/Converter.h"
+#include "llvm/ADT/StringMap.h"
+
+using namespace mlir;
+namespace edgecc {
+
+/// What a value was before nodes that only hand it on.
+static Value behind(Value value, ArrayRef<StringRef> skipped) {
+  auto op = value.getDefiningOp<onnx::NodeOp>();
+  while (op && op.getDomain().empty() && llvm::is_contained(skipped, op.getOp())) {
+    value = op.getInputs()[0];
+    op = value.getDefiningOp<onnx::NodeOp>();
+  }
+  return value;
+}
+
+/// The input of the graph with these numbers; null for anything computed.
+static BlockArgument inputOf(Value value) { return dyn_cast<BlockArgument>(behind(value, {"Identity", "Cast"})); }
+
+static StringRef nameOf(func::FuncOp source, unsigned argument) {
+  return source.getArgAttrOfType<StringAttr>(argument, "onnx.name").getValue();
+}
+
+/// Arguments and the results that continue them.
+static SmallVector<std::pair<unsigned, unsigned>> pairsOf(func::FuncOp source) {
+  llvm::StringMap<unsigned> results;
+  for (unsigned i = 0; i < source.getNumResults(); ++i)
+    if (auto name = source.getResultAttrOfType<StringAttr>(i, "onnx.name"))
+      results[name.getValue()] = i;
+  auto matching = [&](StringRef name) -> std::optional<unsigned> {
+    for (StringRef from : {"past_key_values", "past_key_value", "past"})
+      for (StringRef to : {"present_key_values", "present_key_value", "present", "new_past_key_values"})
+        if (size_t at = name.find(from); at != StringRef::npos)
+          if (auto it = results.find((name.take_front(at) + to + name.drop_front(at + from.size())).str()); it != results.end())
+            return it->second;
+    return std::nullopt;
+  };
+  SmallVector<std::pair<unsigned, unsigned>> pairs;
+  for (unsigned i = 0; i < source.getNumArguments(); ++i)
+    if (auto result = matching(nameOf(source, i)))
+      pairs.push_back({i, *result});
+  return pairs;
+}
+
+/// The TensorScatter that makes result `result` of argument `argument`; null if it is made in another way.
+static onnx::NodeOp scatterOf(func::FuncOp source, unsigned argument, unsigned result) {
+  auto op = behind(source.front().getTerminator()->getOperand(result), {"Identity"}).getDefiningOp<onnx::NodeOp>();
+  bool fits = op && op.getDomain().empty() && op.getOp() == "TensorScatter" &&
+              behind(op.getInputs()[0], {"Identity"}) == source.getArgument(argument);
+  return fits ? op : onnx::NodeOp();
+}
+
+/// Why a cache that is written by `scatter` cannot be kept in a session; empty if it can.
+static std::string refusal(onnx::NodeOp scatter, ArrayRef<AffineExpr> shape, AffineExpr capacity) {
+  auto params = scatter.getParams();
+  auto mode = dyn_cast_or_null<StringAttr>(params.get("mode"));
+  auto axis = dyn_cast_or_null<IntegerAttr>(params.get("axis"));
+  if (mode && mode.getValue() != "linear")
+    return "mode " + mode.str() + " overwrites what it holds";
+  if (shape.size() != 4 || (axis && axis.getInt() != -2 && axis.getInt() != 2))
+    return "it is not [batch, heads, positions, dim], written along the positions";
+  if (!isa<AffineConstantExpr>(shape[1]) || !isa<AffineConstantExpr>(shape[3]))
+    return "its heads and their size are not fixed";
+  if (!isa<AffineConstantExpr, AffineSymbolExpr>(shape[2]))
+    return "its positions are neither a number nor a named dimension";
+  if (capacity && capacity != shape[2])
+    return "other caches have another number of positions";
+  if (scatter.getInputs().size() < 3 || scatter.getInputs()[2].getDefiningOp<onnx::NoneOp>())
+    return "without write_indices each call begins anew";
+  if (!inputOf(scatter.getInputs()[2]))
+    return "write_indices are computed; make them an input of the graph";
+  return {};
+}
+
+void Converter::addImplicit(BlockArgument argument, Implicit::Kind kind) {
+  if (!llvm::any_of(implicit, [&](Implicit &known) { return known.argument == argument.getArgNumber(); }))
+    implicit.push_back({argument.getArgNumber(), kind});
+}
+
+/// What attention counts of a cache that TensorScatter fills: write_indices + tokens.
+void Converter::findCounts(onnx::NodeOp scatter) {
+  for (Operation *user : scatter.getOutputs()[0].getUsers()) {
+    auto attention = dyn_cast<onnx::NodeOp>(user);
+    if (attention && attention.getDomain().empty() && attention.getOp() == "Attention" && attention.getInputs().size() > 6)
+      if (BlockArgument count = inputOf(attention.getInputs()[6]))
+        addImplicit(count, Implicit::Filled);
+  }
+}
+
+void Converter::findStates(func::FuncOp source) {
+  SmallVector<std::pair<unsigned, unsigned>> pairs = pairsOf(source);
+  AffineExpr past, filled; // the size that grows, or the number of positions of caches that are filled
+  SmallVector<std::pair<onnx::NodeOp, std::string>> refused;
+  for (auto [i, result] : pairs) {
+    // [batch, heads, positions, dim], or keys and values together: [2, batch, heads, positions, dim].
+    bool paired = argShapes[i].size() == 5 && argShapes[i][0] == getAffineConstantExpr(2, context());
+    ArrayRef<AffineExpr> shape = ArrayRef(argShapes[i]).drop_front(paired);
+    if (auto scatter = scatterOf(source, i, result)) {
+      std::string reason = past ? "other caches grow by Concat" : refusal(scatter, argShapes[i], filled);
+      if (!reason.empty()) {
+        emitRemark(scatter.getLoc()) << scatter.getName() << " (TensorScatter): the cache " << nameOf(source, i)
+                                     << " stays an input and an output: " << reason;
+        continue;
+      }
+      filled = shape[2];
+      addImplicit(inputOf(scatter.getInputs()[2]), Implicit::Held);
+      findCounts(scatter);
+      stateIO.push_back({i, result, -1, StateIO::Filled});
+      continue;
+    }
+    if (filled || shape.size() != 4 || !isa<AffineConstantExpr>(shape[1]) || !isa<AffineConstantExpr>(shape[3]))
+      continue;
+    auto symbol = dyn_cast<AffineSymbolExpr>(shape[2]);
+    if (!symbol)
+      continue;
+    if (past && past != symbol)
+      symbols[symbol.getPosition()].replacement = past;
+    if (!past)
+      past = symbol;
+    if (paired)
+      stateIO.append({{i, result, 0}, {i, result, 1}});
+    else
+      stateIO.push_back({i, result});
+  }
+  if (!past && !filled)
+    return;
+  auto isState = [&](unsigned i) { return llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; }); };
+  // Beside a cache, a pair of one fixed size is memory of the session, too.
+  for (auto [i, result] : pairs)
+    if (!isState(i) && argShapes[i].size() > 1 && !scatterOf(source, i, result) &&
+        llvm::all_of(ArrayRef(argShapes[i]).drop_front(), [](AffineExpr size) { return isa<AffineConstantExpr>(size); }))
+      stateIO.push_back({i, result, -1, StateIO::Replaced});
+  nameSession(past, filled);
+  findTokens(source);
+  for (BlockArgument arg : source.getArguments())
+    if (!isState(arg.getArgNumber()))
+      findImplicit(arg, nameOf(source, arg.getArgNumber()));
+}
+
+/// The symbols that a session gives their values.
+void Converter::nameSession(AffineExpr past, AffineExpr filled) {
+  auto added = [&](std::string name) {
+    while (llvm::any_of(symbols, [&](SymbolInfo &symbol) { return symbol.name == name; }))
+      name += "_held";
+    return symbolNamed(name);
+  };
+  position = past ? past : getAffineSymbolExpr(added("past"), context());
+  unsigned held = cast<AffineSymbolExpr>(position).getPosition();
+  auto named = dyn_cast_or_null<AffineSymbolExpr>(filled);
+  unsigned capacity = named ? named.getPosition() : symbolNamed("context");
+  symbols[held].role = edge::SymbolRole::Position;
+  symbols[capacity].role = edge::SymbolRole::Capacity;
+  symbols[capacity].min = 1;
+  symbols[capacity].max = kDefaultContext;
+  if (auto number = dyn_cast_or_null<AffineConstantExpr>(filled))
+    symbols[capacity].min = symbols[capacity].max = symbols[held].max = number.getValue();
+}
+
+/// The tokens of this call: the second size of input_ids (or of the embeddings that stand for them).
+void Converter::findTokens(func::FuncOp source) {
+  tokens = getAffineConstantExpr(1, context());
+  for (BlockArgument arg : source.getArguments()) {
+    StringRef name = nameOf(source, arg.getArgNumber());
+    if ((name == "input_ids" || name == "inputs_embeds" ||
+         (isa<AffineConstantExpr>(tokens) && name.contains("ids") && name != "position_ids")) &&
+        argShapes[arg.getArgNumber()].size() >= 2)
+      tokens = argShapes[arg.getArgNumber()][1];
+  }
+  // Whatever else is [batch, tokens, ...].
+  for (BlockArgument arg : source.getArguments()) {
+    unsigned i = arg.getArgNumber();
+    if (!isa<AffineConstantExpr>(tokens) || argShapes[i].size() < 2)
+      continue;
+    AffineExpr size = argShapes[i][1];
+    auto symbol = dyn_cast<AffineSymbolExpr>(size);
+    bool isSession = symbol && symbols[symbol.getPosition()].role != edge::SymbolRole::Free;
+    bool isState = llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; });
+    StringRef name = nameOf(source, i);
+    if (!isState && !isSession && name != "attention_mask" && name != "position_ids" && name != "cache_position")
+      tokens = size;
+  }
+}
+
+void Converter::findImplicit(BlockArgument argument, StringRef name) {
+  ArrayRef<AffineExpr> shape = argShapes[argument.getArgNumber()];
+  bool isMask = name == "attention_mask";
+  if ((!isMask && name != "position_ids" && name != "cache_position") || shape.empty())
+    return;
+  // A mask by query and key is more than which tokens there are.
+  if (isMask && (shape.size() > 2 || (!isa<AffineConstantExpr>(tokens) && shape[0] == tokens)))
+    return;
+  addImplicit(argument, isMask ? Implicit::Mask : Implicit::Positions);
+  // A name of its own for past + sequence says the same.
+  auto symbol = dyn_cast<AffineSymbolExpr>(shape.back());
+  if (symbol && symbol != tokens && symbols[symbol.getPosition()].role == edge::SymbolRole::Free)
+    symbols[symbol.getPosition()].replacement = isMask ? position + tokens : tokens;
+}
+
+// In a session with one sequence nothing is padded, and positions count on from what the cache holds.
+Value Converter::implicitInput(Implicit::Kind kind, RankedTensorType type, Location loc) {
+  TensorBuilder t(builder, loc);
+  Type element = type.getElementType();
+  edge::SymbolicShape shape = edge::shapeOf(type);
+  AffineExpr all = edge::canonical(position + tokens);
+  return t.compute(shape, element, [&](OpBuilder &b, Location l, ValueRange indices) -> Value {
+    if (kind == Implicit::Mask && shape.back() == all)
+      return TensorBuilder::scalar(b, l, computeType(element), 1);
+    if (kind == Implicit::Mask) {
+      Value seen = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, indices.back(), edge::materialize(b, l, all));
+      return TensorBuilder::castScalar(b, l, seen, computeType(element));
+    }
+    Value value = edge::materialize(b, l, kind == Implicit::Filled ? all : position);
+    if (kind == Implicit::Positions)
+      value = arith::AddIOp::create(b, l, indices.back(), value);
+    return TensorBuilder::castScalar(b, l, value, element);
+  });
+}
+
+Value Converter::readState(TensorInfo &known, Location loc) {
+  TensorBuilder t(builder, loc);
+  return t.compute(known.shape, known.element, [&](OpBuilder &b, Location l, ValueRange indices) -> Value {
+    if (!known.pairedValue)
+      return TensorBuilder::load(b, l, known.stateValue, indices);
+    Value isKey = arith::CmpIOp::create(b, l, arith::CmpIPredicate::eq, indices[0], TensorBuilder::index(b, l, 0));
+    return arith::SelectOp::create(b, l, isKey, TensorBuilder::load(b, l, known.stateValue, indices.drop_front()),
+                                   TensorBuilder::load(b, l, known.pairedValue, indices.drop_front()));
+  });
+}
+
+// The first elements of the state become the contents (a smaller batch leaves the rest alone).
+Value Converter::replaceState(Value state, Value contents, Location loc) {
+  Value source = contents;
+  while (auto reshape = source.getDefiningOp<edge::ReshapeOp>())
+    source = reshape.getInput();
+  // Handed on as it is.
+  if (source == state)
+    return state;
+  TensorBuilder t(builder, loc);
+  AffineExpr count = edge::product(edge::shapeOf(contents), context()), capacity = edge::product(edge::shapeOf(state), context());
+  auto body = [&](OpBuilder &b, Location l, ValueRange args) {
+    scf::ForOp::create(b, l, TensorBuilder::index(b, l, 0), TensorBuilder::size(b, l, count), TensorBuilder::index(b, l, 1),
+                       ValueRange(), [&](OpBuilder &nested, Location at, Value i, ValueRange) {
+      Value element = memref::LoadOp::create(nested, at, args[1], i);
+      memref::StoreOp::create(nested, at, element, args[2], i);
+      scf::YieldOp::create(nested, at);
+    });
+  };
+  Value written = t.kernel("replace_state", t.expr(1), t.reshape(contents, {count}), t.reshape(state, {capacity}), {}, body)[0];
+  return t.reshape(written, edge::shapeOf(state));
+}
+
+} // namespace edgecc
