@@ -53,7 +53,7 @@ def _roofline(axes: Any, report: dict[str, Any]) -> None:
                           fontsize=7)
     axes.set(xscale="log", yscale="log", xlabel="multiply-adds per byte of weights", ylabel="GMAC/s",
              title=f"Layers under their limit, {_threads(threads)}")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=6, loc="lower right")
 
 
 def _shares(axes: Any, report: dict[str, Any]) -> None:
@@ -82,7 +82,10 @@ def _ratios(axes: Any, report: dict[str, Any]) -> None:
     axes.axvline(1, color="#444444", linewidth=1)
     axes.set_yticks(range(len(names)), names[::-1], fontsize=7)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    low, high = min(0.9, *(x["low"] for x in ratios)), max(1.1, *(x["high"] for x in ratios))
+    ticks = [t for t in (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 16, 32) if low * 0.9 <= t <= high * 1.1]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.set_xlim(low * 0.95, high * 1.15)
     axes.set(xlabel=f"{base} is faster by", title=f"Against others, {report['model']['preset']}")
 
 
