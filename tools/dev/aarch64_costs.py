@@ -76,7 +76,7 @@ def build_plugin(source: Path, folder: Path) -> Path:
     return library
 
 
-class Counter64:
+class QemuCounter:
     """Runs our AArch64 edgecc-bench --count under qemu with the plugin."""
 
     def __init__(self, icount: Path, folder: Path):
@@ -141,7 +141,7 @@ def cycles_per_mac(blocks: Counter, macs: float) -> dict[str, float | None]:
     return result
 
 
-def kernels(a: argparse.Namespace, counter: Counter64, folder: Path) -> list[dict]:
+def kernels(a: argparse.Namespace, counter: QemuCounter, folder: Path) -> list[dict]:
     from edgecc.bench.layers import build, recipes_of_table
     from edgecc.errors import EdgeccError
 
@@ -176,7 +176,7 @@ def kernels(a: argparse.Namespace, counter: Counter64, folder: Path) -> list[dic
     return rows
 
 
-def whole_model(a: argparse.Namespace, counter: Counter64, folder: Path) -> list[dict]:
+def whole_model(a: argparse.Namespace, counter: QemuCounter, folder: Path) -> list[dict]:
     from edgecc.compiler import compile  # noqa: A004
     from edgecc.export import PRESETS, export, write_random_checkpoint
 
@@ -223,7 +223,7 @@ def main() -> int:
             parser.error(f"--variant {variant}: there are {', '.join(QEMU_CPU)}")
     with tempfile.TemporaryDirectory() as name:
         try:
-            counter = Counter64(a.icount, Path(name))
+            counter = QemuCounter(a.icount, Path(name))
         except Skipped as reason:
             print(f"SKIPPED: {reason}", file=sys.stderr)
             return 77

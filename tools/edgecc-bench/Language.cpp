@@ -7,6 +7,8 @@
 #include "tools/edgecc-bench/Bench.h"
 #include "tools/edgecc-run/LanguageModel.h"
 
+#include <tuple>
+
 namespace edgecc::tools {
 namespace {
 
@@ -230,8 +232,8 @@ std::string LanguageBench::run() {
                             {"threads", threads},
                             {"seconds", seconds.json()},
                             {"spread", seconds.spread()}});
-  std::stable_sort(rows.begin(), rows.end(), [](const Row &a, const Row &b) {
-    return std::make_pair(*b.what, a.tokens) < std::make_pair(*a.what, b.tokens); // prefill before decode
+  std::sort(rows.begin(), rows.end(), [](const Row &a, const Row &b) {
+    return std::make_tuple(*b.what, a.tokens, a.threads) < std::make_tuple(*a.what, b.tokens, b.threads); // prefill before decode
   });
   for (const Row &row : rows) {
     const bool isDecode = std::string(row.what) == "decode";

@@ -66,7 +66,9 @@ Json Profiler::table() const {
       rest.nanoseconds -= std::min(rest.nanoseconds, sum.nanoseconds);
     rest.calls = 0;
     sorted.push_back({"(between kernels)", rest});
-    std::stable_sort(sorted.begin(), sorted.end(), [](auto &a, auto &b) { return a.second.nanoseconds > b.second.nanoseconds; });
+    std::sort(sorted.begin(), sorted.end(), [](auto &a, auto &b) {
+      return std::make_pair(b.second.nanoseconds, a.first) < std::make_pair(a.second.nanoseconds, b.first);
+    });
     Json rows = Json::array();
     for (const auto &[name, sum] : sorted)
       rows.push_back({{"name", name},
