@@ -33,6 +33,7 @@ struct Results {
   Json notes = Json::array();   ///< what was left out, and why
   struct Limits {
     Samples read, int8, f32; ///< per second: bytes, multiply-adds, multiply-adds
+    Samples mapped;          ///< bytes per second of a plain read of the weights where they are mapped, in the file's small pages
   };
   std::map<unsigned, Limits> limits; ///< by threads
 };

@@ -51,16 +51,6 @@ double peakRate(const PeakLoop &loop, unsigned threads) {
   return best;
 }
 
-/// The median of three passes: memory is shared with neighbours, and what is compared with it is a median too.
-double readRate(const uint8_t *data, size_t bytes, unsigned threads) {
-  static std::atomic<uint64_t> sink; // keeps the sums alive
-  const size_t part = bytes / threads / 4096 * 4096;
-  Samples rates;
-  for (int i = 0; i < 3; ++i)
-    rates.add(double(part * threads) / together(threads, [&](unsigned t) { sink += sumOf(data + t * part, part); }));
-  return rates.median();
-}
-
 uint8_t *allocate(size_t bytes) {
   constexpr size_t kHuge = size_t(2) << 20;
   void *place = mmap(nullptr, bytes + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -74,6 +64,16 @@ uint8_t *allocate(size_t bytes) {
 }
 
 } // namespace
+
+// A median: memory is shared with neighbours, and what is compared with it is a median too.
+double readRate(const uint8_t *data, size_t bytes, unsigned threads) {
+  static std::atomic<uint64_t> sink; // keeps the sums alive
+  const size_t part = bytes / threads / 4096 * 4096;
+  Samples rates;
+  for (int i = 0; i < 3; ++i)
+    rates.add(double(part * threads) / together(threads, [&](unsigned t) { sink += sumOf(data + t * part, part); }));
+  return rates.median();
+}
 
 size_t Machine::defaultBuffer() {
   const long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);

@@ -61,6 +61,8 @@ struct PeakLoop {
 /// The best loop that this processor has.
 PeakLoop int8Peak();
 PeakLoop f32Peak();
+/// Bytes per second of a plain read of this memory by so many threads; the median of three passes.
+double readRate(const uint8_t *data, size_t bytes, unsigned threads);
 /// The sum of all bytes as words, so that no read can be left out. `bytes` is a multiple of 512.
 uint64_t sumOf(const uint8_t *data, size_t bytes);
 
