@@ -120,7 +120,10 @@ LogicalResult convertIdentity(NodeContext &node) {
 }
 
 LogicalResult convertDropout(NodeContext &node) {
-  if (auto training = node.constantInts(2); node.has(2) && (!training || (*training)[0]))
+  // Nothing is dropped by a ratio of 0.
+  auto ratio = node.constantFloats(1);
+  bool dropsNothing = node.has(1) && ratio && ratio->size() == 1 && ratio->front() == 0;
+  if (auto training = node.constantInts(2); node.has(2) && !dropsNothing && (!training || (*training)[0]))
     return node.unsupported("training mode; export with training=False");
   edge::SymbolicShape shape = node.shape(0);
   node.setInfo(0, node.info(0));

@@ -139,6 +139,13 @@ def _name_dimensions(model: Any, op: str) -> dict[str, tuple[int, int]]:
                 name = f"d{dim.dim_value}"
                 bounds[name] = (1, dim.dim_value)
                 dim.dim_param = name
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+    if op == "Attention" and "held_key" in shapes:
+        # A mask spans what was held and what is new.
+        held, new, total = shapes["held_key"][2], shapes["K"][-2], shapes["attn_mask"][-1]
+        if held.dim_param and new.dim_param and total.dim_param:
+            del bounds[total.dim_param]
+            total.dim_param = f"{held.dim_param} + {new.dim_param}"
     if bounds:
         for value in model.graph.output:
             value.type.tensor_type.ClearField("shape")
