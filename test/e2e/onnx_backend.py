@@ -5,8 +5,8 @@
 
 Modes: static, the sizes as they are; dynamic, every input size of 2 or more becomes a dimension named after it ("d3", 1..3),
 except those that belong to a model's architecture and not to its input (ARCHITECTURE: heads, their size, hidden sizes; channels
-that are grouped), which a compiler may want to know; constant, like static, but inputs that determine shapes or axes (Reshape's shape, Slice's starts) become constants of the model,
-as exporters write them. A test is unsupported when edgecc refuses it with a sentence, failed when it gives wrong numbers, takes
+that are grouped), which a compiler may want to know; constant, like static, but inputs that determine shapes or axes (Reshape's
+shape, Slice's starts) become constants of the model, as exporters write them. A test is unsupported when edgecc refuses it with a sentence, failed when it gives wrong numbers, takes
 too long, or anything crashes.
 
 Writes support.md and support.json into --output, prints the counts, and exits with 1 if a test of the expectation list
