@@ -79,7 +79,7 @@ std::pair<Cached, Cached> extendPairedCache(NodeContext &node, TensorInfo &past,
   return {extend(past.stateValue, keys), extend(past.pairedValue, values)};
 }
 
-static void setPresent(NodeContext &node, unsigned output, const Cached &cached) {
+void setPresent(NodeContext &node, unsigned output, const Cached &cached) {
   if (cached.info.stateValue)
     node.setInfo(output, cached.info);
   else if (node.wanted(output))

@@ -101,6 +101,19 @@ AffineExpr decide(NodeContext &node, AffineExpr a, AffineExpr b, arith::CmpIPred
   }
 }
 
+// Functions of known booleans (0 and 1) and integers.
+using NumberFn = int64_t (*)(int64_t, int64_t);
+Conversion onNumbers(NumberFn fn, Conversion otherwise) {
+  return [=](NodeContext &node) {
+    bool isUsual = node.element(0).isInteger(1) || node.element(0).isInteger(64) || node.element(0).isInteger(32);
+    auto onExprs = [&](AffineExpr a, AffineExpr b) {
+      auto x = dyn_cast<AffineConstantExpr>(a), y = dyn_cast<AffineConstantExpr>(b);
+      return isUsual && x && y ? node.expr(fn(x.getValue(), y.getValue())) : AffineExpr();
+    };
+    return onContents(onExprs, sameElement, otherwise)(node);
+  };
+}
+
 Conversion compare(arith::CmpFPredicate onFloat, arith::CmpIPredicate onSigned, arith::CmpIPredicate onUnsigned) {
   Conversion onTensors = [=](NodeContext &node) {
     bool isFloat = node.isFloat(0), isUnsigned = node.isUnsigned(0) || node.element(0).isInteger(1);
@@ -529,7 +542,10 @@ void addElementwise(ConversionTable &table) {
     };
     return onContents(fn, sameElement, divide)(node);
   });
-  table.on("Mod", 10, convertMod);
+  // The sign is the divisor's, unless fmod says otherwise.
+  auto modulo = [](int64_t x, int64_t y) { return y == 0 ? 0 : (x % y + y) % y; };
+  table.on("Mod", 10,
+           [=](NodeContext &node) { return node.intAttr("fmod", 0) ? convertMod(node) : onNumbers(modulo, convertMod)(node); });
   table.on("Pow", 7, convertPow);
   auto extreme = [](bool isMax, Conversion onTensors) {
     return [=](NodeContext &node) {
@@ -554,17 +570,22 @@ void addElementwise(ConversionTable &table) {
   table.on("Greater", 7, compare(arith::CmpFPredicate::OGT, arith::CmpIPredicate::sgt, arith::CmpIPredicate::ugt));
   table.on("LessOrEqual", 12, compare(arith::CmpFPredicate::OLE, arith::CmpIPredicate::sle, arith::CmpIPredicate::ule));
   table.on("GreaterOrEqual", 12, compare(arith::CmpFPredicate::OGE, arith::CmpIPredicate::sge, arith::CmpIPredicate::uge));
-  for (auto [name, fn] : std::initializer_list<std::pair<const char *, BinaryFn>>{{"And", binary<arith::AndIOp>},
-                                                                                  {"Or", binary<arith::OrIOp>},
-                                                                                  {"Xor", binary<arith::XOrIOp>},
-                                                                                  {"BitwiseAnd", binary<arith::AndIOp>},
-                                                                                  {"BitwiseOr", binary<arith::OrIOp>},
-                                                                                  {"BitwiseXor", binary<arith::XOrIOp>}})
-    table.on(name, 7, arithmetic(fn, fn, fn));
+  struct Bits {
+    const char *op, *bitwise;
+    BinaryFn onTensors;
+    NumberFn onNumbers;
+  };
+  for (Bits bits : {Bits{"And", "BitwiseAnd", binary<arith::AndIOp>, [](int64_t x, int64_t y) { return x & y; }},
+                    Bits{"Or", "BitwiseOr", binary<arith::OrIOp>, [](int64_t x, int64_t y) { return x | y; }},
+                    Bits{"Xor", "BitwiseXor", binary<arith::XOrIOp>, [](int64_t x, int64_t y) { return x ^ y; }}}) {
+    Conversion onTensors = arithmetic(bits.onTensors, bits.onTensors, bits.onTensors);
+    table.on(bits.op, 7, onNumbers(bits.onNumbers, onTensors));
+    table.on(bits.bitwise, 18, onTensors);
+  }
   auto invert = [](OpBuilder &b, Location loc, Args x) -> Value {
     return arith::XOrIOp::create(b, loc, x[0], constantLike(b, loc, x[0], -1));
   };
-  table.on("Not", 1, same(invert));
+  table.on("Not", 1, onNumbers([](int64_t x, int64_t) { return 1 - x; }, same(invert)));
   table.on("BitwiseNot", 18, same(invert));
   table.on("BitShift", 11, [](NodeContext &node) {
     bool left = node.stringAttr("direction", "LEFT") == "LEFT";

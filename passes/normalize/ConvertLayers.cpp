@@ -367,13 +367,54 @@ LogicalResult convertGroupNorm(NodeContext &node, bool perInstance) {
   return success();
 }
 
+/// Mean and variance of each channel [c] of x [n, c, ...], in f32.
+std::pair<Value, Value> channelStatistics(NodeContext &node, Value x) {
+  edge::SymbolicShape shape = edge::shapeOf(x), others = shape;
+  others.erase(others.begin() + 1);
+  AffineExpr count = edge::product(others, node.context());
+  SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(1, shape.size()));
+  axes.front() = 0;
+  Type f32 = node.builder.getF32Type();
+  auto average = [&](Value values, bool squared) {
+    Value sum =
+        node.reduce({values}, axes, node.builder.getF32FloatAttr(0), [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
+      Value term = squared ? arith::MulFOp::create(b, loc, v[0], v[0]).getResult() : v[0];
+      return arith::AddFOp::create(b, loc, v[1], term, arith::FastMathFlags::reassoc);
+    });
+    return node.map({sum}, {shape[1]}, f32, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
+      return arith::DivFOp::create(b, loc, v[0], TensorBuilder::castScalar(b, loc, TensorBuilder::size(b, loc, count), f32));
+    });
+  };
+  Value mean = average(x, /*squared=*/false);
+  edge::SymbolicShape column(shape.size() - 1, node.expr(1));
+  column.front() = shape[1];
+  Value centered = node.map({x, node.reshape(mean, column)}, shape, f32, [](OpBuilder &b, Location loc, ValueRange v) -> Value {
+    return arith::SubFOp::create(b, loc, v[0], v[1]);
+  });
+  return {mean, average(centered, /*squared=*/true)};
+}
+
 LogicalResult convertBatchNorm(NodeContext &node) {
-  if (node.intAttr("training_mode", 0))
-    return node.unsupported("training mode; export with training=False");
-  double epsilon = node.floatAttr("epsilon", 1e-5);
+  double epsilon = node.floatAttr("epsilon", 1e-5), momentum = node.floatAttr("momentum", 0.9);
   Type f32 = node.builder.getF32Type();
   Value scale = node.tensor(1), bias = node.tensor(2), mean = node.tensor(3), variance = node.tensor(4);
   edge::SymbolicShape channels = edge::shapeOf(scale);
+  if (node.intAttr("training_mode", 0)) {
+    // By the statistics of this call; the running ones are outputs.
+    auto [ownMean, ownVariance] = channelStatistics(node, node.tensor(0));
+    auto run = [&](unsigned output, Value running, Value own) {
+      if (!node.wanted(output))
+        return;
+      node.set(output, node.map({running, own}, channels, node.element(output + 2),
+                                [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
+        Value kept = arith::MulFOp::create(b, loc, v[0], TensorBuilder::f32(b, loc, momentum));
+        return arith::AddFOp::create(b, loc, kept, arith::MulFOp::create(b, loc, v[1], TensorBuilder::f32(b, loc, 1 - momentum)));
+      }));
+    };
+    run(1, mean, ownMean);
+    run(2, variance, ownVariance);
+    mean = ownMean, variance = ownVariance;
+  }
   Value factor = node.map({scale, variance}, channels, f32, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
     Value root =
         math::SqrtOp::create(b, loc, arith::AddFOp::create(b, loc, v[1], TensorBuilder::scalar(b, loc, v[1].getType(), epsilon)));

@@ -146,13 +146,66 @@ LogicalResult convertMultiHeadAttention(NodeContext &node) {
 // GroupQueryAttention
 //===----------------------------------------------------------------------===//
 
-/// Rows [past, past + tokens) of a table, as [1, tokens, half].
+/// Rows [past, past + tokens) of a table, as [1, tokens, half]; behind its end the last one.
 Value rowsAt(NodeContext &node, Value table, AffineExpr past, AffineExpr tokens) {
   edge::SymbolicShape shape = edge::shapeOf(table);
   Type element = cast<RankedTensorType>(table.getType()).getElementType();
   return node.compute({node.expr(1), tokens, shape[1]}, element, [&](OpBuilder &b, Location loc, ValueRange i) {
     Value row = arith::AddIOp::create(b, loc, i[1], TensorBuilder::size(b, loc, past));
-    return TensorBuilder::load(b, loc, table, {row, i[2]});
+    Value last = arith::SubIOp::create(b, loc, TensorBuilder::size(b, loc, shape[0]), TensorBuilder::index(b, loc, 1));
+    return TensorBuilder::load(b, loc, table, {arith::MinSIOp::create(b, loc, row, last), i[2]});
+  });
+}
+
+/// Where the tokens of this call begin in each batch element: seqlens_k + 1 - tokens; a prompt that is padded begins at 0.
+Value firstPositions(NodeContext &node, AffineExpr tokens) {
+  AffineExpr batch = node.shape(0)[0];
+  Value last = node.reshape(node.tensor(5), {batch});
+  return node.compute({batch}, node.builder.getI64Type(), [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
+    Value count = TensorBuilder::castScalar(b, loc, TensorBuilder::load(b, loc, last, i), b.getIndexType());
+    count = arith::AddIOp::create(b, loc, count, TensorBuilder::index(b, loc, 1));
+    Value first = arith::SubIOp::create(b, loc, count, TensorBuilder::size(b, loc, tokens));
+    first = arith::MaxSIOp::create(b, loc, first, TensorBuilder::index(b, loc, 0));
+    return TensorBuilder::castScalar(b, loc, first, b.getI64Type());
+  });
+}
+
+/// [batch, tokens]: first + 0, 1, ...
+Value positionsFrom(NodeContext &node, Value first, AffineExpr tokens) {
+  return node.compute({edge::shapeOf(first)[0], tokens}, node.builder.getI64Type(),
+                      [&](OpBuilder &b, Location loc, ValueRange i) {
+    Value begin = TensorBuilder::load(b, loc, first, i[0]);
+    return arith::AddIOp::create(b, loc, begin, TensorBuilder::castScalar(b, loc, i[1], b.getI64Type())).getResult();
+  });
+}
+
+/// A cache that is no state: rows stand behind what each batch element holds. A buffer of fixed size stays one of that size.
+Cached extendByRow(NodeContext &node, unsigned pastInput, Heads rows, Value first) {
+  Cached cached;
+  Value past = node.tensor(pastInput);
+  bool isBuffer = isa<AffineConstantExpr>(edge::shapeOf(past)[2]);
+  Value turned = rows.second ? rows.first : node.transpose(rows.first, {0, 2, 1, 3});
+  if (!isBuffer)
+    past = concatTokens(node, past, turned, /*rowsHeadsFirst=*/true);
+  Type element = cast<RankedTensorType>(past.getType()).getElementType();
+  cached.value = writeRows(node, past, node.cast(turned, element), first, /*axis=*/2, /*isCircular=*/false);
+  cached.headsFirst = true;
+  cached.length = edge::shapeOf(past)[2];
+  cached.past = node.expr(0);
+  return cached;
+}
+
+/// i1 [batch, 1, tokens, length]: query i of a batch element stands at first + i, and sees `window` keys (0: all) up to itself.
+Value causalByRow(NodeContext &node, Value first, AffineExpr tokens, AffineExpr length, int64_t window) {
+  return node.compute({edge::shapeOf(first)[0], node.expr(1), tokens, length}, node.builder.getI1Type(),
+                      [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
+    Value begin = TensorBuilder::castScalar(b, loc, TensorBuilder::load(b, loc, first, i[0]), b.getIndexType());
+    Value distance = arith::SubIOp::create(b, loc, arith::AddIOp::create(b, loc, begin, i[2]), i[3]);
+    Value seen = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, distance, TensorBuilder::index(b, loc, 0));
+    if (!window)
+      return seen;
+    Value isNear = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, distance, TensorBuilder::index(b, loc, window));
+    return arith::AndIOp::create(b, loc, seen, isNear);
   });
 }
 
@@ -185,23 +238,37 @@ LogicalResult convertGroupQueryAttention(NodeContext &node) {
   if (!parts.query || !key || !value)
     return node.unsupported("num_heads and kv_num_heads must divide the last size of query, key and value");
   AffineExpr queries = tokensOf(parts.query, parts.queryHeadsFirst);
+  // In a session all sequences are equally long; caches that come as inputs have their lengths beside them.
+  bool isByRow = node.has(3) && !node.stateBuffer(3) && node.has(5);
+  Value first = isByRow ? firstPositions(node, queries) : Value();
   if (node.intAttr("do_rotary", 0)) {
     if (!node.has(7) || !node.has(8))
       return node.unsupported("do_rotary needs cos_cache and sin_cache");
     AffineExpr past = node.has(3) ? node.shape(3)[2] : node.expr(0);
     bool interleaved = node.intAttr("rotary_interleaved", 0);
     auto table = [&](unsigned input) {
-      return node.has(9) ? gatherRows(node, node.tensor(9), node.tensor(input)) : rowsAt(node, node.tensor(input), past, queries);
+      if (node.has(9) || isByRow)
+        return gatherRows(node, node.has(9) ? node.tensor(9) : positionsFrom(node, first, queries), node.tensor(input));
+      return rowsAt(node, node.tensor(input), past, queries);
     };
     Value cos = table(7), sin = table(8);
     parts.query = buildRope(node, parts.query, cos, sin, interleaved, parts.queryHeadsFirst);
     key = buildRope(node, key, cos, sin, interleaved, keyFirst);
   }
-  extendCaches(node, parts, /*pastInput=*/3, {key, keyFirst}, {value, valueFirst});
   parts.scale = defaultScale(node, parts);
   parts.softcap = node.floatAttr("softcap", 0);
-  parts.causal = true;
-  parts.window = std::max<int64_t>(node.intAttr("local_window_size", -1), 0);
+  int64_t window = std::max<int64_t>(node.intAttr("local_window_size", -1), 0);
+  if (isByRow) {
+    Cached keys = extendByRow(node, 3, {key, keyFirst}, first), values = extendByRow(node, 4, {value, valueFirst}, first);
+    setPresent(node, 1, keys);
+    setPresent(node, 2, values);
+    useCaches(parts, keys, values);
+    addMask(node, parts, causalByRow(node, first, queries, keys.length, window), queries);
+  } else {
+    extendCaches(node, parts, /*pastInput=*/3, {key, keyFirst}, {value, valueFirst});
+    parts.causal = true;
+    parts.window = window;
+  }
   if (node.has(10))
     addMask(node, parts, node.tensor(10), queries);
   setFlat(node, parts);

@@ -171,10 +171,13 @@ LogicalResult convertSplit(NodeContext &node) {
   AffineExpr begin = node.expr(0);
   for (AffineExpr size : sizes)
     begin = begin + size;
-  if (!edge::mayBeEqual(begin, input[axis], edge::symbolsOf(node.node))) {
+  begin = edge::canonical(begin);
+  if (begin != edge::canonical(input[axis])) {
     std::string text;
-    llvm::raw_string_ostream(text) << "splits " << edge::canonical(input[axis]) << " into parts of " << edge::canonical(begin)
-                                   << " together";
+    llvm::raw_string_ostream stream(text);
+    stream << "splits " << edge::canonical(input[axis]) << " into parts of " << begin << " together";
+    if (edge::mayBeEqual(begin, input[axis], edge::symbolsOf(node.node)))
+      stream << ", which cannot be shown to be as many; fix the size with --dim";
     return node.unsupported(text);
   }
   auto contents = node.contents(0);

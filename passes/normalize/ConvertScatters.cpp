@@ -101,44 +101,20 @@ LogicalResult convertScatterND(NodeContext &node) {
 
 /// Writes `update` into a cache from a position of its own for each batch element.
 LogicalResult convertTensorScatter(NodeContext &node) {
-  edge::SymbolicShape data = node.shape(0), update = node.shape(1);
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", -2), data.size());
-  std::string mode = node.stringAttr("mode", "linear");
+  int64_t axis = node.normalizeAxis(node.intAttr("axis", -2), node.rank(0));
   if (axis == 0)
     return node.unsupported("axis 0 is the batch, it cannot be written along");
   if (node.info(0).held) {
-    if (update[axis] != node.converter.tokens)
+    if (node.shape(1)[axis] != node.converter.tokens)
       return node.unsupported(
           "its rows are not one for each token of the call, so the cache cannot be kept in a session; give it "
           "and what it becomes other names than past and present");
     node.setInfo(0, appendToState(node, node.info(0), node.tensor(1), /*rowsHeadsFirst=*/true));
     return success();
   }
-  MLIRContext *context = node.context();
-  AffineExpr heads = edge::product(ArrayRef(data).slice(1, axis - 1), context);
-  AffineExpr inner = edge::product(ArrayRef(data).drop_front(axis + 1), context), steps = update[axis];
-  bool isUnsigned = node.isUnsigned(0), hasPositions = node.has(2);
-  SmallVector<Value> inputs{node.reshape(node.tensor(1), {data[0], heads, steps, inner})};
-  if (hasPositions)
-    inputs.push_back(node.tensor(2));
-  Value cache = node.reshape(node.tensor(0), {data[0], heads, data[axis], inner});
-  auto result = rowKernel(node, "tensor_scatter", edge::product({data[0], heads}, context), steps * inner, inputs, cache, {},
-                          [&](Loops &l, Value row, ValueRange buffers) {
-    Loops::Values at = l.coordinates(row, {data[0], heads});
-    Value size = l.size(data[axis]), first = l.index(0);
-    if (hasPositions)
-      first = NodeContext::castScalar(l.b, l.loc, l.load(buffers[1], at[0]), l.b.getIndexType());
-    l.loop(steps, [&](Value step) {
-      Value place = l.add(first, step);
-      if (mode == "circular")
-        place = l.rem(place, l.max(size, l.index(1)));
-      l.when(l.inside(place, size), [&] {
-        l.loop(inner,
-               [&](Value i) { l.store(l.load(buffers[0], {at[0], at[1], step, i}), buffers.back(), {at[0], at[1], place, i}); });
-      });
-    });
-  });
-  node.set(0, node.reshape(result[0], data), isUnsigned);
+  Value first = node.has(2) ? node.tensor(2) : Value();
+  node.set(0, writeRows(node, node.tensor(0), node.tensor(1), first, axis, node.stringAttr("mode", "linear") == "circular"),
+           node.isUnsigned(0));
   return success();
 }
 
@@ -253,6 +229,34 @@ Conversion dependsOnData(StringRef what) {
 }
 
 } // namespace
+
+Value writeRows(NodeContext &node, Value cache, Value rows, Value first, int64_t axis, bool isCircular) {
+  edge::SymbolicShape data = edge::shapeOf(cache);
+  MLIRContext *context = node.context();
+  AffineExpr heads = edge::product(ArrayRef(data).slice(1, axis - 1), context);
+  AffineExpr inner = edge::product(ArrayRef(data).drop_front(axis + 1), context), steps = edge::shapeOf(rows)[axis];
+  SmallVector<Value> inputs{node.reshape(rows, {data[0], heads, steps, inner})};
+  if (first)
+    inputs.push_back(first);
+  cache = node.reshape(cache, {data[0], heads, data[axis], inner});
+  auto result = rowKernel(node, "tensor_scatter", edge::product({data[0], heads}, context), steps * inner, inputs, cache, {},
+                          [&](Loops &l, Value row, ValueRange buffers) {
+    Loops::Values at = l.coordinates(row, {data[0], heads});
+    Value size = l.size(data[axis]), begin = l.index(0);
+    if (first)
+      begin = NodeContext::castScalar(l.b, l.loc, l.load(buffers[1], at[0]), l.b.getIndexType());
+    l.loop(steps, [&](Value step) {
+      Value place = l.add(begin, step);
+      if (isCircular)
+        place = l.rem(place, l.max(size, l.index(1)));
+      l.when(l.inside(place, size), [&] {
+        l.loop(inner,
+               [&](Value i) { l.store(l.load(buffers[0], {at[0], at[1], step, i}), buffers.back(), {at[0], at[1], place, i}); });
+      });
+    });
+  });
+  return node.reshape(result[0], data);
+}
 
 void addScatters(ConversionTable &table) {
   table.domain("");

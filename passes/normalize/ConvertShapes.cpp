@@ -60,9 +60,13 @@ LogicalResult convertReshape(NodeContext &node) {
       return node.unsupported(text);
     }
     shape[inferred] = quotient;
-  } else if (known != total && !edge::mayBeEqual(known, total, edge::symbolsOf(node.node))) {
+  } else if (known != total) {
+    // What is a view at compile time must not reach behind the elements at run time.
     std::string text;
-    llvm::raw_string_ostream(text) << "reshapes " << total << " elements to " << known;
+    llvm::raw_string_ostream stream(text);
+    stream << "reshapes " << total << " elements to " << known;
+    if (edge::mayBeEqual(known, total, edge::symbolsOf(node.node)))
+      stream << ", which cannot be shown to be as many; name the dimensions alike in the export, or fix them with --dim";
     return node.unsupported(text);
   }
   return reshapeTo(node, shape);
@@ -73,9 +77,13 @@ LogicalResult convertSqueeze(NodeContext &node) {
   if (node.has(1) && !axes)
     return node.unsupported("axes are computed at run time; give them as a constant");
   edge::SymbolicShape shape;
-  for (auto [i, size] : llvm::enumerate(node.shape(0)))
-    if (axes ? !llvm::is_contained(*axes, int64_t(i)) : !NodeContext::isOne(size))
+  for (auto [i, size] : llvm::enumerate(node.shape(0))) {
+    bool isSqueezed = axes ? llvm::is_contained(*axes, int64_t(i)) : NodeContext::isOne(size);
+    if (!isSqueezed)
       shape.push_back(size);
+    else if (!NodeContext::isOne(size))
+      return node.unsupported("squeezes dimension " + Twine(i) + ", which is not known to be 1; fix it with --dim");
+  }
   return reshapeTo(node, shape);
 }
 
@@ -120,7 +128,10 @@ LogicalResult convertIdentity(NodeContext &node) {
 }
 
 LogicalResult convertDropout(NodeContext &node) {
-  if (auto training = node.constantInts(2); node.has(2) && (!training || (*training)[0]))
+  // Nothing is dropped by a ratio of 0.
+  auto ratio = node.constantFloats(1);
+  bool dropsNothing = node.has(1) && ratio && ratio->size() == 1 && ratio->front() == 0;
+  if (auto training = node.constantInts(2); node.has(2) && !dropsNothing && (!training || (*training)[0]))
     return node.unsupported("training mode; export with training=False");
   edge::SymbolicShape shape = node.shape(0);
   node.setInfo(0, node.info(0));

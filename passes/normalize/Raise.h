@@ -54,12 +54,16 @@ struct Cached {
 Cached extendCache(NodeContext &node, unsigned pastInput, mlir::Value rows, bool rowsHeadsFirst);
 /// The same for a cache that holds keys and values together.
 std::pair<Cached, Cached> extendPairedCache(NodeContext &node, TensorInfo &past, mlir::Value keys, mlir::Value values);
+void setPresent(NodeContext &node, unsigned output, const Cached &cached);
 /// Makes these what `parts` attends to.
 void useCaches(AttentionParts &parts, const Cached &keys, const Cached &values);
 /// A tensor of rank 4, and whether its heads come before its tokens.
 using Heads = std::pair<mlir::Value, bool>;
 /// Keys and values behind inputs `pastInput` and `pastInput` + 1, as what `parts` attends to and as outputs 1 and 2.
 std::pair<Cached, Cached> extendCaches(NodeContext &node, AttentionParts &parts, unsigned pastInput, Heads key, Heads value);
+/// `cache` with `rows` written along `axis`, for each batch element from position `first[batch]` (null: 0); what lies outside is
+/// not written, unless it starts over (`isCircular`).
+mlir::Value writeRows(NodeContext &node, mlir::Value cache, mlir::Value rows, mlir::Value first, int64_t axis, bool isCircular);
 /// past `[batch, heads, tokens, dim]` and rows as one tensor.
 mlir::Value concatTokens(NodeContext &node, mlir::Value past, mlir::Value rows, bool rowsHeadsFirst);
 

@@ -180,6 +180,8 @@ class Oracle:
                 result[name] = rng.integers(0, 2, sizes).astype(dtype)
             elif name == "write_indices":
                 result[name] = np.full(sizes, past, dtype)
+            elif name == "seqlens_k":
+                result[name] = rng.integers(sequence - 1, 16, sizes).astype(dtype)
             elif name == "nonpad_kv_seqlen":
                 result[name] = np.full(sizes, past + sequence, dtype)
             elif dtype == np.bool_:

@@ -5,8 +5,8 @@
 
 Modes: static, the sizes as they are; dynamic, every input size of 2 or more becomes a dimension named after it ("d3", 1..3),
 except those that belong to a model's architecture and not to its input (ARCHITECTURE: heads, their size, hidden sizes; channels
-that are grouped), which a compiler may want to know; constant, like static, but inputs that determine shapes or axes (Reshape's shape, Slice's starts) become constants of the model,
-as exporters write them. A test is unsupported when edgecc refuses it with a sentence, failed when it gives wrong numbers, takes
+that are grouped), which a compiler may want to know; constant, like static, but inputs that determine shapes or axes (Reshape's
+shape, Slice's starts) become constants of the model, as exporters write them. A test is unsupported when edgecc refuses it with a sentence, failed when it gives wrong numbers, takes
 too long, or anything crashes.
 
 Writes support.md and support.json into --output, prints the counts, and exits with 1 if a test of the expectation list
@@ -139,6 +139,13 @@ def _name_dimensions(model: Any, op: str) -> dict[str, tuple[int, int]]:
                 name = f"d{dim.dim_value}"
                 bounds[name] = (1, dim.dim_value)
                 dim.dim_param = name
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+    if op == "Attention" and "held_key" in shapes:
+        # A mask spans what was held and what is new.
+        held, new, total = shapes["held_key"][2], shapes["K"][-2], shapes["attn_mask"][-1]
+        if held.dim_param and new.dim_param and total.dim_param:
+            del bounds[total.dim_param]
+            total.dim_param = f"{held.dim_param} + {new.dim_param}"
     if bounds:
         for value in model.graph.output:
             value.type.tensor_type.ClearField("shape")

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-F32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+F32, I32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL
 
 
 def _model(nodes: list, inputs: dict, outputs: dict, weights: dict | None = None, opset: int = 23) -> onnx.ModelProto:
@@ -132,6 +132,22 @@ def tensor_scatter_causal() -> onnx.ModelProto:
     return _scattered_decoder("max_length", mask=False)
 
 
+def gqa_by_row() -> onnx.ModelProto:
+    """One token for each sequence of a batch, whose caches (buffers of one size, not kept in a session) hold different numbers of
+    tokens; rotary embeddings at those positions, a sliding window."""
+    angle = np.arange(16)[:, None] / 100.0 ** (np.arange(8) / 8)[None]
+    weights = {"cos": np.cos(angle).astype(np.float32), "sin": np.sin(angle).astype(np.float32), "total": np.array([16], np.int32),
+               **_weights(wq=(32, 64), wk=(32, 32), wv=(32, 32))}
+    nodes = _projections() + [helper.make_node(
+        "GroupQueryAttention", ["q", "k", "v", "cache_key", "cache_value", "seqlens_k", "total", "cos", "sin"],
+        ["y", "next_key", "next_value"], domain="com.microsoft", num_heads=4, kv_num_heads=2, do_rotary=1, local_window_size=6)]
+    cache = (F32, ["batch", 2, 16, 16])
+    model = _model(nodes, {"x": (F32, ["batch", 1, 32]), "cache_key": cache, "cache_value": cache, "seqlens_k": (I32, ["batch"])},
+                   {"y": (F32, ["batch", 1, 64])}, weights, opset=21)  # what a cache has behind its tokens is nobody's business
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return model
+
+
 def folded_norms() -> onnx.ModelProto:
     """Two layer norms spelled out: as TensorFlow folds them, and as JAX writes them."""
     node = helper.make_node
@@ -163,5 +179,5 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
     "attention-soft-cap": attention_soft_cap, "attention-bias": attention_bias, "attention-past": attention_past,
     "rotary-tables": rotary_tables, "tensor-scatter": tensor_scatter,
     "tensor-scatter-mask": tensor_scatter_mask, "tensor-scatter-causal": tensor_scatter_causal, "swish-block": swish_block,
-    "folded-norms": folded_norms,
+    "folded-norms": folded_norms, "gqa-by-row": gqa_by_row,
 }

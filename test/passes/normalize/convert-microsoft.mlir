@@ -24,6 +24,29 @@ func.func @main(%x: tensor<?x?x32xf32> {onnx.name = "inputs_embeds", onnx.dims =
 
 // -----
 
+// Caches that come as buffers of 16 positions: each batch element's rows go where its own length says, and a mask by row hides
+// what lies behind. Nothing is kept in a session.
+// CHECK-LABEL: func.func @main
+// CHECK: edge.embedding
+// CHECK: edge.rope
+// CHECK: %[[K:.*]] = edge.kernel "tensor_scatter"
+// CHECK: %[[V:.*]] = edge.kernel "tensor_scatter"
+// CHECK: edge.attention %{{.*}}, %{{.*}}, %{{.*}} mask(%{{.*}} : tensor<2x1x1x16xi1>) {key_heads_first
+// CHECK: return %{{.*}} : tensor<2x1x16xf32>, tensor<2x1x16x8xf32>, tensor<2x1x16x8xf32>
+func.func @main(%x: tensor<2x1x32xf32> {onnx.name = "x"}, %pk: tensor<2x1x16x8xf32> {onnx.name = "key"}, %pv: tensor<2x1x16x8xf32> {onnx.name = "value"},
+                %cos: tensor<64x4xf32> {onnx.name = "cos"}, %sin: tensor<64x4xf32> {onnx.name = "sin"},
+                %lengths: tensor<2xi32> {onnx.name = "lengths"}, %total: tensor<i32> {onnx.name = "total"})
+    -> (tensor<*xf32> {onnx.name = "y"}, tensor<*xf32> {onnx.name = "next_key"}, tensor<*xf32> {onnx.name = "next_value"}) {
+  %none = onnx.none : none
+  %0:3 = onnx.node "GroupQueryAttention"(%x, %none, %none, %pk, %pv, %lengths, %total, %cos, %sin) {name = "gqa", domain = "com.microsoft", version = 1 : i64,
+      params = {num_heads = 2 : i64, kv_num_heads = 1 : i64, do_rotary = 1 : i64}}
+      : (tensor<2x1x32xf32>, none, none, tensor<2x1x16x8xf32>, tensor<2x1x16x8xf32>, tensor<2xi32>, tensor<i32>, tensor<64x4xf32>, tensor<64x4xf32>)
+      -> (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>)
+  return %0#0, %0#1, %0#2 : tensor<*xf32>, tensor<*xf32>, tensor<*xf32>
+}
+
+// -----
+
 // The weights stay as they are: one linear layer over [width, 3 * width].
 // CHECK-LABEL: func.func @main
 // CHECK: edge.linear %{{.*}} {layout = 1 : i32}

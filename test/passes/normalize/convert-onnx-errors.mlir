@@ -68,3 +68,57 @@ func.func @main(%x: tensor<?x2x?x8xf32> {onnx.name = "x", onnx.dims = ["batch", 
   return %k : tensor<*xf32>
 }
 }
+
+// -----
+
+// A view must not reach behind its elements, whatever sizes come at run time.
+// expected-error @below {{view (Reshape, opset 17, inputs tensor<?x4xf32, affine_map<()[s0] -> (s0, 4)>>, tensor<2xi64>): reshapes s0 * 4 elements to s1 * 4, which cannot be shown to be as many; name the dimensions alike in the export, or fix them with --dim}}
+module {
+func.func @main(%x: tensor<?x4xf32> {onnx.name = "x", onnx.dims = ["a", ""]}, %y: tensor<?x4xf32> {onnx.name = "y", onnx.dims = ["b", ""]}) -> (tensor<*xf32> {onnx.name = "z"}) {
+  %0 = onnx.node "Shape"(%y) {name = "shape", version = 17 : i64} : (tensor<?x4xf32>) -> tensor<*xi64>
+  %1 = onnx.node "Reshape"(%x, %0) {name = "view", version = 17 : i64} : (tensor<?x4xf32>, tensor<*xi64>) -> tensor<*xf32>
+  return %1 : tensor<*xf32>
+}
+}
+
+// -----
+
+// expected-error @below {{reshapes 8 elements to 6}}
+module {
+func.func @main(%x: tensor<2x4xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx.name = "z"}) {
+  %shape = onnx.constant {name = "shape", value = dense<[2, 3]> : tensor<2xi64>} : tensor<2xi64>
+  %1 = onnx.node "Reshape"(%x, %shape) {name = "view", version = 17 : i64} : (tensor<2x4xf32>, tensor<2xi64>) -> tensor<*xf32>
+  return %1 : tensor<*xf32>
+}
+}
+
+// -----
+
+// expected-error @below {{splits 4 into parts of 2 together}}
+module {
+func.func @main(%x: tensor<2x4xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx.name = "z"}) {
+  %0:2 = onnx.node "Split"(%x) {name = "parts", version = 11 : i64, params = {axis = 1 : i64, split = array<i64: 1, 1>}} : (tensor<2x4xf32>) -> (tensor<*xf32>, tensor<*xf32>)
+  return %0#0 : tensor<*xf32>
+}
+}
+
+// -----
+
+// expected-error @below {{splits s0 into parts of 4 together, which cannot be shown to be as many; fix the size with --dim}}
+module {
+func.func @main(%x: tensor<?xf32> {onnx.name = "x", onnx.dims = ["a"]}) -> (tensor<*xf32> {onnx.name = "z"}) {
+  %0:2 = onnx.node "Split"(%x) {name = "parts", version = 11 : i64, params = {split = array<i64: 2, 2>}} : (tensor<?xf32>) -> (tensor<*xf32>, tensor<*xf32>)
+  return %0#0 : tensor<*xf32>
+}
+}
+
+// -----
+
+// expected-error @below {{squeezes dimension 0, which is not known to be 1; fix it with --dim}}
+module {
+func.func @main(%x: tensor<?x4xf32> {onnx.name = "x", onnx.dims = ["a", ""]}) -> (tensor<*xf32> {onnx.name = "z"}) {
+  %axis = onnx.constant {name = "axis", value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %0 = onnx.node "Squeeze"(%x, %axis) {name = "squeeze", version = 13 : i64} : (tensor<?x4xf32>, tensor<1xi64>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+}
