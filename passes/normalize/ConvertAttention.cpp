@@ -282,6 +282,10 @@ LogicalResult convertAttention(NodeContext &node) {
     if (!key || !value)
       return node.unsupported("kv_num_heads must be given and divide the last size of key and value, which must be known: fix it "
                               "with --dim");
+    edge::SymbolicShape query = node.shape(0), keyShape = edge::shapeOf(key), valueShape = edge::shapeOf(value);
+    if (failed(node.sameSize(query[0], keyShape[0])) || failed(node.sameSize(query[0], valueShape[0])) ||
+        failed(node.sameSize(keyShape[keyFirst ? 2 : 1], valueShape[valueFirst ? 2 : 1])))
+      return failure();
     auto [keys, values] = extendCaches(node, parts, /*pastInput=*/4, {key, keyFirst}, {value, valueFirst});
     // The scores need all keys as a tensor; a cache gives one.
     if (scoresWanted && keys.info.stateValue)

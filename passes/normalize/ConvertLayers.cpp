@@ -48,6 +48,8 @@ FailureOr<Value> batchedProduct(NodeContext &node, Value lhs, Value rhs, bool rh
   auto batch = node.broadcastShape({batchOf(left), batchOf(right)});
   if (failed(batch))
     return failure();
+  if (failed(node.sameSize(left.back(), right[right.size() - (rhsTransposed ? 1 : 2)])))
+    return failure();
   unsigned rank = batch->size();
   MLIRContext *context = node.context();
   auto dim = [&](unsigned i) { return getAffineDimExpr(i, context); };

@@ -116,8 +116,14 @@ Value concatTensors(NodeContext &node, ArrayRef<Value> tensors, int64_t axis, Ar
 LogicalResult convertConcat(NodeContext &node) {
   int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), node.rank(0));
   edge::SymbolicShape shape = node.shape(0);
-  for (unsigned i = 1; i < node.inputs(); ++i)
-    shape[axis] = shape[axis] + node.shape(i)[axis];
+  for (unsigned i = 1; i < node.inputs(); ++i) {
+    edge::SymbolicShape other = node.shape(i), wanted = shape;
+    if (axis < int64_t(other.size()))
+      wanted[axis] = other[axis];
+    if (failed(node.sameSizes(wanted, other)))
+      return failure();
+    shape[axis] = shape[axis] + other[axis];
+  }
   shape[axis] = edge::canonical(shape[axis]);
   bool allKnown = shape.size() == 1, isUnsigned = node.isUnsigned(0);
   for (unsigned i = 0; i < node.inputs(); ++i)

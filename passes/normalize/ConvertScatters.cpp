@@ -35,6 +35,16 @@ void update(Loops &l, Fold fold, Value x, Value buffer, ValueRange at, bool isUn
   l.store(fold == Fold::None ? x : combine(l.b, l.loc, fold, l.load(buffer, at), x, isUnsigned), buffer, at);
 }
 
+/// Beside the axis, indices cover no more than the data.
+LogicalResult staysInside(NodeContext &node, ArrayRef<AffineExpr> indices, ArrayRef<AffineExpr> data, int64_t axis) {
+  auto symbols = edge::symbolsOf(node.node);
+  for (auto [i, sizes] : llvm::enumerate(llvm::zip(indices, data)))
+    if (auto [index, size] = sizes; int64_t(i) != axis && edge::boundsOf(edge::canonical(size - index), symbols).first < 0)
+      if (failed(node.sameSize(index, size)))
+        return failure();
+  return success();
+}
+
 LogicalResult convertScatterElements(NodeContext &node) {
   auto fold = foldOf(node);
   if (failed(fold))
@@ -42,6 +52,8 @@ LogicalResult convertScatterElements(NodeContext &node) {
   edge::SymbolicShape data = node.shape(0), indices = node.shape(1);
   int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), data.size());
   bool isUnsigned = node.isUnsigned(0);
+  if (failed(node.sameSizes(indices, node.shape(2))) || failed(staysInside(node, indices, data, axis)))
+    return failure();
   // Two updates meet only along the axis.
   ArrayRef<AffineExpr> outer = ArrayRef(indices).take_front(axis), inner = ArrayRef(indices).drop_front(axis);
   auto result = rowKernel(node, "scatter_elements", edge::product(outer, node.context()), edge::product(inner, node.context()),
@@ -73,6 +85,10 @@ LogicalResult convertScatterND(NodeContext &node) {
   unsigned k = depth.getValue();
   bool isUnsigned = node.isUnsigned(0);
   MLIRContext *context = node.context();
+  edge::SymbolicShape wanted(ArrayRef<AffineExpr>(indices).drop_back());
+  llvm::append_range(wanted, ArrayRef(data).drop_front(k));
+  if (failed(node.sameSizes(wanted, node.shape(2))))
+    return failure();
   AffineExpr rows = edge::product(ArrayRef(indices).drop_back(), context),
              slice = edge::product(ArrayRef(data).drop_front(k), context);
   Value flatData = node.reshape(node.tensor(0), {edge::product(ArrayRef(data).take_front(k), context), slice});
@@ -112,6 +128,11 @@ LogicalResult convertTensorScatter(NodeContext &node) {
     node.setInfo(0, appendToState(node, node.info(0), node.tensor(1), /*rowsHeadsFirst=*/true));
     return success();
   }
+  edge::SymbolicShape data = node.shape(0), rows = node.shape(1);
+  if (axis < int64_t(rows.size()))
+    data[axis] = rows[axis];
+  if (failed(node.sameSizes(data, rows)) || (node.has(2) && failed(node.sameSize(data[0], node.shape(2)[0]))))
+    return failure();
   Value first = node.has(2) ? node.tensor(2) : Value();
   node.set(0, writeRows(node, node.tensor(0), node.tensor(1), first, axis, node.stringAttr("mode", "linear") == "circular"),
            node.isUnsigned(0));
@@ -121,6 +142,8 @@ LogicalResult convertTensorScatter(NodeContext &node) {
 LogicalResult convertGatherElements(NodeContext &node) {
   edge::SymbolicShape data = node.shape(0);
   int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), data.size());
+  if (failed(staysInside(node, node.shape(1), data, axis)))
+    return failure();
   Value input = node.tensor(0), indices = node.tensor(1);
   bool isUnsigned = node.isUnsigned(0);
   node.set(0,
@@ -143,6 +166,8 @@ LogicalResult convertGatherND(NodeContext &node) {
   unsigned batches = node.intAttr("batch_dims", 0), k = depth.getValue(), outer = indices.size() - 1;
   edge::SymbolicShape shape(ArrayRef<AffineExpr>(indices).drop_back());
   llvm::append_range(shape, ArrayRef(data).drop_front(batches + k));
+  if (failed(node.sameSizes(ArrayRef(data).take_front(batches), ArrayRef(indices).take_front(batches))))
+    return failure();
   Value input = node.tensor(0), places = node.tensor(1);
   bool isUnsigned = node.isUnsigned(0);
   node.set(0,

@@ -150,6 +150,9 @@ public:
 
   /// The shape that all inputs broadcast to, or an error.
   mlir::FailureOr<edge::SymbolicShape> broadcastShape(llvm::ArrayRef<edge::SymbolicShape> shapes);
+  /// Reports sizes that must be equal and are not known to be; a symbol may be what a number says.
+  mlir::LogicalResult sameSize(mlir::AffineExpr a, mlir::AffineExpr b);
+  mlir::LogicalResult sameSizes(llvm::ArrayRef<mlir::AffineExpr> a, llvm::ArrayRef<mlir::AffineExpr> b);
   /// For each size whether it is the constant 1.
   static bool isOne(mlir::AffineExpr size);
 

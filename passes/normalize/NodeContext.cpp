@@ -196,6 +196,26 @@ LogicalResult NodeContext::unsupported(const Twine &reason) {
 
 void NodeContext::remark(const Twine &text) { emitRemark(loc) << node.getName() << " (" << node.getOp() << "): " << text; }
 
+LogicalResult NodeContext::sameSize(AffineExpr a, AffineExpr b) {
+  a = edge::canonical(a), b = edge::canonical(b);
+  if (a == b || isa<AffineConstantExpr>(a) != isa<AffineConstantExpr>(b))
+    return success();
+  std::string text;
+  llvm::raw_string_ostream(text)
+      << "sizes " << a << " and " << b
+      << " cannot be shown to be equal; name both dimensions alike in the export, or fix them with --dim";
+  return unsupported(text);
+}
+
+LogicalResult NodeContext::sameSizes(ArrayRef<AffineExpr> a, ArrayRef<AffineExpr> b) {
+  if (a.size() != b.size())
+    return unsupported("ranks " + Twine(a.size()) + " and " + Twine(b.size()) + " must be equal");
+  for (auto [one, other] : llvm::zip(a, b))
+    if (failed(sameSize(one, other)))
+      return failure();
+  return success();
+}
+
 FailureOr<edge::SymbolicShape> NodeContext::broadcastShape(ArrayRef<edge::SymbolicShape> shapes) {
   size_t rank = 0;
   for (auto &shape : shapes)
@@ -217,11 +237,8 @@ FailureOr<edge::SymbolicShape> NodeContext::broadcastShape(ArrayRef<edge::Symbol
       }
       if (isa<AffineConstantExpr>(merged) && !isa<AffineConstantExpr>(size))
         continue;
-      std::string text;
-      llvm::raw_string_ostream(text)
-          << "sizes " << merged << " and " << size
-          << " cannot be shown to be equal; name both dimensions alike in the export, or fix them with --dim";
-      return unsupported(text);
+      if (failed(sameSize(merged, size)))
+        return failure();
     }
   return result;
 }

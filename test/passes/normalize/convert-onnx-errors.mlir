@@ -122,3 +122,19 @@ func.func @main(%x: tensor<?x4xf32> {onnx.name = "x", onnx.dims = ["a", ""]}) ->
   return %0 : tensor<*xf32>
 }
 }
+
+// -----
+
+// What is read by one size must not have another.
+// expected-error @below {{4 nodes cannot be compiled:}}
+module {
+func.func @main(%x: tensor<?x4xf32> {onnx.name = "x", onnx.dims = ["a", ""]}, %y: tensor<?x4xf32> {onnx.name = "y", onnx.dims = ["b", ""]},
+                %r: tensor<3x?xf32> {onnx.name = "r", onnx.dims = ["", "b"]}, %i: tensor<?x4xi64> {onnx.name = "i", onnx.dims = ["a", ""]},
+                %j: tensor<?x1xi64> {onnx.name = "j", onnx.dims = ["a", ""]}) -> (tensor<*xf32> {onnx.name = "z"}) {
+  %0 = onnx.node "Concat"(%x, %y) {name = "concat", version = 17 : i64, params = {axis = 1 : i64}} : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<*xf32>
+  %1 = onnx.node "MatMul"(%r, %x) {name = "product", version = 17 : i64} : (tensor<3x?xf32>, tensor<?x4xf32>) -> tensor<*xf32>
+  %2 = onnx.node "ScatterElements"(%x, %i, %y) {name = "scatter", version = 18 : i64} : (tensor<?x4xf32>, tensor<?x4xi64>, tensor<?x4xf32>) -> tensor<*xf32>
+  %3 = onnx.node "ScatterND"(%x, %j, %y) {name = "scatter_rows", version = 18 : i64} : (tensor<?x4xf32>, tensor<?x1xi64>, tensor<?x4xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+}
