@@ -70,8 +70,24 @@ def LowerGenerics : Pass<"edge-lower-generics", "::mlir::func::FuncOp"> {
 
 def PlanMemory : Pass<"edge-plan-memory", "::mlir::ModuleOp"> {
   let summary = "outline kernels, give every buffer its place, and state it all as a plan.model";
+  let description = [{
+    Each function becomes a plan.entry with its steps; each kernel body a function NAME_i.task, one for all equal bodies.
+
+    example: test/passes/lower/plan-memory.mlir
+  }];
   let dependentDialects = ["plan::PlanDialect", "::mlir::LLVM::LLVMDialect", "::mlir::func::FuncDialect", "::mlir::arith::ArithDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
+def EmitEntries : Pass<"edge-emit-entries", "::mlir::ModuleOp"> {
+  let summary = "turn the steps of each plan.entry into a constant table and a function that runs it";
+  let description = [{
+    The function is of type edgecc_entry. What grows with the number of layers is the table alone: a word per step and buffer.
+
+    example: test/passes/lower/emit-entries.mlir
+  }];
+  let dependentDialects = ["plan::PlanDialect", "::mlir::LLVM::LLVMDialect", "::mlir::func::FuncDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::scf::SCFDialect"];
 }
 
 def ExpandMath : Pass<"edge-expand-math"> {

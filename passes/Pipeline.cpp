@@ -32,6 +32,7 @@ void buildLowerPipeline(OpPassManager &pm) {
   function.addPass(createLowerGenerics());
   // Only kernels, reshapes and weights are left: buffers are known, and who reads them.
   pm.addPass(createPlanMemory());
+  pm.addPass(createEmitEntries());
   // While loops still are loops: a polynomial is straight-line code that LLVM can vectorize with the loop around it.
   pm.addPass(createExpandMath());
   pm.addPass(createConvertVectorToSCFPass());

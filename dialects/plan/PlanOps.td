@@ -1,11 +1,12 @@
 //===- PlanOps.td - What the runtime must know ------------------------------===//
 //
 // One for one with the tables of runtime/schema/model.fbs, so that the packager is a dumb serializer and the memory plan, the
-// states and the entries can be tested with FileCheck.
+// states and the entries can be tested with FileCheck. Only plan.step has no table there: it becomes code.
 //
 //===----------------------------------------------------------------------===//
 #ifndef PLAN_OPS
 #define PLAN_OPS
+include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/BuiltinAttributeInterfaces.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
@@ -15,6 +16,20 @@ def Plan_Dialect : Dialect {
   let name = "plan";
   let cppNamespace = "::edgecc::plan";
   let summary = "What the runtime must know";
+  let useDefaultAttributePrinterParser = 1;
+}
+
+def Plan_Memory : I32EnumAttr<"Memory", "what a call brings along: the fields of edgecc_call, numbered as they stand there", [
+    I32EnumAttrCase<"Arena", 1, "arena">, I32EnumAttrCase<"Weights", 2, "weights">, I32EnumAttrCase<"State", 3, "state">,
+    I32EnumAttrCase<"Input", 4, "input">, I32EnumAttrCase<"Output", 5, "output">]> {
+  let cppNamespace = "::edgecc::plan";
+}
+
+def Plan_PlaceAttr : AttrDef<Plan_Dialect, "Place"> {
+  let mnemonic = "place";
+  let summary = "where a buffer lies: at a byte of the arena or the weights, or state, input or output number `at`";
+  let parameters = (ins EnumParameter<Plan_Memory>:$memory, "int64_t":$at);
+  let assemblyFormat = "`<` $memory $at `>`";
 }
 
 class Plan_Op<string mnemonic, list<Trait> traits = []> : Op<Plan_Dialect, mnemonic, traits>;
@@ -49,5 +64,11 @@ def Plan_TensorOp : Plan_Op<"tensor", [HasParent<"EntryOp">]> {
   let summary = "an input or output, in the order of edgecc_call.inputs and outputs";
   let arguments = (ins StrAttr:$name, StrAttr:$element, AffineMapAttr:$shape, UnitAttr:$output);
   let assemblyFormat = "(`output` $output^)? $name `:` $element $shape attr-dict";
+}
+
+def Plan_StepOp : Plan_Op<"step", [HasParent<"EntryOp">]> {
+  let summary = "runs `task` for each number in [0, tasks) on buffers at these places, after the steps before it";
+  let arguments = (ins FlatSymbolRefAttr:$task, AffineMapAttr:$tasks, TypedArrayAttrBase<Plan_PlaceAttr, "places">:$buffers);
+  let assemblyFormat = "$task `tasks` $tasks $buffers attr-dict";
 }
 #endif

@@ -9,12 +9,15 @@ module attributes {edge.symbols = [#edge.symbol<"tokens", 1, 64, free>, #edge.sy
 // CHECK-NEXT: plan.entry "decode" function @e arena 4096 advance #{{.*}} {
 // CHECK-NEXT: plan.tensor "ids" : "i64" #{{.*}}
 // CHECK-NEXT: plan.tensor output "logits" : "f32" #{{.*}}
+// CHECK-NEXT: plan.step @step tasks #{{.*}} [#plan.place<input 0>, #plan.place<weights 64>, #plan.place<state 0>, #plan.place<arena 128>, #plan.place<output 0>]
 plan.model "small" attributes {facts = {licence = "none"}} {
   plan.state "cache" : "f16" affine_map<()[s0, s1, s2] -> (1, 2, s2, 8)>
   plan.weight "w" at 0 bytes 16 {value = dense<1.0> : tensor<4xf32>}
   plan.entry "decode" function @e arena 4096 advance affine_map<()[s0] -> (s0)> {
     plan.tensor "ids" : "i64" affine_map<()[s0] -> (1, s0)>
     plan.tensor output "logits" : "f32" affine_map<()[s0] -> (1, s0, 32)>
+    plan.step @step tasks affine_map<()[s0] -> (s0)>
+        [#plan.place<input 0>, #plan.place<weights 64>, #plan.place<state 0>, #plan.place<arena 128>, #plan.place<output 0>]
   }
 }
 

@@ -1,10 +1,9 @@
 // RUN: edgecc-opt %s --edge-plan-memory --split-input-file | FileCheck %s
 
 // Equal bodies become one function, wherever they stand; the other one differs in a constant.
-// CHECK-LABEL: func.func @edgecc_entry_main
-// CHECK: call @step_0.task
-// CHECK: call @step_0.task
-// CHECK: call @step_1.task
+// CHECK: plan.step @step_0.task tasks #{{.*}} [#plan.place<input 0>, #plan.place<arena 0>]
+// CHECK-NEXT: plan.step @step_0.task tasks #{{.*}} [#plan.place<arena 0>, #plan.place<arena 64>]
+// CHECK-NEXT: plan.step @step_1.task tasks #{{.*}} [#plan.place<arena 64>, #plan.place<output 0>]
 // CHECK-NOT: @step_2
 func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<8xf32> {edge.name = "y", edge.element = "f32"}) {
   %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
@@ -34,23 +33,15 @@ func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (t
 // -----
 
 // Buffers that do not live at the same time share memory: of four in a row, two places for the intermediate ones. The last one is
-// written to the caller's memory directly. One task is a call; several go through parallel_for, field 6 of edgecc_call.
+// written to the caller's memory directly.
 // CHECK: plan.entry "main" function @edgecc_entry_main arena 128 {
 // CHECK-NEXT: plan.tensor "x" : "f32"
 // CHECK-NEXT: plan.tensor output "y" : "f32"
-// CHECK-LABEL: func.func @edgecc_entry_main(
-// CHECK-SAME: %[[CALL:.*]]: !llvm.ptr)
-// CHECK: %[[ARENA_AT:.*]] = llvm.getelementptr %[[CALL]][1]
-// CHECK-NEXT: %[[ARENA:.*]] = llvm.load %[[ARENA_AT]]
-// CHECK: %[[OUTPUTS_AT:.*]] = llvm.getelementptr %[[CALL]][5]
-// CHECK-NEXT: %[[OUTPUTS:.*]] = llvm.load %[[OUTPUTS_AT]]
-// CHECK: %[[PARALLEL_AT:.*]] = llvm.getelementptr %[[CALL]][6]
-// CHECK-NEXT: %[[PARALLEL:.*]] = llvm.load %[[PARALLEL_AT]]
-// CHECK-COUNT-3: call @step_0.task
-// CHECK: %[[Y_AT:.*]] = llvm.getelementptr %[[OUTPUTS]][0]
-// CHECK-NEXT: %[[Y:.*]] = llvm.load %[[Y_AT]]
-// CHECK-NEXT: llvm.store %[[Y]]
-// CHECK: llvm.call %[[PARALLEL]](%[[CALL]],
+// CHECK-NEXT: plan.step @step_0.task {{.*}} [#plan.place<input 0>, #plan.place<arena 0>]
+// CHECK-NEXT: plan.step @step_0.task {{.*}} [#plan.place<arena 0>, #plan.place<arena 64>]
+// CHECK-NEXT: plan.step @step_0.task {{.*}} [#plan.place<arena 64>, #plan.place<arena 0>]
+// CHECK-NEXT: plan.step @step_0.task {{.*}} [#plan.place<arena 0>, #plan.place<output 0>]
+// CHECK-NEXT: }
 // CHECK-NOT: @copy
 func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<8xf32> {edge.name = "y", edge.element = "f32"}) {
   %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
@@ -72,8 +63,7 @@ func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (t
 
 // Places are for the bounds: 100 tokens of 4 bytes, at multiples of 64.
 // CHECK: arena 896 {
-// CHECK-LABEL: func.func @edgecc_entry_main
-// CHECK: llvm.mlir.constant(448 : i64)
+// CHECK: plan.step @c_0.task {{.*}} [#plan.place<arena 0>, #plan.place<arena 448>, #plan.place<output 0>]
 module attributes {edge.symbols = [#edge.symbol<"tokens", 1, 100, free>]} {
 func.func @main(%x: tensor<?xf32, affine_map<()[s0] -> (s0)>> {edge.name = "x", edge.element = "f32"}) -> (tensor<?xf32, affine_map<()[s0] -> (s0)>> {edge.name = "y", edge.element = "f32"}) {
   %0 = edge.kernel "a" tasks affine_map<() -> (1)> ins(%x : tensor<?xf32, affine_map<()[s0] -> (s0)>>) -> tensor<?xf32, affine_map<()[s0] -> (s0)>> {
@@ -96,11 +86,10 @@ func.func @main(%x: tensor<?xf32, affine_map<()[s0] -> (s0)>> {edge.name = "x", 
 // CHECK: plan.tensor output "same"
 // CHECK: plan.tensor output "y"
 // CHECK: plan.tensor output "again"
-// CHECK-LABEL: func.func @edgecc_entry_main
-// CHECK: call @step_0.task
-// CHECK: call @copy_0.task
-// CHECK: call @copy_0.task
-// CHECK-NEXT: return
+// CHECK-NEXT: plan.step @step_0.task
+// CHECK-NEXT: plan.step @copy_0.task {{.*}} [#plan.place<input 0>, #plan.place<output 0>]
+// CHECK-NEXT: plan.step @copy_0.task {{.*}} [#plan.place<output 1>, #plan.place<output 2>]
+// CHECK-NEXT: }
 func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"})
     -> (tensor<8xf32> {edge.name = "same", edge.element = "f32"}, tensor<8xf32> {edge.name = "y", edge.element = "f32"}, tensor<8xf32> {edge.name = "again", edge.element = "f32"}) {
   %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
@@ -113,9 +102,8 @@ func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"})
 
 // A reshape is the same memory.
 // CHECK: arena 0 {
-// CHECK-LABEL: func.func @edgecc_entry_main
-// CHECK: call @step_0.task
-// CHECK-NEXT: return
+// CHECK: plan.step @step_0.task {{.*}} [#plan.place<input 0>, #plan.place<output 0>]
+// CHECK-NEXT: }
 func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<2x4xf32> {edge.name = "y", edge.element = "f32"}) {
   %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
   ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
@@ -131,16 +119,8 @@ func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (t
 // CHECK-NEXT: plan.state "cache" : "f16" #{{.*}}
 // CHECK-NEXT: plan.entry "decode" function @edgecc_entry_decode arena 0 advance #{{.*}} {
 // CHECK-NEXT: plan.tensor "x" : "f32"
+// CHECK-NEXT: plan.step @append_0.task {{.*}} [#plan.place<input 0>, #plan.place<state 0>]
 // CHECK-NEXT: }
-// CHECK-LABEL: func.func @edgecc_entry_decode(
-// CHECK-SAME: %[[CALL:.*]]: !llvm.ptr)
-// CHECK: %[[STATES_AT:.*]] = llvm.getelementptr %[[CALL]][3]
-// CHECK-NEXT: %[[STATES:.*]] = llvm.load %[[STATES_AT]]
-// CHECK: %[[AT:.*]] = llvm.getelementptr %[[STATES]][0]
-// CHECK-NEXT: %[[STATE:.*]] = llvm.load %[[AT]]
-// CHECK-NEXT: llvm.store %[[STATE]]
-// CHECK: call @append_0.task
-// CHECK-NEXT: return
 module attributes {edge.symbols = [#edge.symbol<"past", 0, 8, position>, #edge.symbol<"context", 1, 8, capacity>]} {
 func.func @decode(%x: tensor<1xf32> {edge.name = "x", edge.element = "f32"}, %s: tensor<?xf16, affine_map<()[s0, s1] -> (s1)>> {edge.name = "cache", edge.element = "f16", edge.state = 0 : i64})
     -> (tensor<?xf16, affine_map<()[s0, s1] -> (s1)>> {edge.state = 0 : i64}) attributes {edge.advance = affine_map<() -> (1)>} {
@@ -170,11 +150,10 @@ func.func @main(%x: tensor<3xf32> {edge.name = "x", edge.element = "f32"}) -> (t
 // -----
 
 // What a kernel updates in place is copied first if somebody reads it later. (A weight is never written.)
-// CHECK-LABEL: func.func @edgecc_entry_main
-// CHECK: call @step_0.task
-// CHECK: call @copy_0.task
-// CHECK: call @update_0.task
-// CHECK: call @sum_0.task
+// CHECK: plan.step @step_0.task {{.*}} [#plan.place<input 0>, #plan.place<arena 0>]
+// CHECK-NEXT: plan.step @copy_0.task {{.*}} [#plan.place<arena 0>, #plan.place<arena 64>]
+// CHECK-NEXT: plan.step @update_0.task {{.*}} [#plan.place<arena 64>]
+// CHECK-NEXT: plan.step @sum_0.task {{.*}} [#plan.place<arena 0>, #plan.place<arena 64>, #plan.place<output 0>]
 func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<8xf32> {edge.name = "y", edge.element = "f32"}) {
   %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
   ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
@@ -183,6 +162,27 @@ func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (t
   ^bb0(%task: index, %inout: memref<8xf32>):
   }
   %2 = edge.kernel "sum" tasks affine_map<() -> (1)> ins(%0, %1 : tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %a: memref<8xf32>, %b: memref<8xf32>, %out: memref<8xf32>):
+  }
+  return %2 : tensor<8xf32>
+}
+
+// -----
+
+// A reader is a reader through a reshape, too: here of what the kernel updates, before it and after.
+// CHECK: plan.step @copy_0.task {{.*}} [#plan.place<arena 0>, #plan.place<arena 64>]
+// CHECK-NEXT: plan.step @update_0.task {{.*}} [#plan.place<arena 64>]
+// CHECK-NEXT: plan.step @sum_0.task {{.*}} [#plan.place<arena 0>, #plan.place<arena 64>, #plan.place<output 0>]
+func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<8xf32> {edge.name = "y", edge.element = "f32"}) {
+  %0 = edge.kernel "step" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  %pairs = edge.reshape %0 : tensor<8xf32> -> tensor<4x2xf32>
+  %again = edge.reshape %pairs : tensor<4x2xf32> -> tensor<8xf32>
+  %1 = edge.kernel "update" tasks affine_map<() -> (1)> inouts(%0 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %inout: memref<8xf32>):
+  }
+  %2 = edge.kernel "sum" tasks affine_map<() -> (1)> ins(%again, %1 : tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32> {
   ^bb0(%task: index, %a: memref<8xf32>, %b: memref<8xf32>, %out: memref<8xf32>):
   }
   return %2 : tensor<8xf32>
