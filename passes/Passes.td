@@ -23,14 +23,16 @@ def ConvertOnnx : Pass<"edge-convert-onnx", "::mlir::ModuleOp"> {
 //===----------------------------------------------------------------------===//
 
 def SpecializeEntries : Pass<"edge-specialize-entries", "::mlir::ModuleOp"> {
-  let summary = "give a model with a KV cache the entries prefill (any number of tokens) and decode (one)";
+  let summary = "give a model with a KV cache the entries prefill (any number of tokens), decode (one) and score (all logits)";
   let description = [{
-    The function `main` of a stateful model becomes `prefill`; a copy with the number of tokens fixed to 1 becomes `decode`. Other models
-    keep `main`.
+    The function `main` of a stateful model becomes `prefill`, where outputs `[..., tokens, n]` of a linear layer (the logits) are computed
+    for the last token alone; a copy with the number of tokens fixed to 1 becomes `decode`; one that leaves all as it was becomes `score`, if
+    `prefill` is not that already. Other models keep `main`.
 
     example: test/passes/lower/specialize-entries.mlir
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::tensor::TensorDialect"];
 }
 
 def FuseElementwise : Pass<"edge-fuse-elementwise", "::mlir::func::FuncOp"> {

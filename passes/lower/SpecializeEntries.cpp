@@ -1,12 +1,14 @@
 //===- SpecializeEntries.cpp - A prompt and one token are different programs ===//
 //
 // A step of generation has one token: its matrix products are matrix-vector products, its masks are empty, its sizes are
-// constants. Compiling it apart from the prompt costs little (kernels that are equal are shared) and lets every kernel know.
+// constants. Of a prompt only the last token's logits are read. Compiling these apart from the whole costs little (kernels that
+// are equal are shared) and lets every kernel know.
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/edge/Shape.h"
 #include "mlir/IR/AttrTypeSubElements.h"
 #include "passes/Passes.h"
+#include "passes/lower/LastToken.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -101,11 +103,18 @@ struct SpecializeEntries : impl::SpecializeEntriesBase<SpecializeEntries> {
       main.setName("decode");
       return;
     }
-    auto decode = main.clone();
-    main.setName("prefill");
-    decode.setName("decode");
-    getOperation().push_back(decode);
+    auto copy = [&](StringRef name) {
+      auto function = main.clone();
+      function.setName(name);
+      getOperation().push_back(function);
+      return function;
+    };
+    func::FuncOp decode = copy("decode");
     Specializer(&getContext(), tokens.getPosition(), 1).run(decode);
+    func::FuncOp score = copy("score");
+    main.setName("prefill");
+    if (!lower::keepLastToken(main, tokens))
+      score.erase();
   }
 };
 

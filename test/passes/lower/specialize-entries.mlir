@@ -70,3 +70,47 @@ func.func @main(%x: tensor<1xf32>) -> tensor<1xf32> {
   return %x : tensor<1xf32>
 }
 }
+
+// -----
+
+// Of a prompt only the logits of the last token are wanted: the cut goes up through head, norm, residual and the views between them,
+// to what mixes tokens, here the argument %mixed and the kernel behind %more. The whole is there as a third entry. Hidden states
+// come for all tokens.
+// CHECK-LABEL: func.func @prefill
+// CHECK-SAME: (%[[MIXED:[^:]*]]: {{.*}}) -> (tensor<1x1x32xf32>, tensor<1x?x8xf32, #{{.*}}>)
+// CHECK: %[[N:.*]] = edge.dim 0
+// CHECK: %[[LAST:.*]] = arith.addi %[[N]], %c-1
+// CHECK: tensor.extract %[[MIXED]][%{{.*}}, %[[LAST]], %{{.*}}]
+// CHECK: %[[SUM:.*]] = linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<1x1x8xf32>, tensor<1x1x8xf32>)
+// CHECK: %[[NORM:.*]] = edge.rms_norm %[[SUM]], %{{.*}} : tensor<8xf32> {{.*}} : tensor<1x1x8xf32> -> tensor<1x1x8xf32>
+// CHECK: %[[FLAT:.*]] = edge.reshape %[[NORM]] : tensor<1x1x8xf32> -> tensor<1x8xf32>
+// CHECK: %[[HEAD:.*]] = edge.linear %[[FLAT]], %{{.*}} : tensor<1x8xf32>, tensor<32x8xf32> -> tensor<1x32xf32>
+// CHECK: %[[LOGITS:.*]] = edge.reshape %[[HEAD]] : tensor<1x32xf32> -> tensor<1x1x32xf32>
+// CHECK: return %[[LOGITS]], %{{.*}}
+// CHECK-LABEL: func.func @decode
+// CHECK-LABEL: func.func @score
+// CHECK-SAME: -> (tensor<1x?x32xf32, #{{.*}}>, tensor<1x?x8xf32, #{{.*}}>)
+// CHECK: edge.linear %{{.*}} : tensor<?x8xf32, #{{.*}}>, tensor<32x8xf32> -> tensor<?x32xf32, #{{.*}}>
+#one = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
+module attributes {edge.symbols = [#edge.symbol<"tokens", 1, 64, free>]} {
+func.func @main(%mixed: tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>, %scale: tensor<8xf32>, %w: tensor<32x8xf32>)
+    -> (tensor<1x?x32xf32, affine_map<()[s0] -> (1, s0, 32)>>, tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>) attributes {edge.advance = affine_map<()[s0] -> (s0)>} {
+  %more = edge.kernel "mix" tasks affine_map<() -> (1)> ins(%mixed : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>) -> tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>> {
+  ^bb0(%task: index, %in: memref<1x?x8xf32>, %out: memref<1x?x8xf32>):
+  }
+  %d = edge.dim 0
+  %e = tensor.empty(%d) : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>
+  %sum = linalg.generic {indexing_maps = [#one, #one, #one], iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%mixed, %more : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>, tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>)
+      outs(%e : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>) {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    %s = arith.addf %a, %b : f32
+    linalg.yield %s : f32
+  } -> tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>
+  %norm = edge.rms_norm %sum, %scale : tensor<8xf32> {epsilon = 1.0e-6 : f32} : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>> -> tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>
+  %flat = edge.reshape %norm : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>> -> tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>>
+  %head = edge.linear %flat, %w : tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>>, tensor<32x8xf32> -> tensor<?x32xf32, affine_map<()[s0] -> (s0, 32)>>
+  %logits = edge.reshape %head : tensor<?x32xf32, affine_map<()[s0] -> (s0, 32)>> -> tensor<1x?x32xf32, affine_map<()[s0] -> (1, s0, 32)>>
+  return %logits, %norm : tensor<1x?x32xf32, affine_map<()[s0] -> (1, s0, 32)>>, tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>
+}
+}
