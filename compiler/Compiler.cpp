@@ -5,9 +5,11 @@
 #include "compiler/frontend/Frontend.h"
 #include "compiler/package/ArtifactFile.h"
 #include "compiler/package/Package.h"
+#include "compiler/package/Progress.h"
 #include "mlir/Parser/Parser.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
+#include "passes/quantize/Scheme.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <chrono>
@@ -25,6 +27,20 @@ void registerDialects(mlir::DialectRegistry &registry) {
 }
 
 namespace {
+
+QuantizeRequest quantization(const Options &options) {
+  return {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
+}
+
+/// Before a large model is read.
+Error checkQuantization(const Options &options) {
+  if (auto scheme = parseScheme(options.quant); !scheme)
+    return createStringError("--quant=" + toString(scheme.takeError()));
+  for (StringRef layer : options.quantLayers)
+    if (auto named = parseLayerScheme(layer); !named)
+      return createStringError("--quant-layer " + toString(named.takeError()));
+  return Error::success();
+}
 
 using Module = mlir::OwningOpRef<mlir::ModuleOp>;
 
@@ -46,6 +62,7 @@ private:
   }
 
   Error load();
+  Error compress();
   void annotate();
   Error runPasses(mlir::ModuleOp module, function_ref<void(mlir::OpPassManager &)> build);
   Expected<std::vector<Module>> lower();
@@ -110,6 +127,20 @@ Error Compilation::runPasses(mlir::ModuleOp on, function_ref<void(mlir::OpPassMa
   if (failed(passes.run(on)))
     return make_error<AlreadyReported>();
   return Error::success();
+}
+
+Error Compilation::compress() {
+  QuantizeRequest quantize = quantization(options);
+  if (!quantize.any())
+    return Error::success();
+  std::optional<Progress> bar;
+  quantize.progress = [&](uint64_t done, uint64_t total) {
+    if (!bar)
+      bar.emplace("quantizing", total, options.progress);
+    bar->update(done);
+  };
+  return timed("quantize",
+               [&] { return runPasses(*module, [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, quantize); }); });
 }
 
 /// One module per variant, in the order of the target's.
@@ -185,6 +216,7 @@ Error Compilation::emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit
   packaging.compiler = options.compiler;
   packaging.commandLine = options.commandLine;
   packaging.sourceSha256 = report.sourceSha256;
+  packaging.ledger = formatv("{0}", toJson(report.ledger)).str();
   packaging.progress = options.progress;
 
   std::vector<CodeImage> images(options.code == CodeDelivery::Embedded ? units.size() : 0);
@@ -241,6 +273,8 @@ Expected<Report> Compilation::run() {
   else if (options.code == CodeDelivery::Static)
     target.variants = {target.variants.front()};
 
+  if (Error error = checkQuantization(options))
+    return error;
   if (Error error = timed("import", [&] { return load(); }))
     return error;
   annotate();
@@ -254,7 +288,11 @@ Expected<Report> Compilation::run() {
   if (level == Level::Onnx)
     if (Error error = timed("normalize", [&] { return runPasses(*module, buildNormalizePipeline); }))
       return error;
+  if (level != Level::Lowered)
+    if (Error error = compress())
+      return error;
   report.countLayers(*module);
+  report.ledger = readLedger(*module);
   if (options.emit == Emit::Edge) {
     if (level == Level::Lowered)
       return createStringError("--emit=edge: %s is lowered already", options.input.c_str());
@@ -262,6 +300,9 @@ Expected<Report> Compilation::run() {
       return error;
     return std::move(report);
   }
+  // Panels of quantized weights have the order of the architecture, which all variants share.
+  if (level != Level::Lowered)
+    (*module)->setAttr(edge::EdgeDialect::kTargetAttr, target.variants.front()->attribute(&context));
   if (level != Level::Lowered)
     if (Error error = timed("pack", [&] { return runPasses(*module, buildPackPipeline); }))
       return error;
@@ -286,7 +327,7 @@ Expected<Report> Compilation::run() {
 
 Expected<Report> compile(const Options &options, mlir::MLIRContext &context) { return Compilation(options, context).run(); }
 
-std::string describePipeline(mlir::MLIRContext &context) {
+std::string describePipeline(const Options &options, mlir::MLIRContext &context) {
   std::string text;
   raw_string_ostream stream(text);
   auto describe = [&](StringRef phase, function_ref<void(mlir::OpPassManager &)> build) {
@@ -297,6 +338,8 @@ std::string describePipeline(mlir::MLIRContext &context) {
     stream << "\n";
   };
   describe("normalize: once", buildNormalizePipeline);
+  if (QuantizeRequest quantize = quantization(options); quantize.any())
+    describe("compress: once", [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, quantize); });
   describe("pack: once", buildPackPipeline);
   describe("lower: for each CPU variant", buildLowerPipeline);
   return text;

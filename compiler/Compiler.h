@@ -20,13 +20,13 @@ struct AlreadyReported : llvm::ErrorInfo<AlreadyReported> {
 /// All dialects that a module may hold between import and code generation.
 void registerDialects(mlir::DialectRegistry &registry);
 
-/// The one way through: import, normalize, pack, then for each CPU variant lower and generate code, then package. Stops at
-/// `options.emit` and writes that form. The report is complete for Emit::EdgeFile and holds what was reached otherwise.
-/// No output file is left behind by a compile that fails.
+/// The one way through: import, normalize, compress if asked for, pack, then for each CPU variant lower and generate code, then
+/// package. Stops at `options.emit` and writes that form. The report is complete for Emit::EdgeFile and holds what was reached
+/// otherwise. No output file is left behind by a compile that fails.
 llvm::Expected<Report> compile(const Options &options, mlir::MLIRContext &context);
 
-/// The passes of all phases, in the syntax of edgecc-opt's --pass-pipeline, one phase a line.
-std::string describePipeline(mlir::MLIRContext &context);
+/// The passes of all phases that these options run, in the syntax of edgecc-opt's --pass-pipeline, one phase a line.
+std::string describePipeline(const Options &options, mlir::MLIRContext &context);
 
 } // namespace edgecc
 #endif // EDGECC_COMPILER_COMPILER_H

@@ -37,7 +37,9 @@ struct Options {
   std::string variant; ///< only this one of the target's; empty: all
   Emit emit = Emit::EdgeFile;
   CodeDelivery code = CodeDelivery::Embedded;
-  unsigned threads = 0; ///< for code generation; 0: as many as the machine has
+  std::string quant = "none";           ///< scheme of quantized weights (passes/quantize/README.md)
+  std::vector<std::string> quantLayers; ///< PATTERN=SCHEME, for the layers that a pattern fits
+  unsigned threads = 0;                 ///< for code generation; 0: as many as the machine has
   bool progress = false;
   std::string compiler = "edgecc";
   std::string commandLine;

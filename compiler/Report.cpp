@@ -51,7 +51,37 @@ std::string bytesText(uint64_t bytes) {
   return text;
 }
 
+/// The sums over the ledger.
+struct Losses {
+  uint64_t before = 0, after = 0;
+  double mean = 0;
+  const LedgerEntry *worst;
+
+  explicit Losses(ArrayRef<LedgerEntry> ledger) : worst(&ledger.front()) {
+    for (const LedgerEntry &entry : ledger) {
+      before += entry.before;
+      after += entry.after;
+      mean += entry.error / ledger.size();
+      if (entry.error > worst->error)
+        worst = &entry;
+    }
+  }
+};
+
 } // namespace
+
+json::Value toJson(ArrayRef<LedgerEntry> ledger) {
+  json::Array list;
+  for (const LedgerEntry &entry : ledger)
+    list.push_back(json::Object{{"weight", entry.weight},
+                                {"layer", entry.layer},
+                                {"scheme", entry.scheme},
+                                {"bytes_before", entry.before},
+                                {"bytes_after", entry.after},
+                                {"relative_error", entry.error},
+                                {"snr_db", entry.decibels}});
+  return list;
+}
 
 void Report::countLayers(mlir::ModuleOp module) {
   module.walk([&](mlir::Operation *op) {
@@ -135,6 +165,16 @@ json::Value Report::toJson() const {
         json::Object{{"variant", image.variant}, {"features", json::Array(image.features)}, {"bytes", image.bytes}});
   for (const Memory::AtContext &at : memory.contexts)
     contextList.push_back(json::Object{{"context", at.context}, {"state_bytes", at.states}, {"total_bytes", at.total}});
+  json::Object quantized;
+  if (!ledger.empty()) {
+    Losses losses(ledger);
+    quantized = json::Object{{"weights", ledger.size()},
+                             {"bytes_before", losses.before},
+                             {"bytes_after", losses.after},
+                             {"mean_relative_error", losses.mean},
+                             {"worst_relative_error", losses.worst->error},
+                             {"worst_weight", losses.worst->weight}};
+  }
   return json::Object{{"model", model},
                       {"output", output},
                       {"other_files", json::Array(otherFiles)},
@@ -143,6 +183,8 @@ json::Value Report::toJson() const {
                       {"file_bytes", fileBytes},
                       {"metadata_bytes", metadataBytes},
                       {"layers", std::move(counts)},
+                      {"quantized", std::move(quantized)},
+                      {"ledger", edgecc::toJson(ledger)},
                       {"symbols", std::move(symbolList)},
                       {"states", std::move(stateList)},
                       {"entries", std::move(entryList)},
@@ -161,6 +203,11 @@ void Report::print(raw_ostream &os) const {
     for (auto [i, layer] : llvm::enumerate(layers))
       os << (i ? ", " : " ") << layer.second << " " << layer.first;
     os << "\n";
+  }
+  if (!ledger.empty()) {
+    Losses losses(ledger);
+    os << "  quantized " << ledger.size() << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
+       << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error) << losses.worst->weight << ")\n";
   }
   if (!symbols.empty()) {
     os << "  sizes    ";

@@ -3,6 +3,7 @@
 #define EDGECC_COMPILER_REPORT_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "passes/quantize/Ledger.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 #include <map>
@@ -42,6 +43,7 @@ struct Report {
   std::string model, output, sourceSha256, target;
   uint64_t fileBytes = 0, metadataBytes = 0;
   std::map<std::string, uint64_t> layers; ///< edge ops after normalize: how many of each
+  std::vector<LedgerEntry> ledger;        ///< what quantizing did to each weight
   std::vector<Symbol> symbols;
   std::vector<State> states;
   std::vector<Entry> entries;
@@ -59,6 +61,9 @@ struct Report {
   /// A dozen lines for a person.
   void print(llvm::raw_ostream &os) const;
 };
+
+/// The ledger as it is in reports and artifacts.
+llvm::json::Value toJson(llvm::ArrayRef<LedgerEntry> ledger);
 
 } // namespace edgecc
 #endif // EDGECC_COMPILER_REPORT_H

@@ -19,6 +19,27 @@ def ConvertOnnx : Pass<"edge-convert-onnx", "::mlir::ModuleOp"> {
 }
 
 //===----------------------------------------------------------------------===//
+// quantize: edge -> edge
+//===----------------------------------------------------------------------===//
+
+def QuantizeWeights : Pass<"edge-quantize-weights", "::mlir::ModuleOp"> {
+  let summary = "round float weights of edge.linear and edge.embedding to 4 or 8 bits, with the scales of the least squared error";
+  let description = [{
+    `scheme` is for every linear layer of at least 32 inputs and 16 outputs, and for every table of at least that size that is read by ids which
+    are an input of the model; `layers` (PATTERN=SCHEME, the last that fits counts) for those whose own or whose weight's name fits the
+    pattern, whatever their size. What a scheme may say: passes/quantize/README.md. Each weight gets an entry in the module's
+    `edge.ledger`, and a remark: bytes before and after, and the relative error.
+
+    example: test/passes/quantize/quantize-weights.mlir
+  }];
+  let options = [
+    Option<"scheme", "scheme", "std::string", "\"none\"", "how layers are quantized that no pattern fits: w4g32a8, w8a8, w4g128, ...">,
+    ListOption<"layers", "layers", "std::string", "PATTERN=SCHEME: how the layers are quantized that a pattern fits">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect"];
+}
+
+//===----------------------------------------------------------------------===//
 // lower: edge -> kernels -> plan -> LLVM
 //===----------------------------------------------------------------------===//
 
@@ -43,7 +64,7 @@ def PackWeights : Pass<"edge-pack-weights", "::mlir::ModuleOp"> {
   let summary = "repack the weights of edge.linear into the panels that the matrix kernels read";
   let description = [{
     Each weight once, however often it is used; an edge.embedding whose table is also the weight of a linear (a tied head) reads the
-    panels, too. Large results lie in mappings over unlinked files in the folder for temporary files (TMPDIR).
+    panels, too. Quantized weights and tables get the panels of the architecture in edge.target. Large results lie in mappings over unlinked files in the folder for temporary files (TMPDIR).
   }];
   let dependentDialects = ["edge::EdgeDialect"];
 }
@@ -59,7 +80,7 @@ def FuseEpilogues : Pass<"edge-fuse-epilogues", "::mlir::func::FuncOp"> {
 
 def LowerLayers : Pass<"edge-lower-layers", "::mlir::func::FuncOp"> {
   let summary = "turn edge layer ops (linear, attention, norms, ...) into kernels for the module's target";
-  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",
                            "::mlir::affine::AffineDialect"];
 }

@@ -16,6 +16,12 @@ void buildNormalizePipeline(OpPassManager &pm) {
   // From here on no `onnx` op is left and every size is an expression of named dimensions.
 }
 
+void buildCompressPipeline(OpPassManager &pm, const QuantizeRequest &quantize) {
+  // Before the entries are specialized: a weight is rounded once, whoever reads it.
+  if (quantize.any())
+    pm.addPass(createQuantizeWeights({quantize.scheme, quantize.layers}, quantize.progress));
+}
+
 void buildPackPipeline(OpPassManager &pm) {
   // After every pass that changes weights: packed weights are opaque.
   pm.addPass(createPackWeights());

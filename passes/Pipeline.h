@@ -3,11 +3,24 @@
 #define EDGECC_PASSES_PIPELINE_H
 
 #include "mlir/Pass/PassManager.h"
+#include "passes/quantize/QuantizeWeights.h"
 
 namespace edgecc {
 
 /// `onnx` IR -> `edge` and `linalg` ops on tensors. The same for all targets.
 void buildNormalizePipeline(mlir::OpPassManager &pm);
+
+/// How weights are rounded; text as on the command line.
+struct QuantizeRequest {
+  std::string scheme = "none";
+  llvm::SmallVector<std::string> layers; ///< PATTERN=SCHEME
+  QuantizeProgress progress;             ///< may be empty
+
+  bool any() const { return scheme != "none" || !layers.empty(); }
+};
+
+/// Passes that make the model smaller and lose something. Nothing that was not asked for.
+void buildCompressPipeline(mlir::OpPassManager &pm, const QuantizeRequest &quantize);
 
 /// Weights into the form that the kernels read. The same for all variants of an architecture, so that they share one copy.
 void buildPackPipeline(mlir::OpPassManager &pm);

@@ -11,9 +11,6 @@
 using namespace llvm;
 namespace edgecc {
 
-/// No pass has lost anything.
-static constexpr StringLiteral kEmptyLedger = "[]";
-
 Expected<plan::ModelOp> findPlan(mlir::ModuleOp module) {
   auto plans = module.getOps<plan::ModelOp>();
   if (plans.empty())
@@ -52,7 +49,8 @@ Expected<PackageSummary> package(mlir::ModuleOp module, ArrayRef<CodeImage> imag
     return weights.takeError();
 
   std::vector<PlacedSegment> segments;
-  segments.push_back({"ledger", fb::SegmentKind::Ledger, 0, kEmptyLedger.size(), 64, sha256(kEmptyLedger), nullptr});
+  segments.push_back({"ledger", fb::SegmentKind::Ledger, 0, options.ledger.size(), 64,
+                      sha256(ArrayRef<char>(options.ledger.data(), options.ledger.size())), nullptr});
   for (const CodeImage &image : images)
     segments.push_back({image.variant->name.str(), fb::SegmentKind::Code, 0, image.bytes.size(), options.alignment,
                         sha256(image.bytes), image.variant});
@@ -76,7 +74,7 @@ Expected<PackageSummary> package(mlir::ModuleOp module, ArrayRef<CodeImage> imag
   for (PlacedSegment &segment : segments) {
     Error error = Error::success();
     if (segment.kind == fb::SegmentKind::Ledger)
-      error = (*file)->write(segment.offset, ArrayRef<char>(kEmptyLedger.data(), kEmptyLedger.size()));
+      error = (*file)->write(segment.offset, ArrayRef<char>(options.ledger.data(), options.ledger.size()));
     else if (segment.kind == fb::SegmentKind::Code)
       error = (*file)->write(segment.offset, images[&segment - &segments[1]].bytes);
     else if (auto hash = weights->stream(**file, segment.offset, [&](uint64_t done) { progress.update(done); }))

@@ -15,9 +15,10 @@ struct PackageOptions {
   uint64_t alignment = 4096; ///< of weights and code in the file, bytes
   std::string compiler;      ///< "edgecc 0.1.0"
   std::string commandLine;
-  std::string sourceSha256; ///< hex; empty if unknown
-  std::string buildId;      ///< of the code to link with the file; empty when the code is in it
-  bool progress = false;    ///< draw a bar on stderr while weights are written
+  std::string sourceSha256;  ///< hex; empty if unknown
+  std::string ledger = "[]"; ///< JSON: what each lossy pass did
+  std::string buildId;       ///< of the code to link with the file; empty when the code is in it
+  bool progress = false;     ///< draw a bar on stderr while weights are written
 };
 
 struct PackageSummary {

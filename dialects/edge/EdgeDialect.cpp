@@ -1,5 +1,6 @@
 //===- EdgeDialect.cpp - Registration and verifiers -------------------------===//
 #include "dialects/edge/EdgeDialect.h"
+#include "dialects/edge/Quantization.h"
 #include "dialects/edge/Shape.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
@@ -51,6 +52,40 @@ OpFoldResult ReshapeOp::fold(FoldAdaptor) {
   return {};
 }
 
+/// The weight of a linear or the table of an embedding, n channels of k numbers.
+static LogicalResult verifyQuantized(Operation *op, QuantizationAttr quantization, WeightLayout layout, int64_t n, int64_t k,
+                                     RankedTensorType weight, Value scales, Value zeros) {
+  int64_t bits = quantization.getBits(), group = quantization.getGroup();
+  if ((bits != 4 && bits != 8) || group < 0 || group % 16 != 0 ||
+      !(quantization.getScale().isF16() || quantization.getScale().isF32()))
+    return op->emitOpError("has the quantization ")
+           << quantization
+           << "; 4 and 8 bits, groups of a multiple of 16 (0: one per channel) and f16 or f32 scales are supported";
+  if (layout == WeightLayout::KN || !weight.getElementType().isInteger(8))
+    return op->emitOpError("has a quantized weight of type ")
+           << weight << " in layout " << stringifyWeightLayout(layout) << "; it must be i8 in layout nk or panels";
+  if (layout == WeightLayout::Panels) {
+    if (scales || zeros)
+      return op->emitOpError("has scales or zeros beside panels, which hold them");
+    if (weight.getRank() != 2 || weight.getDimSize(0) != int64_t(llvm::divideCeil(n, kPanelWidth)))
+      return op->emitOpError("with ") << n << " output channels has quantized panels of type " << weight;
+    return success();
+  }
+  int64_t groups = groupsOf(quantization, k);
+  if (weight.getShape() != ArrayRef<int64_t>{n, groups, groupBytes(quantization, k)})
+    return op->emitOpError("with ") << k << " input and " << n << " output channels and the quantization " << quantization
+                                    << " has a weight of type " << weight;
+  auto fits = [&](Value value) { return cast<RankedTensorType>(value.getType()).getShape() == ArrayRef<int64_t>{n, groups}; };
+  auto element = [](Value value) { return cast<RankedTensorType>(value.getType()).getElementType(); };
+  if (!scales || !fits(scales) || element(scales) != quantization.getScale())
+    return op->emitOpError("wants scales [") << n << ", " << groups << "] of type " << quantization.getScale();
+  if (bool(zeros) != quantization.getZeros())
+    return op->emitOpError(zeros ? "has zeros, but its quantization has none" : "has no zeros, but its quantization has");
+  if (zeros && (!fits(zeros) || !(element(zeros).isInteger(8) || element(zeros) == quantization.getScale())))
+    return op->emitOpError("wants zeros [") << n << ", " << groups << "] of type i8 or " << quantization.getScale();
+  return success();
+}
+
 LogicalResult LinearOp::verify() {
   auto weight = getWeight().getType();
   int64_t k = inputChannels(), n = outputChannels();
@@ -60,8 +95,14 @@ LogicalResult LinearOp::verify() {
   case WeightLayout::KN: wanted = {k, n}; break;
   case WeightLayout::Panels: wanted = {(n + kPanelWidth - 1) / kPanelWidth, k, kPanelWidth}; break;
   }
-  // linear_c1
-  if (weight.getShape() != ArrayRef<int64_t>(wanted))
+  if (auto quantization = getQuantization()) {
+    // linear_c1, linear_c4, linear_c5
+    if (failed(verifyQuantized(*this, *quantization, getLayout(), n, k, weight, getScales(), getZeros())))
+      return failure();
+  } else if (getScales() || getZeros()) {
+    // linear_c5
+    return emitOpError("has scales or zeros but no quantization");
+  } else if (weight.getShape() != ArrayRef<int64_t>(wanted)) // linear_c1
     return emitOpError("with ") << k << " input and " << n << " output channels and layout " << stringifyWeightLayout(getLayout())
                                 << " has a weight of type " << weight;
   // linear_c2
@@ -88,11 +129,16 @@ LogicalResult LinearOp::verify() {
   return success();
 }
 
-LogicalResult QuantizedLinearOp::verify() {
-  // quantized_linear_c1
-  if (getBits() != 4 && getBits() != 8)
-    return emitOpError("has ") << getBits() << "-bit weights; 4 and 8 are supported";
-  return success();
+LogicalResult EmbeddingOp::verify() {
+  // embedding_c1
+  auto quantization = getQuantization();
+  if (!quantization)
+    return getScales() || getZeros() ? emitOpError("has scales or zeros but no quantization") : success();
+  auto table = getTable().getType();
+  auto rows = (*this)->getAttrOfType<IntegerAttr>("rows");
+  int64_t n = rows ? rows.getInt() : table.getDimSize(0) * (getLayout() == WeightLayout::Panels ? kPanelWidth : 1);
+  return verifyQuantized(*this, *quantization, getLayout(), n, getResult().getType().getShape().back(), table, getScales(),
+                         getZeros());
 }
 
 LogicalResult AttentionOp::verify() {

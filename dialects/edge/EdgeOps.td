@@ -26,6 +26,8 @@ def Edge_Dialect : Dialect {
     static constexpr llvm::StringLiteral kSymbolsAttr = "edge.symbols";
     /// Module attribute: #edge.target.
     static constexpr llvm::StringLiteral kTargetAttr = "edge.target";
+    /// Module attribute: array of dictionaries, what each lossy pass did to each weight (passes/quantize/Ledger.h).
+    static constexpr llvm::StringLiteral kLedgerAttr = "edge.ledger";
     /// Function argument and result attributes.
     static constexpr llvm::StringLiteral kNameAttr = "edge.name";       // StringAttr
     static constexpr llvm::StringLiteral kElementAttr = "edge.element"; // StringAttr: the ElementType of runtime/schema/model.fbs
@@ -104,7 +106,26 @@ def Edge_WeightLayout : I32EnumAttr<"WeightLayout", "how a linear weight lies in
   let cppNamespace = "::edgecc::edge";
 }
 
-def Edge_LinearOp : Edge_Op<"linear", [Pure, SingleBlockImplicitTerminator<"YieldOp">]> {
+def Edge_ActivationPrecision : I32EnumAttr<"ActivationPrecision", "what the input of a quantized linear is multiplied as", [
+    I32EnumAttrCase<"Float", 0, "float">,   // as it is: only the weights are quantized
+    I32EnumAttrCase<"Token", 1, "token">,   // int8, one scale per row of the input
+    I32EnumAttrCase<"Group", 2, "group">]> { // int8, one scale per row and group of weights
+  let cppNamespace = "::edgecc::edge";
+}
+
+def Edge_QuantizationAttr : AttrDef<Edge_Dialect, "Quantization"> {
+  let mnemonic = "quantization";
+  let summary = "how the numbers of a quantized weight are to be read";
+  let description = [{
+    w[n, k] = scale[n, g] * (q[n, k] - zero[n, g]) with g = k / group and q in [0, 2^bits).
+    `group` 0: one scale per channel. Scales are of type `scale`, f16 or f32. Without `zeros` all are 2^(bits - 1).
+  }];
+  let parameters = (ins "int64_t":$bits, "int64_t":$group, "::mlir::Type":$scale, DefaultValuedParameter<"bool", "false">:$zeros,
+                        DefaultValuedParameter<"::edgecc::edge::ActivationPrecision", "ActivationPrecision::Float">:$activations);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+def Edge_LinearOp : Edge_Op<"linear", [Pure, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">]> {
   let summary = "y[..., n] = epilogue(sum over k of x[..., k] * w[n, k], extras...)";
   let description = [{
     Accumulates in f32 whatever the types of input and weight are. The epilogue is a region on one element: its arguments
@@ -112,40 +133,34 @@ def Edge_LinearOp : Edge_Op<"linear", [Pure, SingleBlockImplicitTerminator<"Yiel
     to the result's type.
 
     - input `[..., k]`; result `[..., n]`; weight `[n, k]`, `[k, n]` or panels, see `layout`
+    - quantized weight, layout nk: `[n, groups, bytes of a group]` i8, a 4-bit number in each nibble, low one first; scales `[n, groups]` of
+      the quantization's type; zeros, optional, `[n, groups]`, i8 read unsigned, or of the scales' type. k is filled up to whole groups.
+    - quantized weight, layout panels: opaque bytes `[ceil(n / 16), bytes of a panel]` i8 with scales and zeros inside
+      (dialects/edge/Quantization.h)
     - constraint linear_c1: the weight agrees with k and n under the layout
     - constraint linear_c2: an extra has the shape `[n]` or the result's shape
     - constraint linear_c3: the epilogue takes f32 and the extras' element types
+    - constraint linear_c4: a quantized weight is of 4 or 8 bits, in groups of a multiple of 16 or one per channel, with scales f16 or f32
+    - constraint linear_c5: scales and zeros are there if the quantization and the layout want them, and only then
   }];
-  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, Variadic<AnyRankedTensor>:$extras,
-                       DefaultValuedAttr<Edge_WeightLayout, "WeightLayout::NK">:$layout);
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, Optional<AnyRankedTensor>:$scales, Optional<AnyRankedTensor>:$zeros,
+                       Variadic<AnyRankedTensor>:$extras, DefaultValuedAttr<Edge_WeightLayout, "WeightLayout::NK">:$layout,
+                       OptionalAttr<Edge_QuantizationAttr>:$quantization);
   let results = (outs AnyRankedTensor:$result);
   let regions = (region MaxSizedRegion<1>:$epilogue);
   let assemblyFormat = [{
-    $input `,` $weight (`extras` `(` $extras^ `:` type($extras) `)`)? attr-dict
+    $input `,` $weight (`scales` `(` $scales^ `:` type($scales) `)`)? (`zeros` `(` $zeros^ `:` type($zeros) `)`)? (`extras` `(` $extras^ `:` type($extras) `)`)? attr-dict
     `:` type($input) `,` type($weight) `->` type($result) ($epilogue^)?
   }];
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$input, "::mlir::Value":$weight,
+                                 CArg<"::mlir::ValueRange", "{}">:$extras, CArg<"WeightLayout", "WeightLayout::NK">:$layout), [{
+    build($_builder, $_state, result, input, weight, /*scales=*/{}, /*zeros=*/{}, extras, layout, /*quantization=*/{});
+  }]>];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     int64_t inputChannels() { return getInput().getType().getShape().back(); }
     int64_t outputChannels() { return getResult().getType().getShape().back(); }
   }];
-}
-
-def Edge_QuantizedLinearOp : Edge_Op<"quantized_linear", [Pure]> {
-  let summary = "y[..., n] = sum over k of x[..., k] * scale[n, k / block] * (w[n, k] - zero[n, k / block])";
-  let description = [{
-    Block-quantized weights as `com.microsoft.MatMulNBits` stores them: weight `[n, k / block, block * bits / 8]` u8, low nibble first;
-    scales `[n, k / block]`; zero points optional, `[n, ceil((k / block) * bits / 8)]` u8, else 2^(bits - 1).
-    - constraint quantized_linear_c1: bits is 4 or 8
-  }];
-  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, AnyRankedTensor:$scales,
-                       Optional<AnyRankedTensor>:$zeros, I64Attr:$bits, I64Attr:$block);
-  let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = [{
-    $input `,` $weight `,` $scales (`zeros` `(` $zeros^ `:` type($zeros) `)`)? attr-dict
-    `:` type($input) `,` type($weight) `,` type($scales) `->` type($result)
-  }];
-  let hasVerifier = 1;
 }
 
 def Edge_AttentionOp : Edge_Op<"attention", [Pure]> {
@@ -217,12 +232,24 @@ def Edge_SoftmaxOp : Edge_Op<"softmax", [Pure]> {
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
 }
 
-def Edge_EmbeddingOp : Edge_Op<"embedding", [Pure]> {
+def Edge_EmbeddingOp : Edge_Op<"embedding", [Pure, AttrSizedOperandSegments]> {
   let summary = "rows of a table: table [rows, width], ids [...] -> [..., width]";
-  let description = [{An id outside [-rows, rows) reads row 0; a negative id counts from the end, as in ONNX Gather.}];
-  let arguments = (ins AnyRankedTensor:$ids, AnyRankedTensor:$table, DefaultValuedAttr<Edge_WeightLayout, "WeightLayout::NK">:$layout);
+  let description = [{
+    An id outside [-rows, rows) reads row 0; a negative id counts from the end, as in ONNX Gather. A quantized table is what the weight of
+    an `edge.linear` is, with the table's rows as output channels.
+    - constraint embedding_c1: a quantized table agrees with the width and with its scales and zeros
+  }];
+  let arguments = (ins AnyRankedTensor:$ids, AnyRankedTensor:$table, Optional<AnyRankedTensor>:$scales, Optional<AnyRankedTensor>:$zeros,
+                       DefaultValuedAttr<Edge_WeightLayout, "WeightLayout::NK">:$layout, OptionalAttr<Edge_QuantizationAttr>:$quantization);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$ids `,` $table attr-dict `:` type($ids) `,` type($table) `->` type($result)";
+  let assemblyFormat = [{
+    $ids `,` $table (`scales` `(` $scales^ `:` type($scales) `)`)? (`zeros` `(` $zeros^ `:` type($zeros) `)`)? attr-dict
+    `:` type($ids) `,` type($table) `->` type($result)
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$ids, "::mlir::Value":$table), [{
+    build($_builder, $_state, result, ids, table, /*scales=*/{}, /*zeros=*/{}, WeightLayout::NK, /*quantization=*/{});
+  }]>];
+  let hasVerifier = 1;
 }
 
 def Edge_AppendOp : Edge_Op<"append", [Pure]> {

@@ -1,5 +1,6 @@
 //===- Code.cpp -------------------------------------------------------------===//
 #include "passes/kernels/Code.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -49,6 +50,10 @@ Var operator%(Var a, Var b) { return arithmetic<arith::RemFOp, arith::RemUIOp>(a
 Var min(Var a, Var b) { return arithmetic<arith::MinNumFOp, arith::MinSIOp>(a, b); }
 Var max(Var a, Var b) { return arithmetic<arith::MaxNumFOp, arith::MaxSIOp>(a, b); }
 
+Var operator<<(Var a, int64_t bits) { return Var(a.builder(), arith::ShLIOp::create(a.builder(), a, a.same(bits))); }
+Var operator>>(Var a, int64_t bits) { return Var(a.builder(), arith::ShRUIOp::create(a.builder(), a, a.same(bits))); }
+Var shiftSigned(Var a, int64_t bits) { return Var(a.builder(), arith::ShRSIOp::create(a.builder(), a, a.same(bits))); }
+
 static Var compare(arith::CmpFPredicate floats, arith::CmpIPredicate integers, Var a, Var b) {
   Code &code = a.builder();
   if (isFloat(a))
@@ -67,6 +72,8 @@ Var exp(Var x) { return Var(x.builder(), math::ExpOp::create(x.builder(), x)); }
 Var log(Var x) { return Var(x.builder(), math::LogOp::create(x.builder(), x)); }
 Var tanh(Var x) { return Var(x.builder(), math::TanhOp::create(x.builder(), x)); }
 Var sqrt(Var x) { return Var(x.builder(), math::SqrtOp::create(x.builder(), x)); }
+Var abs(Var x) { return Var(x.builder(), math::AbsFOp::create(x.builder(), x)); }
+Var round(Var x) { return Var(x.builder(), math::RoundEvenOp::create(x.builder(), x)); }
 
 Var Code::index(int64_t value) { return var(arith::ConstantIndexOp::create(*this, value)); }
 Var Code::f32(double value) { return var(arith::ConstantOp::create(*this, getF32FloatAttr(value))); }
@@ -150,6 +157,34 @@ Var Code::fma(Var a, Var b, Var c) {
   if (isa<VectorType>(a.type()))
     return var(vector::FMAOp::create(*this, a, b, c));
   return a * b + c;
+}
+
+Var Code::loadBytes(Value bytes, Var at, Type element, int64_t count) {
+  int64_t width = element.getIntOrFloatBitWidth() / 8;
+  if (width == 1)
+    return loadRaw(bytes, at, count);
+  Var loaded = bitcast(loadRaw(bytes, at, count * width), element);
+  return count == 1 ? extract(loaded, 0) : loaded;
+}
+
+void Code::storeBytes(Value bytes, Var at, Var value) {
+  if (!isa<VectorType>(value.type()))
+    value = var(vector::BroadcastOp::create(*this, vectorOf(1, value.type()), value));
+  Var raw = bitcast(value, getI8Type());
+  vector::StoreOp::create(*this, raw, bytes, ValueRange{at});
+}
+
+Var Code::bitcast(Var vector, Type element) {
+  auto type = cast<VectorType>(vector.type());
+  int64_t count = type.getNumElements() * type.getElementTypeBitWidth() / element.getIntOrFloatBitWidth();
+  return var(vector::BitCastOp::create(*this, vectorOf(count, element), vector));
+}
+
+Var Code::shuffle(Var a, Var b, ArrayRef<int64_t> lanes) { return var(vector::ShuffleOp::create(*this, a, b, lanes)); }
+
+Var Code::intrinsic(StringRef name, Type result, ArrayRef<Var> operands) {
+  SmallVector<Value> values(operands.begin(), operands.end());
+  return var(LLVM::CallIntrinsicOp::create(*this, result, getStringAttr(name), values).getResult(0));
 }
 
 Var Code::extract(Var vector, int64_t lane) {

@@ -42,6 +42,11 @@ Var operator/(Var a, Var b);
 Var operator%(Var a, Var b);
 Var min(Var a, Var b);
 Var max(Var a, Var b);
+/// Logical for >>.
+Var operator<<(Var a, int64_t bits);
+Var operator>>(Var a, int64_t bits);
+/// >> that copies the sign.
+Var shiftSigned(Var a, int64_t bits);
 /// Signed comparisons of indices and integers, ordered ones of floats.
 Var operator<(Var a, Var b);
 Var operator<=(Var a, Var b);
@@ -52,6 +57,9 @@ Var exp(Var x);
 Var log(Var x);
 Var tanh(Var x);
 Var sqrt(Var x);
+Var abs(Var x);
+/// To the nearest integer, halves to even.
+Var round(Var x);
 
 #define EDGECC_WITH_NUMBER(op)                                                                                                   \
   template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T>>> auto operator op(Var a, T b) {                     \
@@ -102,6 +110,17 @@ public:
 
   /// Float to float, integer to integer; keeps the lanes.
   Var convert(Var value, mlir::Type element);
+  /// Elements of another type in a buffer of bytes, at a byte (aligned or not); `count` of them, a scalar for 1.
+  Var loadBytes(mlir::Value bytes, Var at, mlir::Type element, int64_t count = 1);
+  void storeBytes(mlir::Value bytes, Var at, Var value);
+  /// The bits of a vector as elements of another width.
+  Var bitcast(Var vector, mlir::Type element);
+  /// Lanes of `a` and, counted on, of `b`.
+  Var shuffle(Var a, Var b, llvm::ArrayRef<int64_t> lanes);
+  /// A vector instruction by its name in LLVM, e.g. "llvm.aarch64.neon.sdot.v4i32.v16i8".
+  Var intrinsic(llvm::StringRef name, mlir::Type result, llvm::ArrayRef<Var> operands);
+  mlir::VectorType vectorOf(int64_t count, mlir::Type element) { return mlir::VectorType::get({count}, element); }
+
   /// A scalar index as i64, an i64 as an index.
   Var toI64(Var index);
   Var toIndex(Var integer);

@@ -1,31 +1,31 @@
 //===- Families.cpp - Floating point families and the table -----------------===//
-#include "passes/kernels/Kernels.h"
+#include "passes/kernels/DotFamilies.h"
 
 using namespace mlir;
 namespace edgecc {
 namespace {
 
-class FloatFamily : public Family {
+class VectorFamily : public FloatFamily {
 public:
-  using Family::Family;
+  using FloatFamily::FloatFamily;
   Var zero(Code &code) const override { return code.splat(code.f32(0), lanes); }
   Var loadRhs(Code &code, Value rhs, Var at) const override { return code.load(rhs, at, lanes); }
   Var reduce(Code &, Var acc) const override { return acc; }
-  const Family &rest() const override { return fmaFamily(lanes); }
+  const FloatFamily &rest() const override { return fmaFamily(lanes); }
 };
 
 /// The left side's element in all lanes; on x86 a memory operand of the multiply-add.
-class Fma : public FloatFamily {
+class Fma : public VectorFamily {
 public:
-  explicit Fma(int64_t lanes) : FloatFamily(lanes, /*depth=*/1) {}
+  explicit Fma(int64_t lanes) : VectorFamily(lanes, /*depth=*/1) {}
   Var loadLhs(Code &code, Value lhs, Var at) const override { return code.splat(code.load(lhs, at), lanes); }
   Var product(Code &code, Var acc, Var lhs, int64_t, Var rhs) const override { return code.fma(lhs, rhs, acc); }
 };
 
 /// NEON multiplies by a lane of a register: four elements of k come with one load and are never broadcast.
-class FmaByLane : public FloatFamily {
+class FmaByLane : public VectorFamily {
 public:
-  FmaByLane() : FloatFamily(/*lanes=*/4, /*depth=*/4) {}
+  FmaByLane() : VectorFamily(/*lanes=*/4, /*depth=*/4) {}
   Var loadLhs(Code &code, Value lhs, Var at) const override { return code.load(lhs, at, depth); }
   Var product(Code &code, Var acc, Var lhs, int64_t k, Var rhs) const override {
     return code.fma(code.splat(code.extract(lhs, k), lanes), rhs, acc);
@@ -37,7 +37,7 @@ const FmaByLane LaneFma;
 
 } // namespace
 
-const Family &fmaFamily(int64_t lanes) {
+const FloatFamily &fmaFamily(int64_t lanes) {
   switch (lanes) {
   case 1: return Fma1;
   case 2: return Fma2;
@@ -47,7 +47,7 @@ const Family &fmaFamily(int64_t lanes) {
   }
 }
 
-const Family &floatFamily(const Machine &machine, int64_t lanes) {
+const FloatFamily &floatFamily(const Machine &machine, int64_t lanes) {
   if (machine.is("aarch64") && lanes == LaneFma.lanes)
     return LaneFma;
   return fmaFamily(lanes);
@@ -63,20 +63,21 @@ ArrayRef<Kernel> allKernels() {
   return table;
 }
 
-static bool matches(KernelType kind, Type type) {
-  switch (kind) {
-  case KernelType::F32: return type.isF32();
-  case KernelType::F16: return type.isF16();
-  case KernelType::BF16: return type.isBF16();
-  }
-  return false;
+std::optional<KernelType> kernelType(Type element) {
+  if (element.isF32())
+    return KernelType::F32;
+  if (element.isF16())
+    return KernelType::F16;
+  if (element.isBF16())
+    return KernelType::BF16;
+  return std::nullopt;
 }
 
-SmallVector<const Kernel *> kernelsFor(const Machine &machine, Type rhs) {
+SmallVector<const Kernel *> kernelsFor(const Machine &machine, KernelType lhs, KernelType rhs) {
   SmallVector<const Kernel *> rows;
   for (const Kernel &row : allKernels()) {
     bool fits = (row.arch.empty() || machine.is(row.arch)) && (row.feature.empty() || machine.has(row.feature));
-    if (!fits || !matches(row.rhs, rhs))
+    if (!fits || row.lhs != lhs || row.rhs != rhs)
       continue;
     // Rows of one feature belong together: a tail is done with the same registers as the rest.
     if (!rows.empty() && (rows.back()->arch != row.arch || rows.back()->feature != row.feature))

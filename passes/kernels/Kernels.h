@@ -14,10 +14,16 @@ namespace edgecc {
 /// What an instruction family knows: how operands come into registers and how they are multiplied. Stateless.
 class Family {
 public:
-  Family(int64_t lanes, int64_t depth) : lanes(lanes), depth(depth) {}
+  explicit Family(int64_t lanes) : lanes(lanes) {}
   virtual ~Family() = default;
   /// Columns in one accumulator.
   const int64_t lanes;
+};
+
+/// Products of floating point numbers.
+class FloatFamily : public Family {
+public:
+  FloatFamily(int64_t lanes, int64_t depth) : Family(lanes), depth(depth) {}
   /// Elements of k that one load of the left side brings. The rest of k is done by rest(), whose depth is 1.
   const int64_t depth;
   /// A new accumulator, zero.
@@ -30,14 +36,15 @@ public:
   virtual Var product(Code &code, Var acc, Var lhs, int64_t k, Var rhs) const = 0;
   /// The accumulator as `lanes` f32 columns.
   virtual Var reduce(Code &code, Var acc) const = 0;
-  virtual const Family &rest() const = 0;
+  virtual const FloatFamily &rest() const = 0;
 };
 
-enum class KernelType { F32, F16, BF16 };
+/// Of a row of the table. Integers are quantized weights: with one scale per channel, or (G) with one per group.
+enum class KernelType { F32, F16, BF16, I8, I4, I8G, I4G };
 
 /// A row of kernels.def.
 struct Kernel {
-  llvm::StringRef name; ///< n is a multiple of the panel's width
+  llvm::StringRef name;
   KernelType lhs, rhs, acc;
   int64_t m, n, k;
   llvm::StringRef arch, feature;
@@ -46,13 +53,15 @@ struct Kernel {
 
 llvm::ArrayRef<Kernel> allKernels();
 
-/// The rows for a weight's element type on a machine, tallest first; the last has m = 1. Empty if the type has no row.
-llvm::SmallVector<const Kernel *> kernelsFor(const Machine &machine, mlir::Type rhs);
+/// The rows for two operand types on a machine, tallest first. Empty if there are none.
+llvm::SmallVector<const Kernel *> kernelsFor(const Machine &machine, KernelType lhs, KernelType rhs);
+/// The type of unquantized weights in the table; empty if there is none.
+std::optional<KernelType> kernelType(mlir::Type element);
 
 /// Fused multiply-adds on vectors of `lanes`; 1 is scalar code.
-const Family &fmaFamily(int64_t lanes);
+const FloatFamily &fmaFamily(int64_t lanes);
 /// The best family for sums of `lanes` floats, for tiles that have no row in the table (attention).
-const Family &floatFamily(const Machine &machine, int64_t lanes);
+const FloatFamily &floatFamily(const Machine &machine, int64_t lanes);
 
 /// What a tile reads. Element k of row i of the left side is lhs[rows[i] + k]; columns [j * lanes, (j + 1) * lanes) of row k of
 /// the right side start at rhs[columns[j] + k * stride].
@@ -65,22 +74,34 @@ struct TileOperands {
 };
 
 /// acc[i][j] (row-major) += the sum over k in [0, depth) of lhs * rhs, `unroll` k per turn of the loop.
-llvm::SmallVector<Var> emitTile(Code &code, const Family &family, const TileOperands &operands, Var depth, int64_t unroll,
+llvm::SmallVector<Var> emitTile(Code &code, const FloatFamily &family, const TileOperands &operands, Var depth, int64_t unroll,
                                 llvm::ArrayRef<Var> acc);
 
-/// One product of a left side [rows, k] with a weight in panels [ceil(n / 16), k, 16].
+/// One product of a left side [rows, k] with a weight in panels.
 struct Matrix {
   mlir::AffineExpr rows;
   int64_t n, k;
-  llvm::ArrayRef<const Kernel *> kernels; ///< of kernelsFor()
-  bool longStore;                         ///< storing is a page of code: emit it once per tile, not once per register
+  /// Of kernelsFor(). If the last has more than one row it computes rows beyond the last, too, which are not stored.
+  llvm::ArrayRef<const Kernel *> kernels;
+  bool longStore; ///< storing is a page of code: emit it once per tile, not once per register
 };
 
 /// Takes the sums of row `row + i` from column `column + j` on; the last of them may be beyond n.
 using MatrixStore = llvm::function_ref<void(Var row, int64_t i, Var column, int64_t j, Var sums)>;
 
+/// A register of sums in a tile: row i, columns from j on.
+struct TileSums {
+  int64_t i, j;
+  Var sums;
+};
+/// Computes the tile of a kernel, `columns` wide, at a place.
+using TileBody = llvm::function_ref<llvm::SmallVector<TileSums>(const Kernel &kernel, int64_t columns, Var row, Var column)>;
+
 /// How many tasks emitMatrix wants.
 mlir::AffineExpr matrixTasks(const Matrix &matrix);
+/// Loops and tails of any matrix.
+void emitTiles(Code &code, const Matrix &matrix, Var task, TileBody body, MatrixStore store);
+/// With panels [ceil(n / 16), k, 16] of floats.
 void emitMatrix(Code &code, const Matrix &matrix, Var task, mlir::Value lhs, mlir::Value panels, MatrixStore store);
 
 } // namespace edgecc

@@ -12,6 +12,7 @@ class Machine {
 public:
   static Machine of(mlir::Operation *insideModule);
 
+  llvm::StringRef arch() const { return target ? target.getArch().getValue() : ""; }
   bool is(llvm::StringRef arch) const { return target && target.getArch() == arch; }
   bool has(llvm::StringRef feature) const { return target && target.has(feature); }
   /// Floats in one vector register.

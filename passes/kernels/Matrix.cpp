@@ -11,10 +11,10 @@ namespace edgecc {
 
 static constexpr int64_t kPanel = edge::kPanelWidth;
 
-SmallVector<Var> emitTile(Code &code, const Family &family, const TileOperands &operands, Var depth, int64_t unroll,
+SmallVector<Var> emitTile(Code &code, const FloatFamily &family, const TileOperands &operands, Var depth, int64_t unroll,
                           ArrayRef<Var> acc) {
   size_t vectors = operands.columns.size();
-  auto steps = [&](const Family &family, Var lo, Var hi, int64_t step, ArrayRef<Var> acc) {
+  auto steps = [&](const FloatFamily &family, Var lo, Var hi, int64_t step, ArrayRef<Var> acc) {
     return code.loop(lo, hi, step, acc, [&](Var k, ArrayRef<Var> carried) {
       SmallVector<Var> next(carried), lhs(operands.rows.size());
       for (int64_t inner = 0; inner < step; ++inner) {
@@ -67,8 +67,8 @@ static constexpr int64_t kStage = 64;
 
 /// A tile whose left side is f16 or bf16 and is wanted element by element: a few vectors of each row are widened onto the stack
 /// first, since converting single elements takes longer than multiplying with them.
-static SmallVector<Var> emitStaged(Code &code, const Kernel &kernel, const TileOperands &operands, int64_t k, Var lhsAt,
-                                   Value stage, ArrayRef<Var> acc) {
+static SmallVector<Var> emitStaged(Code &code, const Kernel &kernel, const FloatFamily &family, const TileOperands &operands,
+                                   int64_t k, Var lhsAt, Value stage, ArrayRef<Var> acc) {
   Var whole = code.index(k - k % kStage);
   SmallVector<Var> sums = code.loop(code.index(0), whole, kStage, acc, [&](Var from, ArrayRef<Var> carried) {
     code.loop(code.index(0), code.index(kernel.m), 1, [&](Var i) {
@@ -81,14 +81,14 @@ static SmallVector<Var> emitStaged(Code &code, const Kernel &kernel, const TileO
       inner.rows.push_back(code.index(i * kStage));
     for (Var column : operands.columns)
       inner.columns.push_back(column + from * operands.stride);
-    return emitTile(code, kernel.family, inner, code.index(kStage), kernel.k, carried);
+    return emitTile(code, family, inner, code.index(kStage), kernel.k, carried);
   });
   TileOperands rest = operands;
   for (Var &row : rest.rows)
     row = row + whole;
   for (Var &column : rest.columns)
     column = column + whole * operands.stride;
-  return emitTile(code, kernel.family, rest, code.index(k % kStage), kernel.k, sums);
+  return emitTile(code, family, rest, code.index(k % kStage), kernel.k, sums);
 }
 
 AffineExpr matrixTasks(const Matrix &matrix) {
@@ -96,9 +96,8 @@ AffineExpr matrixTasks(const Matrix &matrix) {
   return matrix.rows.ceilDiv(cut.blockRows) * cut.groups();
 }
 
-void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value panels, MatrixStore store) {
+void emitTiles(Code &code, const Matrix &matrix, Var task, TileBody body, MatrixStore store) {
   Cut cut(matrix);
-  Var depth = code.index(matrix.k);
   Var rows = code.size(matrix.rows);
   // Neighbouring tasks share their panels, not their rows: weights are what is expensive to bring in.
   Var blocks = code.size(matrix.rows.ceilDiv(cut.blockRows));
@@ -109,16 +108,57 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
                        ? firstColumn + cut.groupPanels * kPanel
                        : min(firstColumn + cut.groupPanels * kPanel, code.index(cut.panels * kPanel));
 
-  bool narrow = !cast<MemRefType>(lhs.getType()).getElementType().isF32();
-  Value stage = narrow ? code.stack(matrix.kernels.front()->m * kStage) : Value();
   int64_t largest = 0;
   for (const Kernel *kernel : matrix.kernels)
-    largest = std::max(largest, kernel->m * kernel->n);
+    largest = std::max(largest, kernel->m * std::max(kernel->n, kPanel));
+  const Kernel &last = *matrix.kernels.back();
+  auto known = constantSize(matrix.rows);
+  bool partialRows = last.m > 1 && !(known && *known % last.m == 0);
   // Panels that are filled up beyond n make a page of any store.
   bool longStore = matrix.longStore || matrix.n % kPanel != 0;
-  Value tileBuffer = longStore ? code.stack(largest) : Value();
+  Value tileBuffer = longStore || partialRows ? code.stack(largest) : Value();
   auto tile = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
-    const Family &family = kernel.family;
+    bool partial = partialRows && &kernel == &last;
+    SmallVector<TileSums> tile = body(kernel, columns, row, column);
+    if (!longStore && !partial) {
+      for (const TileSums &part : tile)
+        store(row, part.i, column, part.j, part.sums);
+      return;
+    }
+    for (const TileSums &part : tile)
+      code.store(tileBuffer, code.index(part.i * columns + part.j), part.sums);
+    auto vector = dyn_cast<VectorType>(tile.front().sums.type());
+    int64_t lanes = vector ? vector.getNumElements() : 1;
+    Var height = partial ? min(code.index(kernel.m), lastRow - row) : code.index(kernel.m);
+    code.loop(code.index(0), height, 1, [&](Var i) {
+      code.loop(code.index(0), code.index(columns), lanes,
+                [&](Var j) { store(row + i, 0, column + j, 0, code.load(tileBuffer, i * columns + j, lanes)); });
+    });
+  };
+
+  // For each height: all full tiles, panels outside so that they are read once for all of them.
+  Var row = firstRow;
+  for (const Kernel *kernel : matrix.kernels) {
+    if (known && *known < kernel->m && kernel != &last)
+      continue;
+    Var end = partialRows && kernel == &last ? lastRow : lastRow - (lastRow - row) % kernel->m;
+    bool wholeGroups = cut.panels * kPanel % kernel->n == 0 && cut.groupPanels * kPanel % kernel->n == 0;
+    Var wideEnd = wholeGroups ? lastColumn : lastColumn - (lastColumn - firstColumn) % kernel->n;
+    code.loop(firstColumn, wideEnd, kernel->n,
+              [&](Var column) { code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kernel->n, at, column); }); });
+    if (!wholeGroups)
+      code.loop(wideEnd, lastColumn, kPanel,
+                [&](Var column) { code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kPanel, at, column); }); });
+    row = end;
+  }
+}
+
+void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value panels, MatrixStore store) {
+  Var depth = code.index(matrix.k);
+  bool narrow = !cast<MemRefType>(lhs.getType()).getElementType().isF32();
+  Value stage = narrow ? code.stack(matrix.kernels.front()->m * kStage) : Value();
+  auto body = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
+    const auto &family = static_cast<const FloatFamily &>(kernel.family);
     TileOperands operands{lhs, {}, panels, {}, kPanel};
     // One address and constants: what is spelled (row + i) * k keeps a register for each i.
     Var lhsAt = row * matrix.k, panelAt = column * matrix.k;
@@ -129,40 +169,15 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
     size_t vectors = operands.columns.size();
     SmallVector<Var> zeros(kernel.m * vectors, family.zero(code));
     SmallVector<Var> sums = stage && kernel.m > 1 && family.depth == 1
-                                ? emitStaged(code, kernel, operands, matrix.k, lhsAt, stage, zeros)
+                                ? emitStaged(code, kernel, family, operands, matrix.k, lhsAt, stage, zeros)
                                 : emitTile(code, family, operands, depth, kernel.k, zeros);
-    auto sum = [&](int64_t i, size_t j) { return family.reduce(code, sums[i * vectors + j]); };
-    if (longStore) {
-      for (int64_t i = 0; i < kernel.m; ++i)
-        for (size_t j = 0; j < vectors; ++j)
-          code.store(tileBuffer, code.index(i * columns + j * family.lanes), sum(i, j));
-      code.loop(code.index(0), code.index(kernel.m), 1, [&](Var i) {
-        code.loop(code.index(0), code.index(columns), family.lanes,
-                  [&](Var j) { store(row + i, 0, column + j, 0, code.load(tileBuffer, i * columns + j, family.lanes)); });
-      });
-      return;
-    }
+    SmallVector<TileSums> tile;
     for (int64_t i = 0; i < kernel.m; ++i)
       for (size_t j = 0; j < vectors; ++j)
-        store(row, i, column, j * family.lanes, sum(i, j));
+        tile.push_back({i, int64_t(j) * family.lanes, family.reduce(code, sums[i * vectors + j])});
+    return tile;
   };
-
-  // For each height: all full tiles, panels outside so that they are read once for all of them.
-  Var row = firstRow;
-  for (const Kernel *kernel : matrix.kernels) {
-    auto known = constantSize(matrix.rows);
-    if (known && *known < kernel->m)
-      continue;
-    Var end = lastRow - (lastRow - row) % kernel->m;
-    Var wideEnd = lastColumn - (lastColumn - firstColumn) % kernel->n;
-    code.loop(firstColumn, wideEnd, kernel->n,
-              [&](Var column) { code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kernel->n, at, column); }); });
-    bool wholeGroups = cut.panels * kPanel % kernel->n == 0 && cut.groupPanels * kPanel % kernel->n == 0;
-    if (!wholeGroups)
-      code.loop(wideEnd, lastColumn, kPanel,
-                [&](Var column) { code.loop(row, end, kernel->m, [&](Var at) { tile(*kernel, kPanel, at, column); }); });
-    row = end;
-  }
+  emitTiles(code, matrix, task, body, store);
 }
 
 } // namespace edgecc

@@ -88,7 +88,8 @@ private:
     }
     llvm::append_range(extras, added);
     auto fused = edge::LinearOp::create(builder, builder.getFusedLoc({linear.getLoc(), loc}), generic.getResult(0).getType(),
-                                        linear.getInput(), linear.getWeight(), extras, linear.getLayout());
+                                        linear.getInput(), linear.getWeight(), linear.getScales(), linear.getZeros(), extras,
+                                        linear.getLayout(), linear.getQuantizationAttr());
     fused->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
 
     Block &block = fused.getEpilogue().emplaceBlock();

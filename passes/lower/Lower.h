@@ -6,8 +6,8 @@
 #ifndef EDGECC_PASSES_LOWER_LOWER_H
 #define EDGECC_PASSES_LOWER_LOWER_H
 
-#include "passes/kernels/Code.h"
-#include "passes/kernels/Machine.h"
+#include "passes/kernels/Quantized.h"
+#include "llvm/ADT/DenseMap.h"
 
 namespace edgecc::lower {
 
@@ -27,8 +27,19 @@ void forRows(Code &code, Var task, int64_t perTask, mlir::AffineExpr rows, llvm:
 /// Rows in a task so that it handles a few thousand elements of `width` each.
 int64_t rowsPerTask(mlir::AffineExpr width);
 
-mlir::LogicalResult lowerLinear(edge::LinearOp op, const Machine &machine);
-mlir::LogicalResult lowerQuantizedLinear(edge::QuantizedLinearOp op, const Machine &machine);
+/// int8 inputs of quantized linears: once for each input and layout, however many linears read it.
+class InputQuantizer {
+public:
+  explicit InputQuantizer(const Machine &machine) : machine(machine) {}
+  /// The input of a linear in a layout, by a kernel before the first linear that asks.
+  mlir::Value quantized(edge::LinearOp op, const ActivationLayout &layout);
+
+private:
+  const Machine &machine;
+  llvm::DenseMap<mlir::Value, llvm::SmallVector<std::pair<ActivationLayout, mlir::Value>, 1>> done;
+};
+
+mlir::LogicalResult lowerLinear(edge::LinearOp op, InputQuantizer &inputs, const Machine &machine);
 mlir::LogicalResult lowerAttention(edge::AttentionOp op, const Machine &machine);
 mlir::LogicalResult lowerRope(edge::RopeOp op, const Machine &machine);
 mlir::LogicalResult lowerRmsNorm(edge::RmsNormOp op, const Machine &machine);

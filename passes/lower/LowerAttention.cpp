@@ -128,7 +128,7 @@ private:
   void tiles(Code &code, Value lhs, int64_t lhsStride, Value rhs, Var rhsAt, int64_t rhsStride, Var depth, Value to,
              int64_t width, bool fromZero) {
     int64_t lanes = lanesFor(width, machine);
-    const Family &family = floatFamily(machine, lanes);
+    const FloatFamily &family = floatFamily(machine, lanes);
     int64_t vectors = machine.has("avx2") && !machine.has("avx512") ? 2 : 4;
     while (width / lanes % vectors)
       vectors /= 2;

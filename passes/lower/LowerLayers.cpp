@@ -67,15 +67,15 @@ struct LowerLayers : impl::LowerLayersBase<LowerLayers> {
       if (op->getParentOp() == getOperation() && isa<edge::EdgeDialect>(op->getDialect()))
         layers.push_back(op);
     });
+    lower::InputQuantizer inputs(machine);
     for (Operation *op : layers)
-      if (failed(lowerLayer(op, machine)))
+      if (failed(lowerLayer(op, inputs, machine)))
         return signalPassFailure();
   }
 
-  static LogicalResult lowerLayer(Operation *op, const Machine &machine) {
+  static LogicalResult lowerLayer(Operation *op, lower::InputQuantizer &inputs, const Machine &machine) {
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
-        .Case([&](edge::LinearOp it) { return lower::lowerLinear(it, machine); })
-        .Case([&](edge::QuantizedLinearOp it) { return lower::lowerQuantizedLinear(it, machine); })
+        .Case([&](edge::LinearOp it) { return lower::lowerLinear(it, inputs, machine); })
         .Case([&](edge::AttentionOp it) { return lower::lowerAttention(it, machine); })
         .Case([&](edge::RopeOp it) { return lower::lowerRope(it, machine); })
         .Case([&](edge::RmsNormOp it) { return lower::lowerRmsNorm(it, machine); })

@@ -1,7 +1,7 @@
 //===- LowerLinear.cpp - edge.linear ----------------------------------------===//
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/IRMapping.h"
-#include "passes/kernels/Kernels.h"
+#include "passes/kernels/Quantized.h"
 #include "passes/lower/Lower.h"
 
 using namespace mlir;
@@ -155,7 +155,7 @@ static void lowerUnpacked(Code &code, edge::LinearOp op, Var firstRow, Var lastR
     return;
   }
   auto tile = [&](int64_t m, int64_t lanes, Var row, Var column) {
-    const Family &family = fmaFamily(lanes);
+    const FloatFamily &family = fmaFamily(lanes);
     TileOperands operands{lhs, {}, rhs, {column}, n};
     for (int64_t i = 0; i < m; ++i)
       operands.rows.push_back((row + i) * k);
@@ -174,15 +174,74 @@ static void lowerUnpacked(Code &code, edge::LinearOp op, Var firstRow, Var lastR
   code.loop(tall, lastRow, 1, [&](Var row) { columns(1, row); });
 }
 
-LogicalResult lowerLinear(edge::LinearOp op, const Machine &machine) {
+Value InputQuantizer::quantized(edge::LinearOp op, const ActivationLayout &layout) {
+  Value input = op.getInput();
+  for (auto &[known, result] : done[input])
+    if (known == layout)
+      return result;
+  AffineExpr rows = leading(op.getInput().getType()), blocks = edge::canonical(rows.ceilDiv(layout.rows));
+  auto context = op.getContext();
+  auto type = edge::tensorType({blocks, getAffineConstantExpr(layout.bytes(), context)}, IntegerType::get(context, 8));
+  int64_t perTask = rowsPerTask(getAffineConstantExpr(layout.k * layout.rows, context));
+  OpBuilder builder(op);
+  auto kernel = createKernel(builder, op.getLoc(), "quantize", blocks.ceilDiv(perTask), {input}, {}, {type}, machine.sweepLanes(),
+                             [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    forRows(code, task, perTask, blocks, [&](Var block) { emitQuantization(code, layout, block, rows, buffers[0], buffers[1]); });
+  });
+  done[input].push_back({layout, kernel.getResult(0)});
+  return kernel.getResult(0);
+}
+
+static LogicalResult lowerQuantized(edge::LinearOp op, const Epilogue &epilogue, InputQuantizer &inputs, const Machine &machine) {
+  if (op.getLayout() != edge::WeightLayout::Panels)
+    return op.emitOpError("has a quantized weight in layout nk; edge-pack-weights must have run");
+  edge::PanelOrder order(machine.arch());
+  edge::QuantizedPanel panel(*op.getQuantization(), op.inputChannels(), order);
+  if (op.getWeight().getType().getDimSize(1) != panel.bytes)
+    return op.emitOpError("has panels of ") << op.getWeight().getType().getDimSize(1) << " bytes, but those of "
+                                            << (machine.arch().empty() ? "any machine" : machine.arch()) << " have "
+                                            << panel.bytes << "; weights must be packed for the architecture of edge.target";
+  AffineExpr rows = leading(op.getInput().getType());
+  auto precision = op.getQuantization()->getActivations();
+  bool floats = precision == edge::ActivationPrecision::Float;
+  auto kernels = quantizedKernels(machine, panel, floats, rows);
+  if (kernels.empty())
+    return op.emitOpError("has no kernel for the quantization ") << *op.getQuantization();
+  Matrix matrix{rows, op.outputChannels(), op.inputChannels(), kernels, epilogue.isLong()};
+  std::optional<ActivationLayout> activations;
+  Value input = op.getInput();
+  if (!floats) {
+    activations.emplace(static_cast<const DotFamily &>(kernels.front()->family), panel, precision, op.inputChannels());
+    input = inputs.quantized(op, *activations);
+  }
+  SmallVector<Value> ins{input, op.getWeight()};
+  llvm::append_range(ins, op.getExtras());
+  OpBuilder builder(op);
+  auto kernel = createKernel(builder, op.getLoc(), "linear", matrixTasks(matrix), ins, {}, op->getResultTypes(),
+                             machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    Store store(op, epilogue, code, buffers.drop_front(2).drop_back(), buffers.back());
+    QuantizedOperands operands{buffers[0], activations ? &*activations : nullptr, buffers[1], panel};
+    emitQuantizedMatrix(code, matrix, task, operands, store);
+  });
+  op->replaceAllUsesWith(kernel);
+  op->erase();
+  return success();
+}
+
+LogicalResult lowerLinear(edge::LinearOp op, InputQuantizer &inputs, const Machine &machine) {
   if (ShapedType::isDynamic(op.inputChannels()) || ShapedType::isDynamic(op.outputChannels()))
     return op.emitOpError("needs static channels, but has ") << op.getInput().getType() << " and " << op.getWeight().getType();
   Epilogue epilogue(op);
   if (failed(epilogue.check()))
     return failure();
 
+  if (op.getQuantization())
+    return lowerQuantized(op, epilogue, inputs, machine);
+
   bool packed = op.getLayout() == edge::WeightLayout::Panels;
-  auto kernels = kernelsFor(machine, op.getWeight().getType().getElementType());
+  SmallVector<const Kernel *> kernels;
+  if (auto type = kernelType(op.getWeight().getType().getElementType()))
+    kernels = kernelsFor(machine, KernelType::F32, *type);
   if (packed && kernels.empty())
     return op.emitOpError("has no kernel for weights of type ") << op.getWeight().getType().getElementType();
   AffineExpr rows = leading(op.getInput().getType());

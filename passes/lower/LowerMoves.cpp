@@ -64,6 +64,14 @@ LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine) {
   }
   if (ShapedType::isDynamic(tableRows) || ShapedType::isDynamic(width))
     return op.emitOpError("needs a table of static shape, but has ") << table;
+  if (op.getQuantization() && !panels)
+    return op.emitOpError("has a quantized table in layout nk; edge-pack-weights must have run");
+  std::optional<edge::QuantizedPanel> quantized;
+  if (op.getQuantization())
+    quantized.emplace(*op.getQuantization(), width, edge::PanelOrder(machine.arch()));
+  if (quantized && table.getDimSize(1) != quantized->bytes)
+    return op.emitOpError("has panels of ") << table.getDimSize(1) << " bytes, but those of its architecture have "
+                                            << quantized->bytes << "; weights must be packed for the architecture of edge.target";
   AffineExpr rows = elements(op.getIds().getType());
   int64_t perTask = rowsPerTask(edge::shapeOf(result).back());
 
@@ -78,7 +86,9 @@ LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine) {
       Var inside = code.var(arith::CmpIOp::create(code, arith::CmpIPredicate::ult, id, id.same(tableRows)));
       Var source = code.toIndex(select(inside, id, id.same(0)));
       Var at = row * width;
-      if (panels) {
+      if (quantized) {
+        emitPanelRow(code, *quantized, from, source, width, [&](Var i, Var values) { code.store(to, at + i, values); });
+      } else if (panels) {
         Var base = source / edge::kPanelWidth * (width * edge::kPanelWidth) + source % edge::kPanelWidth;
         code.loop(code.index(0), code.index(width), 1,
                   [&](Var i) { code.store(to, at + i, code.loadRaw(from, base + i * edge::kPanelWidth)); });

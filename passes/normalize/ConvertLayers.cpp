@@ -1,14 +1,15 @@
 //===- ConvertLayers.cpp - Matrix products and normalizations ---------------===//
 #include "passes/normalize/Converter.h"
-#include "passes/normalize/Weights.h"
+#include "passes/normalize/QuantizedWeights.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 namespace edgecc {
 
-std::optional<WeightRef> weightOf(NodeContext &node, unsigned i) {
+std::optional<WeightRef> weightOf(NodeContext &node, unsigned i, bool transposed) {
   Value value = node.node.getInputs()[i];
   WeightRef weight;
+  weight.transposed = transposed;
   while (auto def = value.getDefiningOp<onnx::NodeOp>()) {
     if (def.getOp() == "Transpose" && node.converter.info(def.getInputs()[0]).shape.size() == 2) {
       auto perm = dyn_cast_or_null<DenseI64ArrayAttr>(def.getParams().get("perm"));
@@ -18,6 +19,8 @@ std::optional<WeightRef> weightOf(NodeContext &node, unsigned i) {
       // A weight keeps its own type: the kernel widens it.
       if (!isa<FloatType>(node.converter.info(def.getInputs()[0]).element) || !isa<FloatType>(node.converter.info(value).element))
         return std::nullopt;
+    } else if (def.getOp() == "DequantizeLinear") {
+      return dequantizedWeight(node, def, weight.transposed);
     } else if (def.getOp() != "Identity") {
       return std::nullopt;
     }
@@ -32,10 +35,17 @@ std::optional<WeightRef> weightOf(NodeContext &node, unsigned i) {
 
 Value linear(NodeContext &node, Value input, const WeightRef &weight, Type element) {
   edge::SymbolicShape shape = edge::shapeOf(input);
-  shape.back() = edge::shapeOf(weight.value)[weight.transposed ? 0 : 1];
+  shape.back() = weight.outputs();
   auto layout = weight.transposed ? edge::WeightLayout::NK : edge::WeightLayout::KN;
-  return edge::LinearOp::create(node.builder, node.loc, edge::tensorType(shape, element), input, weight.value, ValueRange(),
-                                layout);
+  return edge::LinearOp::create(node.builder, node.loc, edge::tensorType(shape, element), input, weight.value, weight.scales,
+                                weight.zeros, ValueRange(), layout, weight.quantization);
+}
+
+Value lookup(NodeContext &node, Value ids, const WeightRef &table, AffineExpr width, Type element) {
+  edge::SymbolicShape shape = edge::shapeOf(ids);
+  shape.push_back(width);
+  return edge::EmbeddingOp::create(node.builder, node.loc, edge::tensorType(shape, element), ids, table.value, table.scales,
+                                   table.zeros, edge::WeightLayout::NK, table.quantization);
 }
 
 //===----------------------------------------------------------------------===//
@@ -121,9 +131,8 @@ LogicalResult convertGemm(NodeContext &node) {
   Value a = node.tensor(0), product;
   if (transA)
     a = node.transpose(a, {1, 0});
-  auto weight = weightOf(node, 1);
+  auto weight = weightOf(node, 1, transB);
   if (weight && isa<FloatType>(element) && !element.isF64()) {
-    weight->transposed ^= transB;
     product = linear(node, a, *weight, element);
   } else {
     auto general = batchedProduct(node, a, node.tensor(1), transB, element);

@@ -1,7 +1,6 @@
 //===- ConvertMicrosoft.cpp - com.microsoft: norms, activations, products ---===//
-#include "mlir/IR/DialectResourceBlobManager.h"
 #include "passes/normalize/Microsoft.h"
-#include "passes/normalize/Weights.h"
+#include "passes/normalize/QuantizedWeights.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -178,41 +177,19 @@ LogicalResult convertFusedMatMul(NodeContext &node) {
   return success();
 }
 
-/// A weight seen with another shape.
-Value weightOfShape(NodeContext &node, unsigned i, ArrayRef<int64_t> shape) {
-  TensorInfo &known = node.info(i);
-  auto type = RankedTensorType::get(shape, known.element);
-  if (!known.constant)
-    return {};
-  ElementsAttr value;
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(known.constant))
-    value = DenseResourceElementsAttr::get(type, resource.getRawHandle());
-  else
-    value = cast<DenseElementsAttr>(known.constant).reshape(type);
-  return edge::WeightOp::create(node.builder, node.loc, type, known.name, value);
-}
-
 LogicalResult convertMatMulNBits(NodeContext &node) {
-  int64_t k = node.intAttr("K", 0), n = node.intAttr("N", 0), bits = node.intAttr("bits", 4),
-          block = node.intAttr("block_size", 0);
-  if (bits != 4 && bits != 8)
-    return node.unsupported(Twine(bits) + "-bit weights; 4 and 8 are supported");
+  int64_t k = node.intAttr("K", 0), n = node.intAttr("N", 0), block = node.intAttr("block_size", 0);
   if (k <= 0 || n <= 0 || block <= 0)
     return node.unsupported("K, N and block_size must be given");
   if (node.has(4))
     return node.unsupported("reordered groups (g_idx) are not supported; quantize without act-order");
-  if (node.has(3) && node.isFloat(3))
-    return node.unsupported("zero points in floating point are not supported; quantize with packed integer ones");
-  int64_t blocks = llvm::divideCeil(k, block);
-  Value weight = weightOfShape(node, 1, {n, blocks, block * bits / 8}), scales = weightOfShape(node, 2, {n, blocks}), zeros;
-  if (node.has(3))
-    zeros = weightOfShape(node, 3, {n, int64_t(llvm::divideCeil(blocks * bits, 8))});
-  if (!weight || !scales || (node.has(3) && !zeros))
-    return node.unsupported("weights, scales and zero points must be constants");
-  edge::SymbolicShape shape = node.shape(0);
-  shape.back() = node.expr(n);
-  Value result = edge::QuantizedLinearOp::create(node.builder, node.loc, edge::tensorType(shape, node.element(0)), node.tensor(0),
-                                                 weight, scales, zeros, bits, block);
+  // From level 4 on ONNX Runtime multiplies integers, too.
+  auto activations = node.intAttr("accuracy_level", 0) >= 4 ? edge::ActivationPrecision::Group : edge::ActivationPrecision::Float;
+  int64_t bits = node.intAttr("bits", 4), rowBytes = int64_t(llvm::divideCeil(k, block)) * (block * bits / 8);
+  auto weight = blockQuantizedWeight(node, {1, 2, node.has(3) ? 3 : -1, n, k, bits, block, rowBytes, activations});
+  if (failed(weight) || failed(node.sameSize(node.shape(0).back(), node.expr(k))))
+    return failure();
+  Value result = linear(node, node.tensor(0), *weight, node.element(0));
   if (node.has(5))
     result = addAll(node, {result, node.tensor(5)});
   node.set(0, result);
@@ -223,36 +200,16 @@ LogicalResult convertGatherBlockQuantized(NodeContext &node) {
   int64_t rank = node.rank(0), bits = node.intAttr("bits", 4), block = node.intAttr("block_size", 128);
   int64_t axis = node.normalizeAxis(node.intAttr("gather_axis", 0), rank);
   int64_t quantized = node.normalizeAxis(node.intAttr("quantize_axis", 1), rank);
-  if (rank != 2 || axis != 0 || quantized != 1 || node.element(0) != node.builder.getI8Type() || (bits != 4 && bits != 8))
-    return node.unsupported("only rows of a matrix of bytes, quantized along the row to 4 or 8 bits, are supported");
-  Value table = node.tensor(0), ids = node.tensor(1), scales = node.tensor(2), zeros = optional(node, 3);
-  int64_t perByte = 8 / bits;
-  edge::SymbolicShape shape = node.shape(1);
-  AffineExpr rows = node.shape(0)[0];
-  shape.push_back(node.shape(0)[1] * perByte);
-  Type element = node.element(2);
-  node.set(0, node.compute(shape, element, [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
-    Type i32 = b.getI32Type();
-    auto constant = [&](int64_t value) { return TensorBuilder::index(b, loc, value); };
-    Value row = TensorBuilder::castScalar(b, loc, TensorBuilder::load(b, loc, ids, i.drop_back()), b.getIndexType());
-    Value negative = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, row, constant(0));
-    row = arith::SelectOp::create(b, loc, negative, arith::AddIOp::create(b, loc, row, TensorBuilder::size(b, loc, rows)), row);
-    // The number at position `at` of a row of packed numbers.
-    auto unpack = [&](Value tensor, Value at) -> Value {
-      Value byte = TensorBuilder::load(b, loc, tensor, {row, arith::DivUIOp::create(b, loc, at, constant(perByte)).getResult()});
-      byte = arith::ExtUIOp::create(b, loc, i32, byte);
-      if (bits == 8)
-        return byte;
-      Value odd = arith::IndexCastOp::create(b, loc, i32, arith::RemUIOp::create(b, loc, at, constant(2)));
-      Value shift = arith::MulIOp::create(b, loc, odd, TensorBuilder::scalar(b, loc, i32, 4));
-      return arith::AndIOp::create(b, loc, arith::ShRUIOp::create(b, loc, byte, shift), TensorBuilder::scalar(b, loc, i32, 15));
-    };
-    Value group = arith::DivUIOp::create(b, loc, i.back(), constant(block));
-    Value zero = zeros ? unpack(zeros, group) : TensorBuilder::scalar(b, loc, i32, int64_t(1) << (bits - 1));
-    Value number = arith::SubIOp::create(b, loc, unpack(table, i.back()), zero);
-    Value scale = TensorBuilder::load(b, loc, scales, {row, group});
-    return arith::MulFOp::create(b, loc, TensorBuilder::castScalar(b, loc, number, scale.getType()), scale);
-  }));
+  auto rows = rank == 2 ? dyn_cast<AffineConstantExpr>(node.shape(0)[0]) : AffineConstantExpr();
+  auto bytes = rank == 2 ? dyn_cast<AffineConstantExpr>(node.shape(0)[1]) : AffineConstantExpr();
+  if (!rows || !bytes || axis != 0 || quantized != 1 || node.element(0) != node.builder.getI8Type())
+    return node.unsupported("only rows of a constant matrix of bytes, quantized along the row, are supported");
+  int64_t width = bits > 0 && bits <= 8 ? bytes.getValue() * 8 / bits : 0;
+  auto table = blockQuantizedWeight(node, {0, 2, node.has(3) ? 3 : -1, rows.getValue(), width, bits, block, bytes.getValue(),
+                                           edge::ActivationPrecision::Float});
+  if (failed(table))
+    return failure();
+  node.set(0, lookup(node, node.tensor(1), *table, node.expr(width), node.element(2)));
   return success();
 }
 

@@ -1,5 +1,5 @@
 //===- ConvertMoves.cpp - Operators that only move elements -----------------===//
-#include "passes/normalize/Converter.h"
+#include "passes/normalize/Weights.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -52,6 +52,12 @@ LogicalResult convertGather(NodeContext &node) {
     node.set(0, edge::EmbeddingOp::create(node.builder, node.loc, edge::tensorType(shape, node.element(0)), ids, table));
     return success();
   }
+  auto maker = node.producer(0);
+  if (axis == 0 && data.size() == 2 && !known && maker && maker.getOp() == "DequantizeLinear")
+    if (auto table = weightOf(node, 0, /*transposed=*/true)) {
+      node.set(0, lookup(node, node.tensor(1), *table, data[1], node.element(0)));
+      return success();
+    }
   Value source = node.tensor(0);
   Value ids = known && known->size() == 1 ? Value() : node.tensor(1);
   node.set(0,

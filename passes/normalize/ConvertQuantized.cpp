@@ -3,6 +3,7 @@
 // Rounding is half to even, results saturate. Integer products are exact, in i32.
 //
 //===----------------------------------------------------------------------===//
+#include "passes/normalize/QuantizedWeights.h"
 #include "passes/normalize/Windows.h"
 
 using namespace mlir;
@@ -39,7 +40,8 @@ FailureOr<Value> spread(NodeContext &node, unsigned input, ArrayRef<AffineExpr> 
   }
   if (int64_t(given.size()) != rank || blockSize <= 0)
     return node.unsupported("scales of rank " + Twine(given.size()) + " without a block size");
-  return node.compute(shape, node.element(input), [&](OpBuilder &b, Location loc, ValueRange i) {
+  return node.compute(shape, cast<RankedTensorType>(tensor.getType()).getElementType(),
+                      [&](OpBuilder &b, Location loc, ValueRange i) {
     Loops l(b, loc);
     Loops::Values at(i);
     at[axis] = l.div(i[axis], l.index(blockSize));
@@ -82,6 +84,8 @@ FailureOr<SmallVector<Value>> operandsOf(NodeContext &node) {
   return operands;
 }
 
+bool isFourBits(NodeContext &node, unsigned i) { return node.has(i) && node.element(i).isInteger(4); }
+
 LogicalResult convertQuantize(NodeContext &node) {
   edge::SymbolicShape shape = node.shape(0);
   bool isUnsigned = true, fromUnsigned = node.isUnsigned(0);
@@ -108,22 +112,46 @@ LogicalResult convertQuantize(NodeContext &node) {
   return success();
 }
 
-LogicalResult convertDequantize(NodeContext &node) {
-  edge::SymbolicShape shape = node.shape(0);
-  Type element = node.hasAttr("output_dtype") ? node.typeAttr("output_dtype") : node.element(1);
+FailureOr<Value> dequantize(NodeContext &node, Type element) {
   bool isUnsigned = node.isUnsigned(0);
-  if (failed(checkStored(node, node.element(0), "an input")))
-    return failure();
+  for (unsigned i : {0, 2})
+    if (isFourBits(node, i) && !node.info(i).value && !(node.info(i).value = widenedToBytes(node, i)))
+      return failure();
   auto inputs = operandsOf(node);
   if (failed(inputs))
     return failure();
-  node.set(0, node.map(*inputs, shape, element, [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
+  return node.map(*inputs, node.shape(0), element, [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
     Type i32 = b.getI32Type();
     Value distance = NodeContext::castScalar(b, loc, x[0], i32, isUnsigned);
     if (x.size() > 2)
       distance = arith::SubIOp::create(b, loc, distance, NodeContext::castScalar(b, loc, x[2], i32, isUnsigned));
     return arith::MulFOp::create(b, loc, toF32(b, loc, distance, false), toF32(b, loc, x[1], false));
-  }));
+  });
+}
+
+LogicalResult convertDequantize(NodeContext &node) {
+  Type element = node.hasAttr("output_dtype") ? node.typeAttr("output_dtype") : node.element(1);
+  for (unsigned i : {0, 2})
+    if (node.has(i) && !(isFourBits(node, i) && node.info(i).constant) && failed(checkStored(node, node.element(i), "an input")))
+      return failure();
+  if (!node.info(0).constant) {
+    auto result = dequantize(node, element);
+    if (failed(result))
+      return failure();
+    node.set(0, *result);
+    return success();
+  }
+  // A weight: linear layers and lookups take the integers as they are (QuantizedWeights.h), and then nobody asks for the floats.
+  TensorInfo weight;
+  weight.shape = node.shape(0);
+  weight.element = element;
+  weight.make = [&converter = node.converter, op = node.node, element]() -> Value {
+    NodeContext node(converter, op);
+    auto result = dequantize(node, element);
+    // Reported; the compile ends after the walk.
+    return succeeded(result) ? *result : node.splat(node.shape(0), node.builder.getFloatAttr(element, 0));
+  };
+  node.setInfo(0, std::move(weight));
   return success();
 }
 

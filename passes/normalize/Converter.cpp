@@ -235,6 +235,10 @@ Value Converter::tensor(Value onnxValue) {
                                          known.constant);
   else if (known.contents)
     known.value = materializeContents(t, known);
+  else if (auto make = known.make) { // which may look up others: `known` is a place in a map
+    Value made = make();
+    return infos[onnxValue].value = made;
+  }
   return known.value;
 }
 

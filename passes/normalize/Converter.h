@@ -25,6 +25,7 @@ struct TensorInfo {
   mlir::Value value;                                           // null: not made yet, or there are only contents
   std::optional<llvm::SmallVector<mlir::AffineExpr>> contents; // integer tensors of few elements, row-major
   mlir::ElementsAttr constant;                                 // an initializer
+  std::function<mlir::Value()> make;                           // for when nobody may need it
   std::string name;                                            // of an initializer, for the ledger and for messages
   int64_t state = -1;                                          // this is a KV cache, see `stateValue`
   mlir::Value stateValue;  // [batch, heads, capacity, dim]; `shape` is what the graph sees of it

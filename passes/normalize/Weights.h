@@ -6,17 +6,27 @@
 
 namespace edgecc {
 
-/// An initializer in its own type and layout: [k, n], or [n, k] if `transposed`.
+/// A constant matrix in its own type and layout: [k, n], or [n, k] if `transposed`.
 struct WeightRef {
   mlir::Value value;
   bool transposed = false;
+  /// Of a quantized one, which is what `edge.linear` has in layout nk; `zeros` may be null.
+  edge::QuantizationAttr quantization = {};
+  mlir::Value scales = {}, zeros = {};
+
+  /// Output channels.
+  mlir::AffineExpr outputs() const { return edge::shapeOf(value)[transposed || quantization ? 0 : 1]; }
 };
 
-/// Input i, if it is a 2-D float initializer, seen through Transpose, Cast and Identity.
-std::optional<WeightRef> weightOf(NodeContext &node, unsigned i);
+/// Input i, if it is a 2-D float initializer or a dequantized integer one, seen through Transpose, Cast and Identity.
+/// `transposed`: it is read as [n, k].
+std::optional<WeightRef> weightOf(NodeContext &node, unsigned i, bool transposed = false);
 
 /// x [..., k] times the weight, as edge.linear with a result of type `element`.
 mlir::Value linear(NodeContext &node, mlir::Value input, const WeightRef &weight, mlir::Type element);
+
+/// Rows of a table [rows, width] (that is [n, k]), as edge.embedding with a result of type `element`.
+mlir::Value lookup(NodeContext &node, mlir::Value ids, const WeightRef &table, mlir::AffineExpr width, mlir::Type element);
 
 /// lhs [..., m, k] times rhs [..., k, n] (or [..., n, k]), batch dimensions broadcast.
 mlir::FailureOr<mlir::Value> batchedProduct(NodeContext &node, mlir::Value lhs, mlir::Value rhs, bool rhsTransposed,

@@ -38,7 +38,11 @@ TARGETS = {t.name: t for t in [
     Target("generic", None, [], X86 + ["-march=x86-64-v3"], []),
     Target("x86-64-v3", "x86_64", ["avx2"], X86 + ["-march=x86-64-v3"], []),
     Target("x86-64-v4", "x86_64", ["avx2", "avx512"], X86 + ["-march=x86-64-v4", "-mprefer-vector-width=512"], []),
+    Target("x86-64-v4-vnni", "x86_64", ["avx2", "avx512", "avx512vnni"],
+           X86 + ["-march=x86-64-v4", "-mavx512vnni", "-mprefer-vector-width=512"], []),
     Target("arm64", "aarch64", [], ARM + ["-march=armv8-a"], QEMU + ["-cpu", "cortex-a53"], "aarch64-linux-gnu-g++"),
+    Target("arm64-dotprod", "aarch64", ["dotprod", "fp16"], ARM + ["-march=armv8.2-a+dotprod+fp16"], QEMU + ["-cpu", "cortex-a76"],
+           "aarch64-linux-gnu-g++"),
     Target("arm64-max", "aarch64", ["dotprod", "i8mm", "fp16"], ARM + ["-march=armv8.2-a+dotprod+i8mm+fp16"], QEMU + ["-cpu", "max"],
            "aarch64-linux-gnu-g++"),
 ]}
@@ -49,7 +53,7 @@ def runnable(target):
     if target.runner:
         return all(subprocess.run(["which", p], capture_output=True).returncode == 0 for p in (target.runner[0], target.compiler))
     flags = pathlib.Path("/proc/cpuinfo").read_text()
-    return all({"avx2": "avx2", "avx512": "avx512vl"}[f] in flags for f in target.features)
+    return all({"avx2": "avx2", "avx512": "avx512vl", "avx512vnni": "avx512_vnni"}[f] in flags for f in target.features)
 
 
 def tensor(shape, element):

@@ -11,7 +11,9 @@ import pytest
 from harness import DTYPES, TARGETS, Case, check, runnable, tensor
 
 RNG = np.random.default_rng(7)
-NAMES = os.environ.get("EDGECC_KERNEL_TARGETS", ",".join(TARGETS)).split(",")
+# What these have beside the others is integers only (test_quantized.py).
+INTEGERS = ("x86-64-v4-vnni", "arm64-dotprod")
+NAMES = [name for name in os.environ.get("EDGECC_KERNEL_TARGETS", ",".join(TARGETS)).split(",") if name not in INTEGERS]
 
 
 def random(shape, element):
@@ -310,32 +312,3 @@ def test_attention_masks(target):
         ("f32", "i1"), ("bhtl", "11tl", "b11l", "1h1l", "tl", "bht1"), (False, True))] +
            [attention(1, 4, 9, mask=("f32", "tl"), lowest=v, causal=True) for v in (-np.inf, -3.4028235e38, -1e4)] +
            [attention(1, 3, 9, softcap=2.0), attention(1, 3, 9, softcap=2.0, mask=("f32", "tl")), attention(1, 3, 9, element="f16", mask=("f16", "l"))], target)
-
-
-# ---- quantized -----------------------------------------------------------------------------------------------------------------
-
-
-def quantized(m, k, n, bits, block, zeros, element="f32"):
-    blocks = -(-k // block)
-    q = RNG.integers(0, 1 << bits, (n, blocks * block))
-    scales = RNG.random((n, blocks)).astype(DTYPES[element])
-    z = RNG.integers(0, 1 << bits, (n, blocks)) if zeros else np.full((n, blocks), 1 << (bits - 1))
-    w = ((q.reshape(n, blocks, block) - z[:, :, None]) * wide(scales)[:, :, None]).reshape(n, -1)[:, :k]
-    pairs = lambda x: (x[..., 0::2] | x[..., 1::2] << 4).astype(np.uint8)
-    stored = (pairs(q) if bits == 4 else q.astype(np.uint8)).reshape(n, blocks, block * bits // 8)
-    x = random((m, k), element)
-    inputs, elements = [x, stored, scales], [element, "i8", element]
-    text = ""
-    if zeros:
-        packed = pairs(np.pad(z, ((0, 0), (0, blocks % 2)))) if bits == 4 else z.astype(np.uint8)
-        inputs, elements = inputs + [packed], elements + ["i8"]
-        text = "zeros(%%3 : %s)" % tensor(list(packed.shape), "i8")
-    shapes = [["s0", k]] + [list(i.shape) for i in inputs[1:]]
-    body = "  %r = edge.quantized_linear %0, %1, %2 {} {{bits = {} : i64, block = {} : i64}} : {}, {}, {} -> {}".format(
-        text, bits, block, *(tensor(s, e) for s, e in zip(shapes[:3], elements)), tensor(["s0", n], element))
-    return Case(body, inputs, wide(x) @ w.T, shapes, ["s0", n], elements, element, [m])
-
-
-def test_quantized_linear(target):
-    verify([quantized(m, k, n, bits, 32, zeros) for m, (k, n), bits, zeros in itertools.product(
-        (1, 40), ((32, 3), (96, 33), (80, 5)), (4, 8), (False, True))] + [quantized(3, 64, 5, 4, 16, True, "f16")], target)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harness import BUILD, DTYPES
+from quantized import Weight
 from test_kernels import pack
 
 
@@ -28,6 +29,41 @@ def test_pack(n, k, layout, element):
     assert done.returncode == 0, done.stderr[:2000]
     found = re.search(r'w\.panels: "0x[0-9A-F]{8}([0-9A-F]+)"', done.stdout).group(1)
     assert bytes.fromhex(found) == pack(w).tobytes()
+
+
+def quantized_module(weight, arch, embedding=False):
+    """A linear, and a lookup in the same table, with a raw quantized weight."""
+    parts = [p for p in zip("nsz", weight.raw()) if p[1] is not None]
+    types = {"n": "i8", "s": weight.scale, "z": "i8" if weight.zero_kind == "i8" else weight.scale}
+    lines, resources, kinds = [], [], {}
+    for name, data in parts:
+        kinds[name] = "tensor<%sx%s>" % ("x".join(map(str, data.shape)), types[name])
+        lines.append("  %%%s = edge.weight \"%s\" {value = dense_resource<%s> : %s} : %s" % (name, name, name, kinds[name], kinds[name]))
+        resources.append('%s: "0x04000000%s"' % (name, np.ascontiguousarray(data).tobytes().hex()))
+    sides = "scales(%%s : %s)" % kinds["s"] + (" zeros(%%z : %s)" % kinds["z"] if "z" in kinds else "")
+    x, y, e = "tensor<1x%dxf32>" % weight.k, "tensor<1x%dxf32>" % weight.n, "tensor<1x%dxf32>" % weight.k
+    lines.append("  %%y = edge.linear %%x, %%n %s {quantization = %s} : %s, %s -> %s" % (sides, weight.attribute("token"), x, kinds["n"], y))
+    if embedding:
+        lines.append("  %%e = edge.embedding %%i, %%n %s {quantization = %s} : tensor<1xi64>, %s -> %s" % (
+            sides, weight.attribute("float"), kinds["n"], e))
+    results, values = ("%s, %s" % (y, e), "%y, %e") if embedding else (y, "%y")
+    return "module attributes {edge.target = #edge.target<\"%s\">} {\nfunc.func @f(%%x: %s, %%i: tensor<1xi64>) -> (%s) {\n%s\n  return %s : %s\n}\n}\n{-# dialect_resources: { builtin: { %s } } #-}\n" % (
+        arch, x, results, "\n".join(lines), values, results, ", ".join(resources))
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "x86_64"])
+@pytest.mark.parametrize("kind", [(4, 32, "f16", None), (4, 64, "f32", "i8"), (4, 0, "f16", "i8"), (8, 0, "f32", None), (8, 32, "f16", "float"),
+                                  (8, 32, "f16", "i8")])
+@pytest.mark.parametrize("n,k", [(5, 7), (37, 96), (1000, 1090)])
+def test_pack_quantized(n, k, kind, arch):
+    weight = Weight(np.random.default_rng(3), n, k, *kind)
+    done = subprocess.run([BUILD / "bin" / "edgecc-opt", "--edge-pack-weights"], input=quantized_module(weight, arch, embedding=n == 37),
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:2000]
+    found = re.findall(r'n\.panels: "0x[0-9A-F]{8}([0-9A-F]+)"', done.stdout)
+    # The head and the table have one weight.
+    assert len(found) == 1 and done.stdout.count("edge.weight") == 1
+    assert bytes.fromhex(found[0]) == weight.panels(arch).tobytes()
 
 
 def test_no_room():

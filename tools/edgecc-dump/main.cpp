@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 using Json = nlohmann::ordered_json;
@@ -127,6 +128,24 @@ Json describe(const edgecc_model *model) {
           {"properties", properties}};
 }
 
+/// What each lossy pass did, as the compiler wrote it; null if it cannot be read.
+Json describeLedger(const edgecc_model *model, const std::string &path) {
+  constexpr uint64_t kMost = 64 << 20;
+  edgecc_segment_info segment;
+  for (size_t i = 0; edgecc_model_segment(model, i, &segment) == EDGECC_OK; ++i) {
+    if (segment.kind != EDGECC_LEDGER || segment.length > kMost)
+      continue;
+    std::string text(segment.length, '\0');
+    std::ifstream file(path, std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(segment.offset));
+    if (!file.read(text.data(), static_cast<std::streamsize>(text.size())))
+      return nullptr;
+    Json ledger = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    return ledger.is_discarded() ? Json() : ledger;
+  }
+  return nullptr;
+}
+
 //===-- The readable form ------------------------------------------------------===//
 
 /// A control character in a name must not steer the terminal.
@@ -149,6 +168,18 @@ std::string tensorText(const Json &tensor) {
   for (const Json &extent : tensor["shape"])
     shape += (shape.empty() ? "" : ", ") + (extent.is_object() ? plain(extent["size"]) : extent.dump());
   return plain(tensor["name"]) + ": " + plain(tensor["type"]) + " [" + shape + "]";
+}
+
+/// An entry as edge-quantize-weights writes it; others are shown as they are.
+void printChange(const Json &entry) {
+  auto text = [&](const char *key) {
+    return entry.contains(key) && entry[key].is_string() ? plain(entry[key]) : std::string("?");
+  };
+  auto number = [&](const char *key) { return entry.contains(key) && entry[key].is_number() ? entry[key].get<double>() : 0; };
+  if (!entry.is_object())
+    return (void)printf("  %s\n", entry.dump().c_str());
+  printf("  %s (%s): %s, %.0f to %.0f bytes, relative error %.4f (%.1f dB)\n", text("weight").c_str(), text("layer").c_str(),
+         text("scheme").c_str(), number("bytes_before"), number("bytes_after"), number("relative_error"), number("snr_db"));
 }
 
 void print(const Json &model) {
@@ -194,6 +225,11 @@ void print(const Json &model) {
     printf("  %s: %s%s, %s bytes at %s, sha256 %.16s...\n", plain(segment["name"]).c_str(), plain(segment["kind"]).c_str(),
            code.c_str(), segment["length"].dump().c_str(), segment["offset"].dump().c_str(), plain(segment["sha256"]).c_str());
   }
+  if (const Json &ledger = model["ledger"]; ledger.is_array() && !ledger.empty()) {
+    printf("ledger\n");
+    for (const Json &entry : ledger)
+      printChange(entry);
+  }
   printf("properties\n");
   for (const auto &[key, value] : model["properties"].items())
     printf("  %s = %s\n", plain(key).c_str(), plain(value).c_str());
@@ -219,7 +255,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "edgecc-dump: %s\n", status.message());
     return 1;
   }
-  const Json description = describe(model.handle());
+  Json description = describe(model.handle());
+  description["ledger"] = describeLedger(model.handle(), path);
   // Names may hold any bytes; what is not UTF-8 is replaced rather than refused.
   if (json)
     printf("%s\n", description.dump(2, ' ', false, Json::error_handler_t::replace).c_str());

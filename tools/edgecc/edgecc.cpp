@@ -52,6 +52,13 @@ cl::opt<edgecc::Emit> emit("emit", cl::desc("Where to stop"), cl::init(edgecc::E
                                       clEnumValN(edgecc::Emit::EdgeFile, "edge-file", "the artifact (default)")));
 cl::list<std::string> weightsDirs("weights-dir", cl::desc("Folder in which external data may lie, beside the model's own"),
                                   cl::value_desc("folder"), cl::cat(category));
+cl::opt<std::string> quant("quant",
+                           cl::desc("Round the weights: w4g32a8, w8a8, w4g128, ... (passes/quantize/README.md; default: none)"),
+                           cl::init("none"), cl::value_desc("scheme"), cl::cat(category));
+cl::list<std::string>
+    quantLayers("quant-layer",
+                cl::desc("Another scheme for the layers whose own or whose weight's name a pattern fits: 'lm_head*=w8a8'"),
+                cl::value_desc("pattern=scheme"), cl::cat(category));
 cl::opt<std::string> reportFile("report", cl::desc("Write what was done, and the memory contract, as JSON"),
                                 cl::value_desc("file.json"), cl::cat(category));
 cl::opt<unsigned> threads("threads", cl::desc("Threads for code generation (default: all)"), cl::value_desc("count"),
@@ -101,6 +108,8 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   options.code = code;
   options.emit = emit;
   options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
+  options.quant = quant;
+  options.quantLayers.assign(quantLayers.begin(), quantLayers.end());
   options.threads = threads;
   options.progress = !quiet && sys::Process::StandardErrIsDisplayed();
   options.compiler = "edgecc " EDGECC_VERSION;
@@ -136,15 +145,15 @@ int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   edgecc::registerDialects(registry);
   mlir::MLIRContext mlirContext(registry);
+  auto options = collectOptions(argc, argv);
+  if (!options)
+    return fail(toString(options.takeError()));
   if (printPipeline) {
-    outs() << edgecc::describePipeline(mlirContext);
+    outs() << edgecc::describePipeline(*options, mlirContext);
     return 0;
   }
   if (input.empty())
     return fail("name a model: edgecc model.onnx -o model.edge (see --help)");
-  auto options = collectOptions(argc, argv);
-  if (!options)
-    return fail(toString(options.takeError()));
 
   // Kept apart: linking in process resets all options to their defaults.
   const bool showRemarks = remarks, beQuiet = quiet;

@@ -24,11 +24,16 @@ RECIPES: dict[str, tuple[str, dict[str, str]]] = {
     "bf16": ("bf16", {}),
     "w4g32": ("f16", {"quant": "w4g32"}),
     "w8g32": ("f16", {"quant": "w8g32"}),
+    "w4": ("f16", {"quant": "w4"}),
+    "w8": ("f16", {"quant": "w8"}),
     "w4g32a8": ("f16", {"quant": "w4g32a8"}),
+    "w8g32a8": ("f16", {"quant": "w8g32a8"}),
+    "w4a8": ("f16", {"quant": "w4a8"}),
     "w8a8": ("f16", {"quant": "w8a8"}),
 }
-_ROW_RECIPES = {("F32", "F32"): "f32", ("F32", "F16"): "f16", ("F32", "BF16"): "bf16", ("F32", "I4"): "w4g32", ("F32", "I8"): "w8g32",
-                ("I8", "I4"): "w4g32a8", ("I8", "I8"): "w8a8"}
+_ROW_RECIPES = {("F32", "F32"): "f32", ("F32", "F16"): "f16", ("F32", "BF16"): "bf16", ("F32", "I4G"): "w4g32", ("F32", "I8G"): "w8g32",
+                ("F32", "I4"): "w4", ("F32", "I8"): "w8", ("I8", "I4G"): "w4g32a8", ("I8", "I8G"): "w8g32a8", ("I8", "I4"): "w4a8",
+                ("I8", "I8"): "w8a8"}
 # Bytes per weight, with a scale of 2 bytes per group, to know how many layers are too many for a cache.
 _BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0}
 _DISTINCT = 128 << 20

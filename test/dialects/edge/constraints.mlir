@@ -77,10 +77,83 @@ func.func @linear_c3(%x: tensor<2x8xf16>, %w: tensor<20x8xf16>) -> tensor<2x20xf
 
 // -----
 
-func.func @quantized_linear_c1(%x: tensor<1x32xf32>, %w: tensor<16x1x24xi8>, %s: tensor<16x1xf32>) -> tensor<1x16xf32> {
-  // expected-error @+1 {{has 6-bit weights; 4 and 8 are supported}}
-  %0 = edge.quantized_linear %x, %w, %s {bits = 6 : i64, block = 32 : i64} : tensor<1x32xf32>, tensor<16x1x24xi8>, tensor<16x1xf32> -> tensor<1x16xf32>
+func.func @linear_c4(%x: tensor<1x32xf32>, %w: tensor<16x1x24xi8>, %s: tensor<16x1xf32>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{has the quantization #edge.quantization<bits = 6, group = 32, scale = f32>; 4 and 8 bits, groups of a multiple of 16 (0: one per channel) and f16 or f32 scales are supported}}
+  %0 = edge.linear %x, %w scales(%s : tensor<16x1xf32>) {quantization = #edge.quantization<bits = 6, group = 32, scale = f32>}
+      : tensor<1x32xf32>, tensor<16x1x24xi8> -> tensor<1x16xf32>
   return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+func.func @linear_c4(%x: tensor<1x40xf32>, %w: tensor<16x2x10xi8>, %s: tensor<16x2xf32>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{groups of a multiple of 16}}
+  %0 = edge.linear %x, %w scales(%s : tensor<16x2xf32>) {quantization = #edge.quantization<bits = 4, group = 20, scale = f32>}
+      : tensor<1x40xf32>, tensor<16x2x10xi8> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+func.func @linear_c4(%x: tensor<1x32xf32>, %w: tensor<32x16xi8>, %s: tensor<16x1xf32>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{has a quantized weight of type 'tensor<32x16xi8>' in layout kn; it must be i8 in layout nk or panels}}
+  %0 = edge.linear %x, %w scales(%s : tensor<16x1xf32>) {layout = 1 : i32, quantization = #edge.quantization<bits = 8, group = 0, scale = f32>}
+      : tensor<1x32xf32>, tensor<32x16xi8> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+// 40 numbers in groups of 32 are two groups: the second one is filled up.
+func.func @linear_c1(%x: tensor<1x40xf32>, %w: tensor<16x1x20xi8>, %s: tensor<16x1xf16>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{with 40 input and 16 output channels and the quantization #edge.quantization<bits = 4, group = 32, scale = f16> has a weight of type 'tensor<16x1x20xi8>'}}
+  %0 = edge.linear %x, %w scales(%s : tensor<16x1xf16>) {quantization = #edge.quantization<bits = 4, group = 32, scale = f16>}
+      : tensor<1x40xf32>, tensor<16x1x20xi8> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+func.func @linear_c5(%x: tensor<1x32xf32>, %w: tensor<16x2x8xi8>, %s: tensor<16x2xf32>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{wants scales [16, 2] of type 'f16'}}
+  %0 = edge.linear %x, %w scales(%s : tensor<16x2xf32>) {quantization = #edge.quantization<bits = 4, group = 16, scale = f16>}
+      : tensor<1x32xf32>, tensor<16x2x8xi8> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+func.func @linear_c5(%x: tensor<1x32xf32>, %w: tensor<16x2x8xi8>, %s: tensor<16x2xf16>, %z: tensor<16x2xi8>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{has zeros, but its quantization has none}}
+  %0 = edge.linear %x, %w scales(%s : tensor<16x2xf16>) zeros(%z : tensor<16x2xi8>) {quantization = #edge.quantization<bits = 4, group = 16, scale = f16>}
+      : tensor<1x32xf32>, tensor<16x2x8xi8> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+func.func @linear_c5(%x: tensor<1x32xf32>, %w: tensor<16x32xf32>, %s: tensor<16x2xf16>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{has scales or zeros but no quantization}}
+  %0 = edge.linear %x, %w scales(%s : tensor<16x2xf16>) : tensor<1x32xf32>, tensor<16x32xf32> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+func.func @linear_c5(%x: tensor<1x32xf32>, %w: tensor<1x512xi8>, %s: tensor<16x2xf16>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{has scales or zeros beside panels, which hold them}}
+  %0 = edge.linear %x, %w scales(%s : tensor<16x2xf16>) {layout = 2 : i32, quantization = #edge.quantization<bits = 4, group = 16, scale = f16>}
+      : tensor<1x32xf32>, tensor<1x512xi8> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+func.func @embedding_c1(%ids: tensor<3xi64>, %t: tensor<16x2x8xi8>, %s: tensor<15x2xf16>) -> tensor<3x32xf32> {
+  // expected-error @+1 {{wants scales [16, 2] of type 'f16'}}
+  %0 = edge.embedding %ids, %t scales(%s : tensor<15x2xf16>) {quantization = #edge.quantization<bits = 4, group = 16, scale = f16>}
+      : tensor<3xi64>, tensor<16x2x8xi8> -> tensor<3x32xf32>
+  return %0 : tensor<3x32xf32>
 }
 
 // -----

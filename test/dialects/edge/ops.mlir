@@ -49,12 +49,16 @@ func.func @linear(%x: tensor<?x8xf32, #rows>, %w: tensor<8x8xf32>, %b: tensor<8x
   return %1 : tensor<?x8xf32, #rows>
 }
 
-// CHECK-LABEL: @quantized_linear
-// CHECK: edge.quantized_linear %{{.*}}, %{{.*}}, %{{.*}} zeros(%{{.*}} : tensor<16x1xi8>) {bits = 4 : i64, block = 32 : i64}
-func.func @quantized_linear(%x: tensor<1x64xf32>, %w: tensor<16x2x16xi8>, %s: tensor<16x2xf32>, %z: tensor<16x1xi8>) -> tensor<1x16xf32> {
-  %0 = edge.quantized_linear %x, %w, %s zeros(%z : tensor<16x1xi8>) {bits = 4 : i64, block = 32 : i64}
-      : tensor<1x64xf32>, tensor<16x2x16xi8>, tensor<16x2xf32> -> tensor<1x16xf32>
-  return %0 : tensor<1x16xf32>
+// A lookup of rows of 64 numbers of 4 bits, and a product with the same table, whose input is rounded for each group.
+// CHECK-LABEL: @quantized
+// CHECK: edge.embedding %{{.*}}, %{{.*}} scales(%{{.*}} : tensor<16x2xf16>) zeros(%{{.*}} : tensor<16x2xi8>) {quantization = #edge.quantization<bits = 4, group = 32, scale = f16, zeros = true>} : tensor<1xi64>, tensor<16x2x16xi8> -> tensor<1x64xf32>
+// CHECK: edge.linear %{{.*}}, %{{.*}} scales(%{{.*}} : tensor<16x2xf16>) zeros(%{{.*}} : tensor<16x2xi8>) {quantization = #edge.quantization<bits = 4, group = 32, scale = f16, zeros = true, activations = group>} : tensor<1x64xf32>, tensor<16x2x16xi8> -> tensor<1x16xf32>
+func.func @quantized(%ids: tensor<1xi64>, %w: tensor<16x2x16xi8>, %s: tensor<16x2xf16>, %z: tensor<16x2xi8>) -> tensor<1x16xf32> {
+  %0 = edge.embedding %ids, %w scales(%s : tensor<16x2xf16>) zeros(%z : tensor<16x2xi8>)
+      {quantization = #edge.quantization<bits = 4, group = 32, scale = f16, zeros = true>} : tensor<1xi64>, tensor<16x2x16xi8> -> tensor<1x64xf32>
+  %1 = edge.linear %0, %w scales(%s : tensor<16x2xf16>) zeros(%z : tensor<16x2xi8>)
+      {quantization = #edge.quantization<bits = 4, group = 32, scale = f16, zeros = true, activations = group>} : tensor<1x64xf32>, tensor<16x2x16xi8> -> tensor<1x16xf32>
+  return %1 : tensor<1x16xf32>
 }
 
 // Rows go into the cache, and the attention reads all that is held: past + tokens.

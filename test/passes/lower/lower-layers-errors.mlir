@@ -17,11 +17,3 @@ func.func @weight_type(%x: tensor<1x8xf32>, %w: tensor<1x8x16xi8>) -> tensor<1x1
   %r = edge.linear %x, %w {layout = 2 : i32} : tensor<1x8xf32>, tensor<1x8x16xi8> -> tensor<1x16xf32>
   return %r : tensor<1x16xf32>
 }
-
-// -----
-
-func.func @quantized_blocks(%x: tensor<1x64xf32>, %w: tensor<16x1x16xi8>, %s: tensor<16x2xf32>) -> tensor<1x16xf32> {
-  // expected-error @+1 {{with 64 input and 16 output channels, blocks of 32 and 4 bits has a weight of type 'tensor<16x1x16xi8>'}}
-  %r = edge.quantized_linear %x, %w, %s {bits = 4 : i64, block = 32 : i64} : tensor<1x64xf32>, tensor<16x1x16xi8>, tensor<16x2xf32> -> tensor<1x16xf32>
-  return %r : tensor<1x16xf32>
-}

@@ -61,19 +61,6 @@ func.func @main(%x: tensor<1x3x4xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx
 
 // -----
 
-// Four-bit weights are not unpacked.
-// CHECK-LABEL: func.func @main
-// CHECK: edge.quantized_linear {{.*}} {bits = 4 : i64, block = 16 : i64} : tensor<2x32xf32>, tensor<3x2x8xi8>, tensor<3x2xf32> -> tensor<2x3xf32>
-func.func @main(%x: tensor<2x32xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx.name = "y"}) {
-  %w = onnx.constant {name = "w", value = dense<1> : tensor<3x2x8xui8>} : tensor<3x2x8xui8>
-  %s = onnx.constant {name = "s", value = dense<0.5> : tensor<6xf32>} : tensor<6xf32>
-  %0 = onnx.node "MatMulNBits"(%x, %w, %s) {name = "nbits", domain = "com.microsoft", version = 1 : i64, params = {K = 32 : i64, N = 3 : i64, bits = 4 : i64, block_size = 16 : i64}}
-      : (tensor<2x32xf32>, tensor<3x2x8xui8>, tensor<6xf32>) -> tensor<*xf32>
-  return %0 : tensor<*xf32>
-}
-
-// -----
-
 // The sum is an output, too.
 // CHECK-LABEL: func.func @main
 // CHECK: %[[S:.*]] = linalg.generic

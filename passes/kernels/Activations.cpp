@@ -1,0 +1,126 @@
+//===- Activations.cpp - Floats to int8 in the order that a family wants ----===//
+#include "passes/kernels/Quantized.h"
+
+using namespace mlir;
+namespace edgecc {
+
+ActivationLayout::ActivationLayout(const DotFamily &family, const edge::QuantizedPanel &panel,
+                                   edge::ActivationPrecision precision, int64_t k)
+    : k(k), rows(family.lhs.rows), chunk(family.lhs.chunk), size(panel.size), groups(panel.groups),
+      perGroup(precision == edge::ActivationPrecision::Group && panel.groups > 1), starts(!panel.order.isSigned()),
+      corrections(panel.zeros), factor(family.factor(panel.bits)), middle(int64_t(1) << (panel.bits - 1)) {}
+
+bool ActivationLayout::operator==(const ActivationLayout &other) const {
+  auto all = [](const ActivationLayout &it) {
+    return std::make_tuple(it.k, it.rows, it.chunk, it.size, it.groups, it.perGroup, it.starts, it.corrections, it.factor,
+                           it.starts ? it.middle : 0);
+  };
+  return all(*this) == all(other);
+}
+
+namespace {
+
+/// Elements of k in a step: whole chunks of any layout.
+constexpr int64_t kStep = 16;
+/// Below this the inverse of the scale would not be finite.
+constexpr double kSmallest = 1e-30;
+
+class Quantization {
+public:
+  Quantization(Code &code, const ActivationLayout &layout, Value from, Value to)
+      : code(code), layout(layout), from(from), to(to) {}
+
+  /// Row `row` of the input as row `i` of the block at byte `block`.
+  void emit(Var row, int64_t i, Var block) {
+    rowAt = row * layout.k, blockAt = block, inner = i;
+    if (!layout.perGroup)
+      setScale(code.index(0), code.index(layout.k), code.index(0));
+    int64_t whole = layout.k / layout.size;
+    code.loop(code.index(0), code.index(whole), 1, [&](Var group) { emitGroup(group, layout.size); });
+    if (int64_t rest = layout.k - whole * layout.size)
+      emitGroup(code.index(whole), rest);
+  }
+
+private:
+  void setScale(Var begin, Var end, Var group) {
+    Var at = rowAt + begin;
+    Var highest = code.sweep(end - begin, Fold::Max, code.f32(0),
+                             [&](Var i, int64_t count) { return abs(code.load(from, at + i, count)); });
+    Var zero = highest < kSmallest;
+    inverse = select(zero, code.f32(0), code.f32(127) / highest);
+    scale = select(zero, code.f32(1), highest * (1.0 / 127)) * (1.0 / layout.factor);
+    code.storeBytes(to, sideAt(layout.scalesAt(), group), scale);
+  }
+
+  /// Of the f32 or i32 of a group in a table beside the numbers.
+  Var sideAt(int64_t table, Var group) { return blockAt + group * (4 * layout.rows) + (table + 4 * inner); }
+
+  /// Element k of this row; k is a multiple of a step, or a step and an offset.
+  Var numberAt(Var step, int64_t offset) {
+    int64_t inStep = (offset / layout.chunk * layout.rows + inner) * layout.chunk + offset % layout.chunk;
+    return blockAt + step * layout.rows + inStep;
+  }
+
+  void storeStep(Var at, Var numbers) {
+    for (int64_t offset = 0; offset < kStep; offset += layout.chunk)
+      code.store(to, numberAt(at, offset),
+                 layout.chunk == kStep
+                     ? numbers
+                     : code.shuffle(numbers, numbers, llvm::to_vector(llvm::seq(offset, offset + layout.chunk))));
+  }
+
+  Var toInteger(Var x) {
+    Type i32 = code.getI32Type();
+    Type type = isa<VectorType>(x.type()) ? Type(code.vectorOf(kStep, i32)) : i32;
+    return code.var(arith::FPToSIOp::create(
+        code, type, Value(round(x * (isa<VectorType>(x.type()) ? code.splat(inverse, kStep) : inverse)))));
+  }
+
+  void emitGroup(Var group, int64_t length) {
+    Var begin = group * layout.size;
+    if (layout.perGroup)
+      setScale(begin, begin + length, group);
+    int64_t whole = length / kStep * kStep;
+    Var zero = code.var(arith::ConstantIntOp::create(code, 0, 32));
+    Var sums = code.loop(code.index(0), code.index(whole), kStep, {code.splat(zero, kStep)}, [&](Var i, ArrayRef<Var> carried) {
+      Var numbers = toInteger(code.load(from, rowAt + begin + i, kStep));
+      storeStep(begin + i, code.convert(numbers, code.getI8Type()));
+      return SmallVector<Var>{carried[0] + numbers};
+    })[0];
+    Var sum = code.var(vector::ReductionOp::create(code, vector::CombiningKind::ADD, Value(sums)));
+    Var nothing = code.splat(code.convert(zero, code.getI8Type()), kStep);
+    for (int64_t at = whole; at < layout.size; at += kStep) {
+      storeStep(begin + at, nothing);
+      for (int64_t i = at; i < std::min(length, at + kStep); ++i) {
+        Var number = toInteger(code.load(from, rowAt + begin + i));
+        code.store(to, numberAt(begin + at, i - at), code.convert(number, code.getI8Type()));
+        sum = sum + number;
+      }
+    }
+    if (layout.starts)
+      code.storeBytes(to, sideAt(layout.startsAt(), group), sum * double(-layout.middle));
+    if (layout.corrections) {
+      Var wide = code.var(arith::SIToFPOp::create(code, code.getF32Type(), Value(sum))) * double(-layout.factor);
+      code.storeBytes(to, sideAt(layout.correctionsAt(), group), layout.perGroup ? wide * scale : wide);
+    }
+  }
+
+  Code &code;
+  const ActivationLayout &layout;
+  Value from, to;
+  Var rowAt, blockAt, inverse, scale;
+  int64_t inner = 0;
+};
+
+} // namespace
+
+void emitQuantization(Code &code, const ActivationLayout &layout, Var block, AffineExpr rows, Value from, Value to) {
+  Quantization quantization(code, layout, from, to);
+  for (int64_t i = 0; i < layout.rows; ++i) {
+    // Rows that fill up a block are never stored: any row will do.
+    Var row = layout.rows == 1 ? block : min(block * layout.rows + i, code.size(rows) - 1);
+    quantization.emit(row, i, block * layout.bytes());
+  }
+}
+
+} // namespace edgecc

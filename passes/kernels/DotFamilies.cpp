@@ -1,0 +1,322 @@
+//===- DotFamilies.cpp - How quantized weights are multiplied ---------------===//
+#include "passes/kernels/DotFamilies.h"
+
+using namespace mlir;
+namespace edgecc {
+
+void DotFamily::rows(Code &, ArrayRef<Var> cells, int64_t i, int64_t j, SmallVectorImpl<TileSums> &sums) const {
+  for (auto [index, cell] : llvm::enumerate(cells))
+    sums.push_back({i, j + int64_t(index) * lanes, cell});
+}
+
+namespace {
+
+/// Lanes [from, from + count).
+Var part(Code &code, Var vector, int64_t from, int64_t count) {
+  return code.shuffle(vector, vector, llvm::to_vector(llvm::seq(from, from + count)));
+}
+
+/// Cells of one row: channels side by side.
+class RowFamily : public DotFamily {
+public:
+  RowFamily(int64_t lanes, int64_t depth, LhsForm lhs) : DotFamily(lanes, /*cellRows=*/1, depth, lhs) {}
+  Var loadLhs(Code &code, Value lhs, Var at) const override {
+    if (this->lhs.loadBytes == 4)
+      return code.bitcast(code.splat(code.loadBytes(lhs, at, code.getI32Type()), lanes), code.getI8Type());
+    return code.loadRaw(lhs, at, this->lhs.loadBytes);
+  }
+  Cell begin(Code &code, std::optional<Var> start) const override {
+    Var zero = code.var(arith::ConstantIntOp::create(code, 0, 32));
+    return {code.splat(start ? *start : zero, lanes)};
+  }
+  Var finish(Code &code, const Cell &cell) const override {
+    return code.var(arith::SIToFPOp::create(code, code.vectorOf(lanes, code.getF32Type()), Value(cell[0])));
+  }
+  Var perChannel(Code &code, Var unit, int64_t index) const override {
+    int64_t channels = cast<VectorType>(unit.type()).getNumElements();
+    return channels == lanes ? unit : part(code, unit, index * lanes, lanes);
+  }
+  Var perRow(Code &code, Value bytes, Var at) const override {
+    return code.splat(code.loadBytes(bytes, at, code.getF32Type()), lanes);
+  }
+
+protected:
+  /// The bytes of step `step` of cell `cell` in a unit.
+  Var loadStep(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t cell, int64_t step) const {
+    return code.loadRaw(panels, at + (step * panel.order.unit() + cell * lanes) * 4, lanes * 4);
+  }
+  int64_t cellsOf(const edge::QuantizedPanel &panel) const { return panel.order.unit() / lanes; }
+
+  /// Products over 4 k: bytes of 8-bit numbers as they are, those of 4 bits taken apart by `low` and `high`.
+  template <typename Low, typename High>
+  Operands byStep(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products, Low low,
+                  High high) const {
+    Operands operands(cellsOf(panel));
+    for (auto [cell, list] : llvm::enumerate(operands))
+      for (int64_t product = 0; product < products; product += panel.bits == 4 ? 2 : 1) {
+        Var raw = loadStep(code, panel, panels, at, cell, panel.bits == 4 ? product / 2 : product);
+        if (panel.bits == 8) {
+          list.push_back(raw);
+          continue;
+        }
+        list.push_back(low(raw));
+        list.push_back(high(raw));
+      }
+    return operands;
+  }
+};
+
+/// Numbers in lanes of 32 bits, one of k at a time.
+class LaneFamily : public RowFamily {
+public:
+  using RowFamily::RowFamily;
+
+protected:
+  /// Number `k` of a step in each lane.
+  static Var number(const edge::QuantizedPanel &panel, Var words, int64_t k) {
+    int64_t from = panel.bits == 8 ? k * 8 : k % 4 * 8 + k / 4 * 4;
+    if (panel.order.isSigned())
+      return shiftSigned(words << (32 - panel.bits - from), 32 - panel.bits);
+    return (words >> from) & words.same((1 << panel.bits) - 1);
+  }
+
+  template <typename Wide>
+  Operands byNumber(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products, Wide wide) const {
+    Operands operands(cellsOf(panel));
+    for (auto [cell, list] : llvm::enumerate(operands)) {
+      Var words;
+      for (int64_t product = 0; product < products; ++product) {
+        if (product % panel.step() == 0)
+          words = code.bitcast(loadStep(code, panel, panels, at, cell, product / panel.step()), code.getI32Type());
+        list.push_back(wide(number(panel, words, product % panel.step()), cell));
+      }
+    }
+    return operands;
+  }
+};
+
+class Any : public LaneFamily {
+public:
+  Any() : LaneFamily(/*lanes=*/4, /*depth=*/1, {/*floats=*/false, /*rows=*/1, /*chunk=*/16, /*loadBytes=*/1}) {}
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
+                   ArrayRef<Var>) const override {
+    return byNumber(code, panel, panels, at, products, [](Var number, int64_t) { return number; });
+  }
+  Var loadLhs(Code &code, Value lhs, Var at) const override {
+    return code.splat(code.var(arith::ExtSIOp::create(code, code.getI32Type(), Value(code.loadRaw(lhs, at)))), lanes);
+  }
+  void product(Code &, Cell &cell, Var lhs, int64_t, Var rhs) const override { cell[0] = cell[0] + lhs * rhs; }
+};
+
+class Widen : public LaneFamily {
+public:
+  explicit Widen(int64_t lanes) : LaneFamily(lanes, /*depth=*/1, {/*floats=*/true, /*rows=*/1, /*chunk=*/1, /*loadBytes=*/1}) {}
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
+                   ArrayRef<Var> zeros) const override {
+    double middle = panel.order.isSigned() ? 0 : int64_t(1) << (panel.bits - 1);
+    auto type = code.vectorOf(lanes, code.getF32Type());
+    return byNumber(code, panel, panels, at, products, [&](Var number, int64_t cell) {
+      Var wide = code.var(arith::SIToFPOp::create(code, type, Value(number)));
+      if (!zeros.empty())
+        return wide - (zeros[cell] + middle);
+      return middle ? wide - middle : wide;
+    });
+  }
+  Var loadLhs(Code &code, Value lhs, Var at) const override { return code.splat(code.load(lhs, at), lanes); }
+  Cell begin(Code &code, std::optional<Var>) const override { return {code.splat(code.f32(0), lanes)}; }
+  void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override { cell[0] = code.fma(lhs, rhs, cell[0]); }
+  Var finish(Code &, const Cell &cell) const override { return cell[0]; }
+};
+
+/// Families of x86: unsigned numbers, 4 bytes of a row broadcast to all channels.
+class X86Family : public RowFamily {
+public:
+  explicit X86Family(int64_t lanes)
+      : RowFamily(lanes, /*depth=*/4, {/*floats=*/false, /*rows=*/1, /*chunk=*/16, /*loadBytes=*/4}) {}
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
+                   ArrayRef<Var>) const override {
+    return byStep(code, panel, panels, at, products, [](Var raw) { return raw & raw.same(15); }, [&](Var raw) {
+      Var shifted = code.bitcast(code.bitcast(raw, code.getI32Type()) >> 4, code.getI8Type());
+      return shifted & shifted.same(15);
+    });
+  }
+};
+
+class VnniFamily : public X86Family {
+public:
+  VnniFamily() : X86Family(16) {}
+  void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override {
+    cell[0] = code.intrinsic("llvm.x86.avx512.vpdpbusd.512", cell[0].type(), {cell[0], rhs, lhs});
+  }
+};
+
+class MaddFamily : public X86Family {
+public:
+  MaddFamily(int64_t lanes, int64_t bits) : X86Family(lanes), bits(bits) {}
+  void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override {
+    Type i16 = code.getI16Type();
+    // vpmaddubsw saturates: 2 * 15 * 127 fits, and eight times that does; 2 * 255 * 127 does not.
+    if (bits == 4) {
+      Var sums = code.intrinsic(lanes == 16 ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw",
+                                code.vectorOf(lanes * 2, i16), {rhs, lhs});
+      if (cell.size() == 1)
+        cell.push_back(sums);
+      else
+        cell[1] = cell[1] + sums;
+      return;
+    }
+    // Bytes 0 and 2 of each four as i16, then 1 and 3.
+    auto even = [&](Var bytes) { return code.bitcast(bytes, i16); };
+    Var left = even(lhs), right = even(rhs);
+    add(code, cell, shiftSigned(left << 8, 8), right & right.same(255));
+    add(code, cell, shiftSigned(left, 8), right >> 8);
+  }
+  void settle(Code &code, Cell &cell) const override {
+    if (cell.size() == 1)
+      return;
+    add(code, cell, cell[1], cell[1].same(1));
+    cell.pop_back();
+  }
+
+private:
+  int64_t bits;
+  void add(Code &code, Cell &cell, Var a, Var b) const {
+    cell[0] =
+        cell[0] + code.intrinsic(lanes == 16 ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd", cell[0].type(), {a, b});
+  }
+};
+
+/// Families of NEON: signed numbers, those of 4 bits times 16, since that is what a shift or a mask gives.
+template <typename Base> class NeonFamily : public Base {
+public:
+  using Base::Base;
+  using Operands = DotFamily::Operands;
+  int64_t factor(int64_t bits) const override { return bits == 4 ? 16 : 1; }
+  static Var low(Var raw) { return raw << 4; }
+  static Var high(Var raw) { return raw & raw.same(-16); }
+};
+
+class SdotFamily : public NeonFamily<RowFamily> {
+public:
+  explicit SdotFamily(int64_t rows)
+      : NeonFamily(/*lanes=*/4, /*depth=*/4, LhsForm{/*floats=*/false, rows, /*chunk=*/rows == 1 ? 16 : 4, /*loadBytes=*/16}) {}
+  int64_t rowsTogether() const override { return lhs.rows; }
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
+                   ArrayRef<Var>) const override {
+    return byStep(code, panel, panels, at, products, low, high);
+  }
+  void product(Code &code, Cell &cell, Var lhs, int64_t from, Var rhs) const override {
+    // A product by lane: the broadcast is part of the instruction.
+    Var words = code.bitcast(lhs, code.getI32Type());
+    Var lane = code.bitcast(code.shuffle(words, words, SmallVector<int64_t>(4, from / 4)), code.getI8Type());
+    cell[0] = code.intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8", cell[0].type(), {cell[0], rhs, lane});
+  }
+};
+
+/// Cells of two rows and two channels: [row 0 x 2 channels, row 1 x 2 channels].
+class SmmlaFamily : public NeonFamily<DotFamily> {
+public:
+  SmmlaFamily()
+      : NeonFamily(/*lanes=*/2, /*cellRows=*/2, /*depth=*/8,
+                   LhsForm{/*floats=*/false, /*rows=*/4, /*chunk=*/8, /*loadBytes=*/16}) {}
+  int64_t rowsTogether() const override { return lhs.rows; }
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
+                   ArrayRef<Var>) const override {
+    Operands operands(2);
+    for (int64_t product = 0; product < products; ++product) {
+      auto load = [&](int64_t step) { return code.loadRaw(panels, at + step * 16, 16); };
+      Var first, second; // 4 k of 4 channels each
+      if (panel.bits == 4) {
+        Var raw = load(product);
+        first = low(raw), second = high(raw);
+      } else {
+        first = load(product * 2), second = load(product * 2 + 1);
+      }
+      Var a = code.bitcast(first, code.getI32Type()), b = code.bitcast(second, code.getI32Type());
+      operands[0].push_back(code.bitcast(code.shuffle(a, b, {0, 4, 1, 5}), code.getI8Type()));
+      operands[1].push_back(code.bitcast(code.shuffle(a, b, {2, 6, 3, 7}), code.getI8Type()));
+    }
+    return operands;
+  }
+  Var loadLhs(Code &code, Value lhs, Var at) const override { return code.loadRaw(lhs, at, 16); }
+  Cell begin(Code &code, std::optional<Var>) const override {
+    return {code.splat(code.var(arith::ConstantIntOp::create(code, 0, 32)), 4)};
+  }
+  void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override {
+    cell[0] = code.intrinsic("llvm.aarch64.neon.smmla.v4i32.v16i8", cell[0].type(), {cell[0], lhs, rhs});
+  }
+  Var finish(Code &code, const Cell &cell) const override {
+    return code.var(arith::SIToFPOp::create(code, code.vectorOf(4, code.getF32Type()), Value(cell[0])));
+  }
+  Var perChannel(Code &code, Var unit, int64_t index) const override {
+    return code.shuffle(unit, unit, {2 * index, 2 * index + 1, 2 * index, 2 * index + 1});
+  }
+  Var perRow(Code &code, Value bytes, Var at) const override {
+    Var both = code.loadBytes(bytes, at, code.getF32Type(), 2);
+    return code.shuffle(both, both, {0, 0, 1, 1});
+  }
+  void rows(Code &code, ArrayRef<Var> cells, int64_t i, int64_t j, SmallVectorImpl<TileSums> &sums) const override {
+    sums.push_back({i, j, code.shuffle(cells[0], cells[1], {0, 1, 4, 5})});
+    sums.push_back({i + 1, j, code.shuffle(cells[0], cells[1], {2, 3, 6, 7})});
+  }
+};
+
+/// Products in i16, two of them before they are added up in pairs. A cell is [channels 0 and 1, channels 2 and 3], two lanes
+/// each.
+class SmullFamily : public NeonFamily<RowFamily> {
+public:
+  explicit SmullFamily(int64_t rows)
+      : NeonFamily(/*lanes=*/4, /*depth=*/4, LhsForm{/*floats=*/false, rows, /*chunk=*/rows == 1 ? 16 : 4, /*loadBytes=*/16}) {}
+  int64_t rowsTogether() const override { return lhs.rows; }
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
+                   ArrayRef<Var>) const override {
+    return byStep(code, panel, panels, at, products, low, high);
+  }
+  Cell begin(Code &code, std::optional<Var> start) const override {
+    Cell cell = RowFamily::begin(code, start);
+    return {cell[0], cell[0]};
+  }
+  void product(Code &code, Cell &cell, Var lhs, int64_t from, Var rhs) const override {
+    Var words = code.bitcast(lhs, code.getI32Type());
+    Var lane = code.bitcast(code.shuffle(words, words, SmallVector<int64_t>(4, from / 4)), code.getI8Type());
+    auto wide = [&](Var bytes, int64_t half) {
+      return code.var(arith::ExtSIOp::create(code, code.vectorOf(8, code.getI16Type()), Value(part(code, bytes, half * 8, 8))));
+    };
+    bool first = cell.size() == 2;
+    for (int64_t half = 0; half < 2; ++half) {
+      Var product = wide(rhs, half) * wide(lane, half);
+      if (first)
+        cell.push_back(product);
+      else
+        cell[2 + half] = cell[2 + half] + product;
+    }
+    // 2 * 128 * 127 is the most that fits.
+    if (!first)
+      settle(code, cell);
+  }
+  void settle(Code &code, Cell &cell) const override {
+    for (size_t half = 0; half + 2 < cell.size(); ++half)
+      cell[half] = cell[half] + code.intrinsic("llvm.aarch64.neon.saddlp.v4i32.v8i16", cell[half].type(), {cell[2 + half]});
+    cell.truncate(2);
+  }
+  Var finish(Code &code, const Cell &cell) const override {
+    Var even = code.shuffle(cell[0], cell[1], {0, 2, 4, 6}), odd = code.shuffle(cell[0], cell[1], {1, 3, 5, 7});
+    return RowFamily::finish(code, {even + odd});
+  }
+};
+
+const Any any;
+const Widen widen4(4), widen8(8), widen16(16);
+const VnniFamily vnni;
+const MaddFamily madd8x4(8, 4), madd8x8(8, 8), madd16x4(16, 4), madd16x8(16, 8);
+const SdotFamily sdot(1), sdotRows(4);
+const SmmlaFamily smmla;
+const SmullFamily smull(1), smullRows(4);
+
+} // namespace
+
+const DotFamily &DotAny = any, &Widen4 = widen4, &Widen8 = widen8, &Widen16 = widen16, &Vnni = vnni, &Madd8x4 = madd8x4,
+                &Madd8x8 = madd8x8, &Madd16x4 = madd16x4, &Madd16x8 = madd16x8, &Sdot = sdot, &SdotRows = sdotRows,
+                &Smmla = smmla, &Smull = smull, &SmullRows = smullRows;
+
+} // namespace edgecc

@@ -1,0 +1,101 @@
+//===- Quantized.h - Products with quantized weights ------------------------===//
+//
+// A weight comes as panels (dialects/edge/Quantization.h), the left side as floats or as int8 in the layout of
+// ActivationLayout. A tile is made of cells: accumulators of some rows and `lanes` channels. Within a group of weights a cell
+// has the form that its family likes; from group to group it is f32.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGECC_PASSES_KERNELS_QUANTIZED_H
+#define EDGECC_PASSES_KERNELS_QUANTIZED_H
+
+#include "dialects/edge/Quantization.h"
+#include "passes/kernels/Kernels.h"
+
+namespace edgecc {
+
+/// The registers of a cell within a group.
+using Cell = llvm::SmallVector<Var, 2>;
+
+/// How a family wants its left side: `rows` rows are interleaved, `chunk` elements of each in turn.
+struct LhsForm {
+  bool floats;
+  int64_t rows, chunk;
+  int64_t loadBytes; ///< in one load: a register, or what is broadcast
+};
+
+class DotFamily : public Family {
+public:
+  DotFamily(int64_t lanes, int64_t cellRows, int64_t depth, LhsForm lhs)
+      : Family(lanes), cellRows(cellRows), depth(depth), lhs(lhs) {}
+  const int64_t cellRows;
+  /// Elements of k in a product.
+  const int64_t depth;
+  const LhsForm lhs;
+  /// Rows of a tile that are done with a group before the next ones begin; 0: all. For families short of registers.
+  virtual int64_t rowsTogether() const { return 0; }
+  /// What products come out too large by, because numbers of 4 bits stay in the upper half of a byte.
+  virtual int64_t factor(int64_t) const { return 1; }
+
+  /// Operands of `products` products for the cells of a unit of channels, [cell][product]. The numbers start at a byte; `zeros`
+  /// (a vector of f32 per cell, less the middle) only for a family of floats.
+  using Operands = llvm::SmallVector<llvm::SmallVector<Var>>;
+  virtual Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, mlir::Value panels, Var at, int64_t products,
+                           llvm::ArrayRef<Var> zeros) const = 0;
+  virtual Var loadLhs(Code &code, mlir::Value lhs, Var at) const = 0;
+  /// A cell that starts with a number (i32), or with zero.
+  virtual Cell begin(Code &code, std::optional<Var> start) const = 0;
+  /// Adds a product. The left operand starts at byte `from` of what was loaded.
+  virtual void product(Code &code, Cell &cell, Var lhs, int64_t from, Var rhs) const = 0;
+  /// After a handful of products: what could overflow is put away.
+  virtual void settle(Code &, Cell &) const {}
+  /// The cell as f32, cellRows * lanes of them.
+  virtual Var finish(Code &code, const Cell &cell) const = 0;
+  /// One f32 for each channel of a unit, from a vector, in the form of cell `index` of the unit.
+  virtual Var perChannel(Code &code, Var unit, int64_t index) const = 0;
+  /// One f32 for each of cellRows rows, at a byte, in a cell's form.
+  virtual Var perRow(Code &code, mlir::Value bytes, Var at) const = 0;
+  /// The f32 cells of a unit as sums of rows [0, cellRows).
+  virtual void rows(Code &code, llvm::ArrayRef<Var> cells, int64_t i, int64_t j, llvm::SmallVectorImpl<TileSums> &sums) const;
+};
+
+/// int8 activations in memory: per block of `rows` rows, numbers [k / chunk][rows][chunk], scales [groups or 1][rows] f32, starts
+/// [groups][rows] i32 (minus the middle times the sum, where numbers are unsigned), corrections [groups][rows] f32 (minus the
+/// sum, where weights have zeros).
+struct ActivationLayout {
+  ActivationLayout(const DotFamily &family, const edge::QuantizedPanel &panel, edge::ActivationPrecision precision, int64_t k);
+  bool operator==(const ActivationLayout &other) const;
+
+  int64_t k, rows, chunk, size, groups;
+  bool perGroup, starts, corrections;
+  int64_t factor, middle;
+
+  int64_t scalesAt() const { return rows * size * groups; }
+  int64_t startsAt() const { return scalesAt() + 4 * rows * (perGroup ? groups : 1); }
+  int64_t correctionsAt() const { return startsAt() + (starts ? 4 * rows * groups : 0); }
+  int64_t bytes() const { return llvm::alignTo(correctionsAt() + (corrections ? 4 * rows * groups : 0), 64); }
+};
+
+/// Quantizes block `block` of rows of `from` [rows, k].
+void emitQuantization(Code &code, const ActivationLayout &layout, Var block, mlir::AffineExpr rows, mlir::Value from,
+                      mlir::Value to);
+
+/// The table's name of a quantized weight.
+KernelType kernelType(const edge::QuantizedPanel &panel);
+/// The rows of the table for a quantized weight and a number of rows.
+llvm::SmallVector<const Kernel *> quantizedKernels(const Machine &machine, const edge::QuantizedPanel &panel, bool floats,
+                                                   mlir::AffineExpr rows);
+
+struct QuantizedOperands {
+  mlir::Value lhs;
+  const ActivationLayout *activations; ///< null: lhs is [rows, k] of floats
+  mlir::Value panels;
+  const edge::QuantizedPanel &panel;
+};
+void emitQuantizedMatrix(Code &code, const Matrix &matrix, Var task, const QuantizedOperands &operands, MatrixStore store);
+
+/// store(k, values) for all k of a channel of quantized panels.
+void emitPanelRow(Code &code, const edge::QuantizedPanel &panel, mlir::Value panels, Var channel, int64_t k,
+                  llvm::function_ref<void(Var, Var)> store);
+
+} // namespace edgecc
+#endif // EDGECC_PASSES_KERNELS_QUANTIZED_H

@@ -1,0 +1,54 @@
+//===- Ledger.cpp -----------------------------------------------------------===//
+#include "passes/quantize/Ledger.h"
+#include "dialects/edge/EdgeDialect.h"
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+namespace edgecc {
+
+void addToLedger(ModuleOp module, ArrayRef<LedgerEntry> entries) {
+  Builder builder(module.getContext());
+  SmallVector<Attribute> list;
+  if (auto known = module->getAttrOfType<ArrayAttr>(edge::EdgeDialect::kLedgerAttr))
+    llvm::append_range(list, known);
+  for (const LedgerEntry &entry : entries)
+    list.push_back(builder.getDictionaryAttr({
+        builder.getNamedAttr("weight", builder.getStringAttr(entry.weight)),
+        builder.getNamedAttr("layer", builder.getStringAttr(entry.layer)),
+        builder.getNamedAttr("scheme", builder.getStringAttr(entry.scheme)),
+        builder.getNamedAttr("bytes_before", builder.getI64IntegerAttr(entry.before)),
+        builder.getNamedAttr("bytes_after", builder.getI64IntegerAttr(entry.after)),
+        builder.getNamedAttr("error", builder.getF64FloatAttr(entry.error)),
+        builder.getNamedAttr("decibels", builder.getF64FloatAttr(entry.decibels)),
+    }));
+  module->setAttr(edge::EdgeDialect::kLedgerAttr, builder.getArrayAttr(list));
+}
+
+std::vector<LedgerEntry> readLedger(ModuleOp module) {
+  std::vector<LedgerEntry> entries;
+  auto list = module->getAttrOfType<ArrayAttr>(edge::EdgeDialect::kLedgerAttr);
+  if (!list)
+    return entries;
+  for (Attribute attribute : list) {
+    auto fields = dyn_cast<DictionaryAttr>(attribute);
+    if (!fields)
+      continue;
+    auto text = [&](StringRef name) {
+      auto value = fields.getAs<StringAttr>(name);
+      return value ? value.str() : std::string();
+    };
+    auto integer = [&](StringRef name) {
+      auto value = fields.getAs<IntegerAttr>(name);
+      return value ? value.getInt() : 0;
+    };
+    auto real = [&](StringRef name) {
+      auto value = fields.getAs<FloatAttr>(name);
+      return value ? value.getValueAsDouble() : 0;
+    };
+    entries.push_back({text("weight"), text("layer"), text("scheme"), integer("bytes_before"), integer("bytes_after"),
+                       real("error"), real("decibels")});
+  }
+  return entries;
+}
+
+} // namespace edgecc

@@ -1,0 +1,25 @@
+//===- Ledger.h - What was lost, layer by layer -----------------------------===//
+#ifndef EDGECC_PASSES_QUANTIZE_LEDGER_H
+#define EDGECC_PASSES_QUANTIZE_LEDGER_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include <string>
+#include <vector>
+
+namespace edgecc {
+
+/// One changed weight: an entry of the module's attribute `edge.ledger`, and of the artifact's ledger.
+struct LedgerEntry {
+  std::string weight;            ///< the name of the tensor
+  std::string layer;             ///< the first layer that reads it
+  std::string scheme;            ///< what was done
+  int64_t before = 0, after = 0; ///< bytes
+  double error = 0;              ///< ||w - w'|| / ||w||
+  double decibels = 0;           ///< signal to noise
+};
+
+void addToLedger(mlir::ModuleOp module, llvm::ArrayRef<LedgerEntry> entries);
+std::vector<LedgerEntry> readLedger(mlir::ModuleOp module);
+
+} // namespace edgecc
+#endif // EDGECC_PASSES_QUANTIZE_LEDGER_H

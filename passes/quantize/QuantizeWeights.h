@@ -1,0 +1,15 @@
+//===- QuantizeWeights.h - The pass with somebody who watches ---------------===//
+#ifndef EDGECC_PASSES_QUANTIZE_QUANTIZEWEIGHTS_H
+#define EDGECC_PASSES_QUANTIZE_QUANTIZEWEIGHTS_H
+
+#include "passes/Passes.h"
+
+namespace edgecc {
+
+/// Called by the threads that work, one at a time: bytes of weights that were read, and that there are.
+using QuantizeProgress = std::function<void(uint64_t done, uint64_t total)>;
+
+std::unique_ptr<mlir::Pass> createQuantizeWeights(const QuantizeWeightsOptions &options, QuantizeProgress progress);
+
+} // namespace edgecc
+#endif // EDGECC_PASSES_QUANTIZE_QUANTIZEWEIGHTS_H
