@@ -445,7 +445,8 @@ void addLayers(ConversionTable &table) {
   table.on("MatMul", 1, convertMatMul);
   table.on("Gemm", 7, convertGemm);
   table.on("Einsum", 12, convertEinsum);
-  table.on("LayerNormalization", 17, [](NodeContext &node) { return convertNormalization(node, false); });
+  // Of opset 17; ONNX Runtime's optimizer writes it into models of older ones.
+  table.on("LayerNormalization", 1, [](NodeContext &node) { return convertNormalization(node, false); });
   table.on("RMSNormalization", 23, [](NodeContext &node) { return convertNormalization(node, true); });
   table.on("GroupNormalization", 18, [](NodeContext &node) { return convertGroupNorm(node, false); });
   table.on("InstanceNormalization", 6, [](NodeContext &node) { return convertGroupNorm(node, true); });

@@ -133,6 +133,84 @@ bool View::repeatPart(unsigned axis, AffineExpr major, AffineExpr minor, bool ma
   return true;
 }
 
+/// The source's slices along `axis`, picked by `indices`: 0 0 1 1 ... is each several times.
+bool View::repeatSlices(unsigned axis, AffineExpr size, ArrayRef<int64_t> indices) {
+  auto slices = dyn_cast<AffineConstantExpr>(size);
+  if (!slices || slices.getValue() <= 0 || indices.size() % slices.getValue())
+    return false;
+  int64_t count = indices.size() / slices.getValue();
+  for (auto [i, index] : llvm::enumerate(indices))
+    if (index != int64_t(i) / count)
+      return false;
+  return count == 1 || repeatPart(axis, size, node->expr(count), /*majorIsRepeated=*/false);
+}
+
+//===----------------------------------------------------------------------===//
+// What Concat repeats
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// Slices first, first + 1, ... (`count` of them) of `source` along an axis.
+struct Part {
+  Value source;
+  int64_t first, count;
+};
+
+/// Whether two values are computed alike: exporters write a node for each use.
+bool areAlike(Value a, Value b) {
+  if (a == b)
+    return true;
+  auto one = a.getDefiningOp<onnx::NodeOp>(), other = b.getDefiningOp<onnx::NodeOp>();
+  return one && other && one.getOp() == other.getOp() && one.getDomain() == other.getDomain() &&
+         one.getParams() == other.getParams() && cast<OpResult>(a).getResultNumber() == cast<OpResult>(b).getResultNumber() &&
+         one.getInputs().size() == other.getInputs().size() &&
+         llvm::all_of(llvm::zip(one.getInputs(), other.getInputs()), [](auto pair) {
+    auto [left, right] = pair;
+    auto constant = left.template getDefiningOp<onnx::ConstantOp>(), second = right.template getDefiningOp<onnx::ConstantOp>();
+    return left == right || (constant && second && constant.getValue() == second.getValue());
+  });
+}
+
+/// `value` as a part of what it was cut from along `axis`, or as the whole of itself.
+std::optional<Part> partOf(NodeContext &node, Value value, int64_t axis) {
+  auto sizeOf = [&](Value whole) {
+    const edge::SymbolicShape &shape = node.converter.info(whole).shape;
+    auto size = axis < int64_t(shape.size()) ? dyn_cast<AffineConstantExpr>(shape[axis]) : AffineConstantExpr();
+    return size ? std::optional(size.getValue()) : std::nullopt;
+  };
+  auto count = sizeOf(value);
+  if (!count)
+    return std::nullopt;
+  auto op = value.getDefiningOp<onnx::NodeOp>();
+  if (!op || !op.getDomain().empty() || op.getInputs().empty() || !sizeOf(op.getInputs()[0]))
+    return Part{value, 0, *count};
+  NodeContext maker(node.converter, op);
+  int64_t rank = maker.rank(0), whole = *sizeOf(op.getInputs()[0]);
+  if (op.getOp() == "Split" && maker.normalizeAxis(maker.intAttr("axis", 0), rank) == axis) {
+    int64_t first = 0;
+    for (Value before : op.getOutputs().take_front(cast<OpResult>(value).getResultNumber())) {
+      auto size = sizeOf(before);
+      if (!size)
+        return std::nullopt;
+      first += *size;
+    }
+    return Part{op.getInputs()[0], first, *count};
+  }
+  if (op.getOp() == "Slice") {
+    auto starts = maker.hasAttr("starts") ? std::optional(maker.intsAttr("starts")) : maker.constantInts(1);
+    auto axes = maker.hasAttr("starts") ? std::optional(maker.intsAttr("axes")) : maker.constantInts(3);
+    auto steps = maker.constantInts(4);
+    if (starts && axes && starts->size() == 1 && axes->size() == 1 && maker.normalizeAxis(axes->front(), rank) == axis &&
+        (!maker.has(4) || (steps && steps->front() == 1)))
+      return Part{op.getInputs()[0], starts->front() < 0 ? std::max<int64_t>(0, starts->front() + whole) : starts->front(),
+                  *count};
+  }
+  return Part{value, 0, *count};
+}
+
+} // namespace
+
 //===----------------------------------------------------------------------===//
 // Steps
 //===----------------------------------------------------------------------===//
@@ -204,17 +282,25 @@ bool View::stepBack() {
     return follow(true);
   }
   if (op == "Gather") {
-    // Indices 0 0 1 1 ...: each slice several times.
     auto indices = maker.constantInts(1);
     int64_t axis = maker.normalizeAxis(maker.intAttr("axis", 0), maker.rank(0));
-    auto size = dyn_cast<AffineConstantExpr>(maker.shape(0)[axis]);
-    if (!indices || maker.rank(1) != 1 || !size || size.getValue() <= 0 || indices->size() % size.getValue())
-      return false;
-    int64_t count = indices->size() / size.getValue();
-    for (auto [i, index] : llvm::enumerate(*indices))
-      if (index != int64_t(i) / count)
+    return follow(indices && maker.rank(1) == 1 && repeatSlices(axis, maker.shape(0)[axis], *indices));
+  }
+  if (op == "Concat") {
+    int64_t axis = maker.normalizeAxis(maker.intAttr("axis", 0), maker.rank(0));
+    SmallVector<int64_t> indices;
+    std::optional<Part> whole;
+    for (Value joined : producer.getInputs()) {
+      auto part = partOf(*node, joined, axis);
+      if (!part || (whole && !areAlike(whole->source, part->source)))
         return false;
-    return follow(count == 1 || repeatPart(axis, size, node->expr(count), /*majorIsRepeated=*/false));
+      if (!whole)
+        whole = part;
+      for (int64_t i = 0; i < part->count; ++i)
+        indices.push_back(part->first + i);
+    }
+    input = whole->source;
+    return follow(repeatSlices(axis, node->converter.info(input).shape[axis], indices));
   }
   return false;
 }

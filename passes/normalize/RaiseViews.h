@@ -44,6 +44,7 @@ private:
   bool regroupAxes(llvm::ArrayRef<mlir::AffineExpr> shape);
   bool repeatPart(unsigned axis, mlir::AffineExpr major, mlir::AffineExpr minor, bool majorIsRepeated);
   void repeat(Axis &axis);
+  bool repeatSlices(unsigned axis, mlir::AffineExpr size, llvm::ArrayRef<int64_t> indices);
   bool stepExpand(const edge::SymbolicShape &input);
   mlir::AffineExpr sizeOf(llvm::ArrayRef<unsigned> axis);
   std::optional<llvm::SmallVector<Axis>> parts(mlir::AffineExpr batch, bool tokensAreColumns);

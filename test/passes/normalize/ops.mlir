@@ -57,3 +57,13 @@ module {
     return %y, %i : tensor<*xf32>, tensor<*xi64>
   }
 }
+
+// -----
+
+// ONNX Runtime's optimizer writes the norms of later opsets into models of older ones.
+// CHECK-LABEL: func.func @main
+// CHECK: edge.layer_norm
+func.func @main(%x: tensor<2x4xf32> {onnx.name = "x"}, %w: tensor<4xf32> {onnx.name = "w"}, %b: tensor<4xf32> {onnx.name = "b"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %y = onnx.node "LayerNormalization"(%x, %w, %b) {name = "norm", version = 11 : i64, params = {axis = -1 : i64, epsilon = 9.99999996E-13 : f32}} : (tensor<2x4xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}

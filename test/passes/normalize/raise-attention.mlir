@@ -81,3 +81,55 @@ func.func @main(%q: tensor<?x?x2x8xf32> {onnx.name = "input_ids", onnx.dims = ["
   %6 = onnx.node "MatMul"(%5, %2) {name = "pv", version = 17 : i64} : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
   return %6, %1, %2 : tensor<*xf32>, tensor<*xf32>, tensor<*xf32>
 }
+
+// -----
+
+// So are heads that Concat repeats: a tensor joined with itself in a dimension of its own, and slices of single heads.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: %[[Q:[^:]*]]: tensor<1x4x5x8xf32> {{[^%]*}}%[[K:[^:]*]]: tensor<1x2x7x8xf32> {{[^%]*}}%[[V:[^:]*]]: tensor<1x2x7x8xf32>
+// CHECK-NEXT: %[[A:.*]] = edge.attention %[[Q]], %[[K]], %[[V]] {key_heads_first
+// CHECK-NEXT: return %[[A]]
+func.func @main(%q: tensor<1x4x5x8xf32> {onnx.name = "q"}, %k: tensor<1x2x7x8xf32> {onnx.name = "k"}, %v: tensor<1x2x7x8xf32> {onnx.name = "v"})
+    -> (tensor<*xf32> {onnx.name = "y"}) {
+  %zero = onnx.constant {name = "zero", value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %one = onnx.constant {name = "one", value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %two = onnx.constant {name = "two", value = dense<2> : tensor<1xi64>} : tensor<1xi64>
+  %flat = onnx.constant {name = "flat", value = dense<[1, 4, 7, 8]> : tensor<4xi64>} : tensor<4xi64>
+  %0 = onnx.node "Unsqueeze"(%k, %two) {name = "k5", version = 17 : i64} : (tensor<1x2x7x8xf32>, tensor<1xi64>) -> tensor<*xf32>
+  %1 = onnx.node "Unsqueeze"(%k, %two) {name = "k5_again", version = 17 : i64} : (tensor<1x2x7x8xf32>, tensor<1xi64>) -> tensor<*xf32>
+  %2 = onnx.node "Concat"(%0, %1) {name = "k_wide", version = 17 : i64, params = {axis = 2 : i64}} : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %3 = onnx.node "Reshape"(%2, %flat) {name = "k_all", version = 17 : i64} : (tensor<*xf32>, tensor<4xi64>) -> tensor<*xf32>
+  %4 = onnx.node "Slice"(%v, %zero, %one, %one) {name = "v0", version = 17 : i64} : (tensor<1x2x7x8xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xf32>
+  %5 = onnx.node "Slice"(%v, %one, %two, %one) {name = "v1", version = 17 : i64} : (tensor<1x2x7x8xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xf32>
+  %6 = onnx.node "Concat"(%4, %4, %5, %5) {name = "v_all", version = 17 : i64, params = {axis = 1 : i64}} : (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %7 = onnx.node "Transpose"(%3) {name = "k_t", version = 17 : i64, params = {perm = array<i64: 0, 1, 3, 2>}} : (tensor<*xf32>) -> tensor<*xf32>
+  %8 = onnx.node "MatMul"(%q, %7) {name = "qk", version = 17 : i64} : (tensor<1x4x5x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %9 = onnx.node "Softmax"(%8) {name = "softmax", version = 17 : i64, params = {axis = -1 : i64}} : (tensor<*xf32>) -> tensor<*xf32>
+  %10 = onnx.node "MatMul"(%9, %6) {name = "pv", version = 17 : i64} : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
+  return %10 : tensor<*xf32>
+}
+
+// -----
+
+// Slices of a Split are the same; in another order they are no grouped heads: the values are joined, and have a head for each query.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: %[[Q:[^:]*]]: tensor<1x4x5x8xf32> {{[^%]*}}%[[K:[^:]*]]: tensor<1x2x7x8xf32>
+// CHECK: %[[JOINED:.*]] = edge.kernel "concat"
+// CHECK: %[[V:.*]] = edge.reshape %[[JOINED]]
+// CHECK: edge.attention %[[Q]], %[[K]], %[[K]]
+// CHECK: edge.attention %[[Q]], %[[V]], %[[V]]
+func.func @main(%q: tensor<1x4x5x8xf32> {onnx.name = "q"}, %k: tensor<1x2x7x8xf32> {onnx.name = "k"})
+    -> (tensor<*xf32> {onnx.name = "y"}, tensor<*xf32> {onnx.name = "z"}) {
+  %0:2 = onnx.node "Split"(%k) {name = "heads", version = 17 : i64, params = {axis = 1 : i64}} : (tensor<1x2x7x8xf32>) -> (tensor<*xf32>, tensor<*xf32>)
+  %1 = onnx.node "Concat"(%0#0, %0#0, %0#1, %0#1) {name = "grouped", version = 17 : i64, params = {axis = 1 : i64}} : (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %2 = onnx.node "Concat"(%0#0, %0#1, %0#0, %0#1) {name = "alternating", version = 17 : i64, params = {axis = 1 : i64}} : (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %3 = onnx.node "Transpose"(%1) {name = "k_t", version = 17 : i64, params = {perm = array<i64: 0, 1, 3, 2>}} : (tensor<*xf32>) -> tensor<*xf32>
+  %4 = onnx.node "MatMul"(%q, %3) {name = "qk", version = 17 : i64} : (tensor<1x4x5x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %5 = onnx.node "Softmax"(%4) {name = "softmax", version = 17 : i64, params = {axis = -1 : i64}} : (tensor<*xf32>) -> tensor<*xf32>
+  %6 = onnx.node "MatMul"(%5, %1) {name = "pv", version = 17 : i64} : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %7 = onnx.node "Transpose"(%2) {name = "k2_t", version = 17 : i64, params = {perm = array<i64: 0, 1, 3, 2>}} : (tensor<*xf32>) -> tensor<*xf32>
+  %8 = onnx.node "MatMul"(%q, %7) {name = "qk2", version = 17 : i64} : (tensor<1x4x5x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %9 = onnx.node "Softmax"(%8) {name = "softmax2", version = 17 : i64, params = {axis = -1 : i64}} : (tensor<*xf32>) -> tensor<*xf32>
+  %10 = onnx.node "MatMul"(%9, %2) {name = "pv2", version = 17 : i64} : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
+  return %6, %10 : tensor<*xf32>, tensor<*xf32>
+}
