@@ -85,6 +85,8 @@ Error Compilation::load() {
   if (!StringRef(options.input).ends_with(".mlir")) {
     onnx::ImportOptions import;
     import.weightsDirs = options.weightsDirs;
+    // The conversion lists what could not be imported with what it cannot convert.
+    import.placeholders = options.emit != Emit::Onnx;
     auto imported = onnx::importOnnx(options.input, context, import);
     if (!imported)
       return imported.takeError();

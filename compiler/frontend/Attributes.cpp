@@ -12,11 +12,15 @@ static bool isElementTypeAttribute(StringRef name) {
       .Default(false);
 }
 
-/// Null if there is nothing to say, or after a problem.
-mlir::Attribute Importer::convert(NodeContext &node, StringRef name, const proto::Attribute &attribute) {
+/// Null if there is nothing to say, or if the node is refused.
+mlir::Attribute Importer::convert(NodeContext &node, StringRef name, const proto::Attribute &attribute, std::string &refusal) {
   auto unsupported = [&](const llvm::Twine &what) {
-    problems.add(node.label() + ": attribute '" + name + "' " + what);
+    refusal = ("attribute '" + name + "' " + what).str();
     return mlir::Attribute();
+  };
+  auto loaded = [&](const proto::Tensor &tensor) -> mlir::Attribute {
+    llvm::Expected<mlir::ElementsAttr> value = constants.load(tensor, node.name + "." + name.str());
+    return value ? *value : unsupported("cannot be read: " + llvm::toString(value.takeError()));
   };
   switch (attribute.kind) {
   case proto::AttributeKind::Float: return builder.getF32FloatAttr(attribute.f);
@@ -35,12 +39,11 @@ mlir::Attribute Importer::convert(NodeContext &node, StringRef name, const proto
   case proto::AttributeKind::Ints: return builder.getDenseI64ArrayAttr(attribute.ints);
   case proto::AttributeKind::Strings: return builder.getStrArrayAttr(attribute.strings);
   case proto::AttributeKind::Tensor:
-    return attribute.tensors.empty() ? unsupported("has no value")
-                                     : load(attribute.tensors.front(), node.name + "." + name.str());
+    return attribute.tensors.empty() ? unsupported("has no value") : loaded(attribute.tensors.front());
   case proto::AttributeKind::Tensors: {
     llvm::SmallVector<mlir::Attribute> values;
     for (const proto::Tensor &tensor : attribute.tensors)
-      if (mlir::Attribute value = load(tensor, node.name + "." + name.str()))
+      if (mlir::Attribute value = loaded(tensor))
         values.push_back(value);
     return builder.getArrayAttr(values);
   }

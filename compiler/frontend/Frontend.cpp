@@ -48,9 +48,11 @@ void Importer::importMain(mlir::ModuleOp module) {
   module.push_back(function);
   mlir::Block *block = function.addEntryBlock();
   builder.setInsertionPointToEnd(block);
-  auto none = NoneOp::create(builder, builder.getUnknownLoc(), builder.getNoneType());
+  auto none = NoneOp::create(builder, builder.getUnknownLoc(), builder.getNoneType(), /*missing=*/false);
   noneValue = none;
-  lastConstant = none;
+  auto missing = NoneOp::create(builder, builder.getUnknownLoc(), builder.getNoneType(), /*missing=*/true);
+  missingValue = missing;
+  lastConstant = missing;
   auto end = mlir::func::ReturnOp::create(builder, builder.getUnknownLoc());
   builder.setInsertionPoint(end);
 
@@ -96,15 +98,16 @@ void Importer::importMain(mlir::ModuleOp module) {
       problems.add("output '" + output.name + "' is not computed by any node");
     if (!seen.insert(output.name).second)
       problems.add("output '" + output.name + "' is there twice");
-    results.push_back(value ? value : noneValue);
+    results.push_back(value ? value : missingValue);
     resultAttributes.push_back(builder.getDictionaryAttr(nameIs(output.name)));
   }
   end.getOperandsMutable().assign(results);
   function.setFunctionType(builder.getFunctionType(block->getArgumentTypes(), end.getOperandTypes()));
   function.setAllArgAttrs(argumentAttributes);
   function.setAllResultAttrs(resultAttributes);
-  if (none.use_empty())
-    none.erase();
+  for (NoneOp unused : {none, missing})
+    if (unused.use_empty())
+      unused.erase();
 }
 
 mlir::OwningOpRef<mlir::ModuleOp> Importer::run() {
@@ -176,8 +179,13 @@ static llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> import(std::shared_ptr<
   ConstantLoader constants(&context, store, file, options.inlineBytes);
   Importer importer(context, *model, constants, options);
   mlir::OwningOpRef<mlir::ModuleOp> module = importer.run();
-  if (importer.problems.any())
-    return importer.problems.error(path);
+  if (importer.problems.any()) {
+    if (!options.placeholders || !module->lookupSymbol("main"))
+      return importer.problems.error(path);
+    auto lines = mlir::Builder(&context).getStrArrayAttr(importer.problems.ofGraph());
+    if (!lines.empty())
+      (*module)->setAttr("onnx.problems", lines);
+  }
   (*module)->setAttr("onnx.sha256", mlir::StringAttr::get(&context, hash));
   return module;
 }

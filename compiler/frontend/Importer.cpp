@@ -1,8 +1,7 @@
 //===- Importer.cpp - Graphs to IR, node for node ---------------------------===//
 //
 // Knows the structure of ONNX files, not their operators: only the five ops that carry structure (Constant, If, Loop, Scan and
-// calls of local functions) have a name here. Whatever is wrong is noted and stood in for by onnx.none, so that one run
-// reports everything.
+// calls of local functions) have a name here. Whatever is wrong is noted and stood in for, so that one run reports everything.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/frontend/Importer.h"
@@ -13,12 +12,21 @@ using llvm::StringRef;
 using llvm::Twine;
 
 llvm::Error Problems::error(StringRef path) const {
-  std::string text = (path + " cannot be imported (" + Twine(count) + (count == 1 ? " problem):" : " problems):")).str();
-  for (const std::string &line : lines)
-    text += "\n  " + line;
-  if (count > lines.size())
+  std::string text =
+      (path + " cannot be imported (" + Twine(lines.size()) + (lines.size() == 1 ? " problem):" : " problems):")).str();
+  for (const Line &line : llvm::ArrayRef(lines).take_front(limit))
+    text += "\n  " + line.text;
+  if (lines.size() > limit)
     text += "\n  ...";
   return llvm::createStringError(text);
+}
+
+llvm::SmallVector<StringRef> Problems::ofGraph() const {
+  llvm::SmallVector<StringRef> texts;
+  for (const Line &line : lines)
+    if (!line.isNode)
+      texts.push_back(line.text);
+  return texts;
 }
 
 const proto::Attribute *Scope::attribute(StringRef name) const {
@@ -71,7 +79,7 @@ mlir::Value Importer::lookup(Scope &scope, StringRef name) {
     if (const proto::Tensor *tensor = around->initializers.lookup(name)) {
       mlir::ElementsAttr loaded = load(*tensor, name);
       auto loc = mlir::NameLoc::get(builder.getStringAttr(name));
-      mlir::Value value = loaded ? constant(loc, name, loaded) : none();
+      mlir::Value value = loaded ? constant(loc, name, loaded) : missing();
       const_cast<Scope *>(around)->values[name] = value;
       return value;
     }
@@ -85,7 +93,7 @@ mlir::Value Importer::use(NodeContext &node, StringRef name) {
   if (mlir::Value value = lookup(node.scope, name))
     return value;
   problems.add(node.label() + ": input '" + name + "' is not an input, an initializer or the result of a node");
-  return none();
+  return missing();
 }
 
 void Importer::define(NodeContext &node, StringRef name, mlir::Value value) {
@@ -100,12 +108,17 @@ void Importer::define(NodeContext &node, StringRef name, mlir::Value value) {
   node.scope.values[name] = value;
 }
 
-/// Notes why a node cannot be imported and stands in for its results.
+/// Notes why a node cannot be imported, in its place too.
 void Importer::fail(NodeContext &node, const Twine &why) {
-  problems.add(node.label() + ": " + why);
-  for (StringRef output : node.node.outputs)
+  problems.addNode(node.label() + ": " + why);
+  auto inputs = llvm::map_to_vector(node.node.inputs, [&](StringRef input) {
+    mlir::Value value = input.empty() ? none() : lookup(node.scope, input);
+    return value ? value : missing();
+  });
+  auto op = createNode(node, builder.getDictionaryAttr({}), inputs, builder.getStringAttr(why));
+  for (auto [output, value] : llvm::zip_equal(node.node.outputs, op.getOutputs()))
     if (!output.empty())
-      node.scope.values.try_emplace(output, none());
+      node.scope.values.try_emplace(output, value);
 }
 
 /// Null if it is not a tensor, or has elements that are not supported.
@@ -182,6 +195,20 @@ std::vector<std::pair<StringRef, const proto::Attribute *>> Importer::resolve(co
   return result;
 }
 
+NodeOp Importer::createNode(NodeContext &node, mlir::DictionaryAttr params, mlir::ValueRange inputs, mlir::StringAttr refused) {
+  auto types = llvm::map_to_vector(node.node.outputs, [&](StringRef output) -> mlir::Type {
+    if (output.empty())
+      return builder.getNoneType();
+    if (mlir::Type type = node.scope.types.lookup(output))
+      return type;
+    // The file does not say: `index`, which no ONNX tensor has.
+    return mlir::UnrankedTensorType::get(builder.getIndexType());
+  });
+  auto loc = mlir::NameLoc::get(builder.getStringAttr(node.name));
+  return NodeOp::create(builder, loc, types, builder.getStringAttr(node.node.op), builder.getStringAttr(node.node.domain),
+                        builder.getI64IntegerAttr(node.version), builder.getStringAttr(node.name), params, refused, inputs);
+}
+
 void Importer::importPlain(NodeContext &node) {
   mlir::NamedAttrList attributes;
   for (auto [name, attribute] : resolve(node)) {
@@ -192,22 +219,14 @@ void Importer::importPlain(NodeContext &node) {
     // Up to opset 6, operators did not broadcast by themselves; these two are how the difference shows.
     if (node.node.domain.empty() && node.version < 7 && (name == "broadcast" || name == "consumed_inputs"))
       return fail(node, "its meaning has changed since; convert the model with onnx.version_converter.convert_version");
-    if (mlir::Attribute value = convert(node, name, *attribute))
+    std::string refusal;
+    if (mlir::Attribute value = convert(node, name, *attribute, refusal))
       attributes.set(name, value);
+    if (!refusal.empty())
+      return fail(node, refusal);
   }
   auto inputs = llvm::map_to_vector(node.node.inputs, [&](StringRef input) { return use(node, input); });
-  auto types = llvm::map_to_vector(node.node.outputs, [&](StringRef output) -> mlir::Type {
-    if (output.empty())
-      return builder.getNoneType();
-    if (mlir::Type type = node.scope.types.lookup(output))
-      return type;
-    // The file does not say: `index`, which no ONNX tensor has.
-    return mlir::UnrankedTensorType::get(builder.getIndexType());
-  });
-  auto loc = mlir::NameLoc::get(builder.getStringAttr(node.name));
-  auto op = NodeOp::create(builder, loc, types, builder.getStringAttr(node.node.op), builder.getStringAttr(node.node.domain),
-                           builder.getI64IntegerAttr(node.version), builder.getStringAttr(node.name),
-                           attributes.getDictionary(context), inputs);
+  auto op = createNode(node, attributes.getDictionary(context), inputs);
   for (auto [name, value] : llvm::zip_equal(node.node.outputs, op.getOutputs()))
     define(node, name, value);
 }
@@ -239,7 +258,7 @@ void Importer::importConstant(NodeContext &node) {
     break;
   default: return fail(node, "constants of strings or sparse tensors are not supported");
   }
-  mlir::Value result = value ? constant(mlir::NameLoc::get(builder.getStringAttr(node.name)), node.name, value) : none();
+  mlir::Value result = value ? constant(mlir::NameLoc::get(builder.getStringAttr(node.name)), node.name, value) : missing();
   define(node, node.node.outputs.front(), result);
 }
 

@@ -13,19 +13,26 @@ namespace edgecc::onnx {
 class Problems {
 public:
   void add(const llvm::Twine &line) {
-    if (lines.size() < limit)
-      lines.push_back(line.str());
-    ++count;
+    lines.push_back({line.str(), /*isNode=*/false});
+    ++graphLines;
   }
-  bool any() const { return count > 0; }
+  /// One that stands at its node, too (`refused`).
+  void addNode(const llvm::Twine &line) { lines.push_back({line.str(), /*isNode=*/true}); }
+  bool any() const { return !lines.empty(); }
   /// Enough to stop looking for more.
-  bool many() const { return count >= limit; }
+  bool many() const { return graphLines >= limit; }
   llvm::Error error(llvm::StringRef path) const;
+  /// Those that stand at no node.
+  llvm::SmallVector<llvm::StringRef> ofGraph() const;
 
 private:
   static constexpr size_t limit = 100;
-  std::vector<std::string> lines;
-  size_t count = 0;
+  struct Line {
+    std::string text;
+    bool isNode;
+  };
+  std::vector<Line> lines;
+  size_t graphLines = 0;
 };
 
 using Opsets = llvm::StringMap<int64_t>; ///< version by domain
@@ -63,7 +70,7 @@ class Importer {
 public:
   Importer(mlir::MLIRContext &context, const proto::Model &model, ConstantLoader &constants, const ImportOptions &options);
 
-  /// A module with @main. What is wrong stands in `problems`; the module is of use only if nothing is.
+  /// A module with @main. What is wrong stands in `problems`, and is stood in for.
   mlir::OwningOpRef<mlir::ModuleOp> run();
 
   Problems problems;
@@ -77,17 +84,20 @@ private:
   void importIf(NodeContext &node);
   void inlineFunction(NodeContext &node, const proto::Function &function);
   void importPlain(NodeContext &node);
+  NodeOp createNode(NodeContext &node, mlir::DictionaryAttr params, mlir::ValueRange inputs, mlir::StringAttr refused = {});
 
   /// The node's attributes with references resolved; an omitted argument leaves out the attribute.
   std::vector<std::pair<llvm::StringRef, const proto::Attribute *>> resolve(const NodeContext &node);
-  mlir::Attribute convert(NodeContext &node, llvm::StringRef name, const proto::Attribute &attribute);
+  mlir::Attribute convert(NodeContext &node, llvm::StringRef name, const proto::Attribute &attribute, std::string &refusal);
   mlir::ElementsAttr load(const proto::Tensor &tensor, llvm::StringRef name);
 
   mlir::Value lookup(Scope &scope, llvm::StringRef name);
   mlir::Value use(NodeContext &node, llvm::StringRef name);
   void define(NodeContext &node, llvm::StringRef name, mlir::Value value);
   void fail(NodeContext &node, const llvm::Twine &why);
+  /// Stands for an optional input that is not given, and for a value that could not be imported.
   mlir::Value none() { return noneValue; }
+  mlir::Value missing() { return missingValue; }
   mlir::Value constant(mlir::Location loc, llvm::StringRef name, mlir::ElementsAttr value);
   mlir::Type typeOf(const proto::Type &type);
 
@@ -97,7 +107,7 @@ private:
   const ImportOptions &options;
   mlir::OpBuilder builder;
   llvm::StringMap<const proto::Function *> functions;
-  mlir::Value noneValue;
+  mlir::Value noneValue, missingValue;
   /// Constants stand before all nodes, in order of first use, so that branches and functions can share them.
   mlir::Operation *lastConstant = nullptr;
   size_t nodeCount = 0;

@@ -25,6 +25,7 @@ def Onnx_NodeOp : Op<Onnx_Dialect, "node", [Pure]> {
     `version` is the opset version the graph imports for the domain. Omitted optional inputs are `onnx.none`.
     ONNX attributes stand in the dictionary `params`: ints `i64`, floats `f32`, strings, lists as `DenseI64ArrayAttr`,
     `DenseF32ArrayAttr` or `ArrayAttr` of strings, tensors as elements attributes, element types as `TypeAttr`.
+    `refused` says why a node could not be imported, and what to do: it stands there to be listed with those that cannot be compiled.
 
     ```mlir
     %r = onnx.node "MatMul"(%a, %b) {name = "/layer.0/MatMul", version = 17 : i64}
@@ -32,7 +33,7 @@ def Onnx_NodeOp : Op<Onnx_Dialect, "node", [Pure]> {
     ```
   }];
   let arguments = (ins StrAttr:$op, DefaultValuedStrAttr<StrAttr, "">:$domain, I64Attr:$version, StrAttr:$name,
-                       DefaultValuedAttr<DictionaryAttr, "{}">:$params,
+                       DefaultValuedAttr<DictionaryAttr, "{}">:$params, OptionalAttr<StrAttr>:$refused,
                        Variadic<AnyType>:$inputs);
   let results = (outs Variadic<AnyType>:$outputs);
   let assemblyFormat = "$op `(` $inputs `)` attr-dict `:` functional-type($inputs, $outputs)";
@@ -40,6 +41,8 @@ def Onnx_NodeOp : Op<Onnx_Dialect, "node", [Pure]> {
 
 def Onnx_NoneOp : Op<Onnx_Dialect, "none", [Pure]> {
   let summary = "an optional input that is not given";
+  let description = "`missing`: a value that could not be imported.";
+  let arguments = (ins UnitAttr:$missing);
   let results = (outs NoneType:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
 }

@@ -60,14 +60,31 @@ void Converter::report(onnx::NodeOp node, const Twine &reason) {
   llvm::raw_string_ostream stream(types);
   for (Value input : node.getInputs()) {
     TensorInfo &known = infos[input];
-    if (known.element)
-      stream << (types.empty() ? "" : ", ") << edge::tensorType(known.shape, known.element);
+    // What comes after a failure has the type that the file gives, if it does.
+    auto declared = dyn_cast<TensorType>(input.getType());
+    Type type = known.element                                             ? edge::tensorType(known.shape, known.element)
+                : declared && !isa<IndexType>(declared.getElementType()) ? Type(declared)
+                                                                          : Type();
+    if (type)
+      stream << (types.empty() ? "" : ", ") << type;
   }
   StringRef domain = node.getDomain();
   errors.push_back((node.getName() + " (" + domain + (domain.empty() ? "" : ".") + node.getOp() + ", opset " +
                     Twine(node.getVersion()) + (types.empty() ? "" : ", inputs " + types) + "): " + reason)
                        .str());
-  errorNodes.push_back(node);
+}
+
+const Conversion *Converter::rowOf(onnx::NodeOp node) {
+  if (auto reason = node.getRefused()) {
+    report(node, *reason);
+    return nullptr;
+  }
+  bool known = false;
+  const Conversion *row = table.find(node.getDomain(), node.getOp(), node.getVersion(), &known);
+  if (!row)
+    report(node, known ? "this version of the operator is not supported; export with a newer opset"
+                       : "is not supported; export without it, or with its definition as a local function of the model");
+  return row;
 }
 
 //===----------------------------------------------------------------------===//
@@ -108,6 +125,11 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
     return success();
   };
   for (BlockArgument arg : source.getArguments()) {
+    // What the import could not take: listed among its problems.
+    if (isa<NoneType>(arg.getType())) {
+      argShapes.emplace_back();
+      continue;
+    }
     auto type = dyn_cast<RankedTensorType>(arg.getType());
     auto name = source.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name");
     if (!type)
@@ -260,7 +282,8 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     attributes.push_back(builder.getDictionaryAttr(more));
   };
   for (unsigned i = 0; i < source.getNumArguments(); ++i) {
-    if (isState(i) || llvm::any_of(implicit, [&](Implicit &known) { return known.argument == i; }))
+    if (isState(i) || isa<NoneType>(source.getArgument(i).getType()) ||
+        llvm::any_of(implicit, [&](Implicit &known) { return known.argument == i; }))
       continue;
     types.push_back(
         edge::tensorType(argShapes[i], signless(cast<RankedTensorType>(source.getArgument(i).getType()).getElementType())));
@@ -374,46 +397,46 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
   return success();
 }
 
+/// All nodes that cannot be compiled are reported; what follows one is not converted, but its operator is looked at.
+void Converter::convertNodes(func::FuncOp source, bool inputsKnown) {
+  auto isUnknown = [&](Value input) {
+    auto none = input.getDefiningOp<onnx::NoneOp>();
+    return none ? none.getMissing() : !infos[input].element;
+  };
+  for (Operation &op : source.front()) {
+    if (auto constant = dyn_cast<onnx::ConstantOp>(op))
+      convertConstant(constant);
+    auto node = dyn_cast<onnx::NodeOp>(op);
+    const Conversion *row = node ? rowOf(node) : nullptr;
+    if (!row || !inputsKnown || llvm::any_of(node.getInputs(), isUnknown))
+      continue;
+    NodeContext nodeContext(*this, node);
+    if (!raise(nodeContext))
+      (void)(*row)(nodeContext);
+  }
+}
+
 LogicalResult Converter::run() {
   auto source = module.lookupSymbol<func::FuncOp>("main");
   if (!source)
     return module.emitError("has no function main");
   source.setName("onnx_main");
-  if (failed(collectSymbols(source)) || failed(createFunction(source)))
-    return failure();
-  for (Operation &op : source.front()) {
-    if (auto constant = dyn_cast<onnx::ConstantOp>(op)) {
-      convertConstant(constant);
-      continue;
-    }
-    auto node = dyn_cast<onnx::NodeOp>(op);
-    if (!node)
-      continue;
-    // What follows a node that failed has unknown inputs: only the first is worth a message.
-    if (llvm::any_of(node.getInputs(),
-                     [&](Value input) { return !input.getDefiningOp<onnx::NoneOp>() && !infos[input].element; })) {
-      bool known;
-      if (!table.find(node.getDomain(), node.getOp(), node.getVersion(), &known) && !known)
-        report(node, "is not supported");
-      continue;
-    }
-    bool known = false;
-    const Conversion *conversion = table.find(node.getDomain(), node.getOp(), node.getVersion(), &known);
-    if (!conversion) {
-      report(node, known ? "this version of the operator is not supported; export with a newer opset" : "is not supported");
-      continue;
-    }
-    NodeContext nodeContext(*this, node);
-    nodeContext.loc = node.getLoc();
-    if (!raise(nodeContext))
-      (void)(*conversion)(nodeContext);
-  }
-  if (!errors.empty()) {
-    auto error = module.emitError() << errors.size() << (errors.size() == 1 ? " node" : " nodes") << " cannot be compiled:";
+  bool inputsKnown = succeeded(collectSymbols(source)) && succeeded(createFunction(source));
+  convertNodes(source, inputsKnown);
+  auto problems = module->getAttrOfType<ArrayAttr>("onnx.problems");
+  if (problems || !errors.empty()) {
+    size_t count = errors.size() + (problems ? problems.size() : 0);
+    auto error = module.emitError() << count << (problems ? " problem" : " node") << (count == 1 ? "" : "s")
+                                    << (problems ? " of the model:" : " cannot be compiled:");
+    if (problems)
+      for (auto line : problems.getAsRange<StringAttr>())
+        error << "\n  " << line.getValue();
     for (std::string &line : errors)
       error << "\n  " << line;
     return failure();
   }
+  if (!inputsKnown)
+    return failure();
   if (failed(convertReturn(source)))
     return failure();
   if (position)

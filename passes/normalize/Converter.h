@@ -206,6 +206,8 @@ public:
   /// A cache as a tensor: a copy.
   mlir::Value readState(TensorInfo &info, mlir::Location loc);
   void report(onnx::NodeOp node, const llvm::Twine &reason);
+  /// The row of a node; null, and reported, if there is none.
+  const Conversion *rowOf(onnx::NodeOp node);
 
   mlir::MLIRContext *context() { return module.getContext(); }
   mlir::OpBuilder &getBuilder() { return builder; }
@@ -241,6 +243,7 @@ private:
   void findCounts(onnx::NodeOp scatter);
   void addImplicit(mlir::BlockArgument argument, Implicit::Kind kind);
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
+  void convertNodes(mlir::func::FuncOp source, bool inputsKnown);
   mlir::LogicalResult convertReturn(mlir::func::FuncOp source);
   mlir::Value replaceState(mlir::Value state, mlir::Value contents, mlir::Location loc);
   void convertConstant(onnx::ConstantOp constant);
@@ -272,7 +275,6 @@ private:
   llvm::SmallVector<StateIO> stateIO;
   llvm::SmallVector<Implicit> implicit;
   std::vector<std::string> errors;
-  std::vector<mlir::Operation *> errorNodes;
 };
 
 } // namespace edgecc
