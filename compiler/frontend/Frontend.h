@@ -17,8 +17,8 @@ struct ImportOptions {
   size_t inlineBytes = 1024;
   /// Local functions are inlined; a file that multiplies into more nodes than this is refused.
   size_t maxNodes = 1'000'000;
-  /// A graph is no error for what cannot be imported: such nodes are `refused`, and other problems stand in `onnx.problems` of the
-  /// module. What compiles it can say these with its own.
+  /// A graph is no error for what cannot be imported: such nodes are `refused`, and other problems stand in `onnx.problems` of
+  /// the module. What compiles it can say these with its own.
   bool placeholders = false;
 };
 

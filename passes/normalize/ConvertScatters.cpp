@@ -249,10 +249,6 @@ LogicalResult convertCompress(NodeContext &node) {
   return success();
 }
 
-Conversion dependsOnData(StringRef what) {
-  return [what = what.str()](NodeContext &node) { return node.unsupported(what + "; compute it outside of the model"); };
-}
-
 } // namespace
 
 Value writeRows(NodeContext &node, Value cache, Value rows, Value first, int64_t axis, bool isCircular) {
@@ -293,11 +289,10 @@ void addScatters(ConversionTable &table) {
   table.on("GatherND", 11, convertGatherND);
   table.on("OneHot", 9, convertOneHot);
   table.on("Compress", 9, convertCompress);
-  table.on("NonZero", 9, dependsOnData("the size of the result depends on data"));
-  table.on("Unique", 11, dependsOnData("the size of the result depends on data"));
-  for (StringRef random : {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"})
-    table.on(random, 1, dependsOnData("a compiled model has no random numbers"));
-  table.on("Bernoulli", 15, dependsOnData("a compiled model has no random numbers"));
+  for (StringRef sizedByData : {"NonZero", "Unique"})
+    table.never(sizedByData, "the size of the result depends on data; compute it outside of the model");
+  for (StringRef random : {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
+    table.never(random, "a compiled model has no random numbers; compute it outside of the model");
 }
 
 } // namespace edgecc

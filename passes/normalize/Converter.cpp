@@ -38,7 +38,8 @@ static StringRef elementName(Type type) {
   }
 }
 
-Converter::Converter(ModuleOp module) : module(module), builder(module.getContext()) {
+Converter::Converter(ModuleOp module, ArrayRef<LoosePair> loose)
+    : module(module), builder(module.getContext()), loose(loose.begin(), loose.end()) {
   addElementwise(table);
   addShapes(table);
   addMoves(table);
@@ -62,9 +63,9 @@ void Converter::report(onnx::NodeOp node, const Twine &reason) {
     TensorInfo &known = infos[input];
     // What comes after a failure has the type that the file gives, if it does.
     auto declared = dyn_cast<TensorType>(input.getType());
-    Type type = known.element                                             ? edge::tensorType(known.shape, known.element)
+    Type type = known.element                                            ? edge::tensorType(known.shape, known.element)
                 : declared && !isa<IndexType>(declared.getElementType()) ? Type(declared)
-                                                                          : Type();
+                                                                         : Type();
     if (type)
       stream << (types.empty() ? "" : ", ") << type;
   }
@@ -79,12 +80,25 @@ const Conversion *Converter::rowOf(onnx::NodeOp node) {
     report(node, *reason);
     return nullptr;
   }
+  if (auto reason = table.refusal(node.getDomain(), node.getOp())) {
+    report(node, *reason);
+    return nullptr;
+  }
   bool known = false;
   const Conversion *row = table.find(node.getDomain(), node.getOp(), node.getVersion(), &known);
   if (!row)
     report(node, known ? "this version of the operator is not supported; export with a newer opset"
                        : "is not supported; export without it, or with its definition as a local function of the model");
   return row;
+}
+
+void Converter::remark(onnx::NodeOp node, const Twine &text) {
+  remarks.push_back({node.getLoc(), (node.getName() + " (" + node.getOp() + "): " + text).str()});
+}
+
+void Converter::emitRemarks() {
+  for (auto &[loc, text] : remarks)
+    emitRemark(loc) << text;
 }
 
 //===----------------------------------------------------------------------===//
@@ -366,10 +380,6 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
         states[number] = replaceState(function.getArgument(first + number), tensor(value), end->getLoc());
         continue;
       }
-      if (!known.stateValue || known.state != number || (paired && !known.pairedValue))
-        return source.emitError("output ")
-               << name << " is not the cache " << source.getArgAttr(state->argument, "onnx.name")
-               << " with rows appended, so it cannot be kept in place; export the model without a cache";
       states[number] = known.stateValue;
       if (paired)
         states[number + 1] = known.pairedValue;
@@ -397,7 +407,59 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
   return success();
 }
 
-/// All nodes that cannot be compiled are reported; what follows one is not converted, but its operator is looked at.
+/// Pairs whose present is not what a session makes of the past. Whether one is shows when the graph is converted.
+bool Converter::findLoosePairs(func::FuncOp source) {
+  size_t before = loose.size();
+  Operation *end = source.front().getTerminator();
+  for (auto [number, state] : llvm::enumerate(stateIO)) {
+    if (state.part == 1)
+      continue;
+    TensorInfo &known = infos[end->getOperand(state.result)];
+    ArrayRef<AffineExpr> shape = argShapes[state.argument];
+    StringRef name = source.getResultAttrOfType<StringAttr>(state.result, "onnx.name").getValue();
+    std::string reason;
+    if (state.kind == StateIO::Replaced) {
+      Type element = signless(cast<RankedTensorType>(source.getArgument(state.argument).getType()).getElementType());
+      if (known.element != element || known.shape.size() != shape.size() ||
+          ArrayRef(known.shape).drop_front() != shape.drop_front())
+        reason = " has another size or type";
+    } else if (!known.stateValue || known.state != int64_t(number) || (state.part == 0 && !known.pairedValue)) {
+      reason = " is not the past with the rows of this call behind it";
+    } else if ((known.held ? known.held : known.shape[state.part == 0 ? 3 : 2]) == position) {
+      reason = " is the past as it was";
+    }
+    if (!reason.empty())
+      loose.push_back({state.argument, name.str() + reason});
+  }
+  return loose.size() > before;
+}
+
+/// What follows a node that failed can be checked if the file says what the node makes: a static shape of floats. (Integers may
+/// be sizes, which are evaluated.)
+void Converter::standIn(onnx::NodeOp node) {
+  for (Value output : node.getOutputs()) {
+    auto type = dyn_cast<RankedTensorType>(output.getType());
+    if (!type || !type.hasStaticShape() || !isa<FloatType>(type.getElementType()) || infos[output].element)
+      continue;
+    TensorInfo &known = infos[output];
+    known.shape = edge::shapeOf(type);
+    known.element = type.getElementType();
+    known.value = TensorBuilder(builder, node.getLoc()).empty(known.shape, known.element);
+  }
+}
+
+/// The ops of the function whose results matter.
+llvm::DenseSet<Operation *> Converter::usedOps() {
+  llvm::DenseSet<Operation *> used;
+  Block &block = function.front();
+  for (Operation &op : llvm::reverse(block))
+    if (!wouldOpBeTriviallyDead(&op) ||
+        llvm::any_of(op.getUsers(), [&](Operation *user) { return used.contains(block.findAncestorOpInBlock(*user)); }))
+      used.insert(&op);
+  return used;
+}
+
+/// All nodes that cannot be compiled are reported. What follows one is looked at as far as it is known.
 void Converter::convertNodes(func::FuncOp source, bool inputsKnown) {
   auto isUnknown = [&](Value input) {
     auto none = input.getDefiningOp<onnx::NoneOp>();
@@ -408,11 +470,13 @@ void Converter::convertNodes(func::FuncOp source, bool inputsKnown) {
       convertConstant(constant);
     auto node = dyn_cast<onnx::NodeOp>(op);
     const Conversion *row = node ? rowOf(node) : nullptr;
-    if (!row || !inputsKnown || llvm::any_of(node.getInputs(), isUnknown))
+    if (!node || !inputsKnown)
       continue;
     NodeContext nodeContext(*this, node);
-    if (!raise(nodeContext))
+    if (row && llvm::none_of(node.getInputs(), isUnknown) && !raise(nodeContext))
       (void)(*row)(nodeContext);
+    if (!errors.empty())
+      standIn(node);
   }
 }
 
@@ -437,14 +501,25 @@ LogicalResult Converter::run() {
   }
   if (!inputsKnown)
     return failure();
+  if (findLoosePairs(source)) {
+    function.erase();
+    source.setName("main");
+    return success();
+  }
   if (failed(convertReturn(source)))
     return failure();
   if (position)
     function->setAttr("edge.advance", AffineMapAttr::get(edge::symbolMap({tokens}, context())));
+  // What was converted on the way and turned out to be unused goes.
+  llvm::DenseSet<Operation *> used = usedOps();
+  remarkOnUnraised(*this, source, [&](Value value) {
+    auto known = infos.find(value);
+    Operation *made = known != infos.end() && known->second.value ? known->second.value.getDefiningOp() : nullptr;
+    return made && used.contains(made);
+  });
   source.erase();
-  // What was converted on the way and turned out to be unused.
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
-    if (isOpTriviallyDead(&op))
+    if (!used.contains(&op))
       op.erase();
   return success();
 }
@@ -452,8 +527,19 @@ LogicalResult Converter::run() {
 namespace {
 struct ConvertOnnx : impl::ConvertOnnxBase<ConvertOnnx> {
   void runOnOperation() override {
-    if (failed(Converter(getOperation()).run()))
-      signalPassFailure();
+    SmallVector<Converter::LoosePair> loose;
+    while (true) {
+      Converter converter(getOperation(), loose);
+      LogicalResult result = converter.run();
+      if (succeeded(result) && converter.loosePairs().size() > loose.size()) {
+        loose.assign(converter.loosePairs().begin(), converter.loosePairs().end());
+        continue;
+      }
+      converter.emitRemarks();
+      if (failed(result))
+        signalPassFailure();
+      return;
+    }
   }
 };
 } // namespace

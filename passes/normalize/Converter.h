@@ -169,6 +169,9 @@ public:
   /// The domain of the rows that follow ("" is ONNX itself).
   void domain(llvm::StringRef name) { currentDomain = name.str(); }
   void on(llvm::StringRef op, int64_t since, Conversion conversion);
+  /// An operator that is known and never converted, whatever its inputs are.
+  void never(llvm::StringRef op, const llvm::Twine &reason);
+  std::optional<llvm::StringRef> refusal(llvm::StringRef domain, llvm::StringRef op) const;
   /// Null if there is none; `known` tells whether another version is there.
   const Conversion *find(llvm::StringRef domain, llvm::StringRef op, int64_t version, bool *known = nullptr) const;
   /// "domain op since", sorted: for the documentation.
@@ -177,6 +180,7 @@ public:
 private:
   std::string currentDomain;
   llvm::StringMap<std::map<int64_t, Conversion>> rows; // key: domain + ":" + op
+  llvm::StringMap<std::string> refusals;               // the same
 };
 
 /// One function per Convert*.cpp.
@@ -197,8 +201,20 @@ void addMicrosoft(ConversionTable &table);
 
 class Converter {
 public:
-  explicit Converter(mlir::ModuleOp module);
+  /// A pair of past and present that is no state: an argument of the source, and why.
+  struct LoosePair {
+    unsigned argument;
+    std::string reason;
+  };
+
+  /// `loose`: what attempts before this one found.
+  explicit Converter(mlir::ModuleOp module, llvm::ArrayRef<LoosePair> loose = {});
+  /// Succeeds without effect if pairs were found that are no states; then the next attempt knows.
   mlir::LogicalResult run();
+  llvm::ArrayRef<LoosePair> loosePairs() const { return loose; }
+  /// Remarks are kept until it is known that this attempt counts.
+  void remark(onnx::NodeOp node, const llvm::Twine &text);
+  void emitRemarks();
 
   TensorInfo &info(mlir::Value onnxValue) { return infos[onnxValue]; }
   /// The edge tensor of an onnx value: made from its contents, constant or state if there is none yet.
@@ -237,6 +253,10 @@ private:
     Kind kind;
   };
   void findStates(mlir::func::FuncOp source);
+  void remarkOnPair(mlir::func::FuncOp source, unsigned argument, unsigned result, const llvm::Twine &reason);
+  void remarkOnNames(mlir::func::FuncOp source);
+  void alignMask(mlir::func::FuncOp source, mlir::AffineExpr past);
+  bool findLoosePairs(mlir::func::FuncOp source);
   void nameSession(mlir::AffineExpr past, mlir::AffineExpr filled);
   void findTokens(mlir::func::FuncOp source);
   void findImplicit(mlir::BlockArgument argument, llvm::StringRef name);
@@ -244,6 +264,8 @@ private:
   void addImplicit(mlir::BlockArgument argument, Implicit::Kind kind);
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
   void convertNodes(mlir::func::FuncOp source, bool inputsKnown);
+  void standIn(onnx::NodeOp node);
+  llvm::DenseSet<mlir::Operation *> usedOps();
   mlir::LogicalResult convertReturn(mlir::func::FuncOp source);
   mlir::Value replaceState(mlir::Value state, mlir::Value contents, mlir::Location loc);
   void convertConstant(onnx::ConstantOp constant);
@@ -274,7 +296,9 @@ private:
   };
   llvm::SmallVector<StateIO> stateIO;
   llvm::SmallVector<Implicit> implicit;
+  llvm::SmallVector<LoosePair> loose;
   std::vector<std::string> errors;
+  std::vector<std::pair<mlir::Location, std::string>> remarks;
 };
 
 } // namespace edgecc

@@ -194,7 +194,7 @@ LogicalResult NodeContext::unsupported(const Twine &reason) {
   return failure();
 }
 
-void NodeContext::remark(const Twine &text) { emitRemark(loc) << node.getName() << " (" << node.getOp() << "): " << text; }
+void NodeContext::remark(const Twine &text) { converter.remark(node, text); }
 
 LogicalResult NodeContext::sameSize(AffineExpr a, AffineExpr b) {
   a = edge::canonical(a), b = edge::canonical(b);
@@ -249,6 +249,13 @@ FailureOr<edge::SymbolicShape> NodeContext::broadcastShape(ArrayRef<edge::Symbol
 
 void ConversionTable::on(StringRef op, int64_t since, Conversion conversion) {
   rows[currentDomain + ":" + op.str()][since] = std::move(conversion);
+}
+
+void ConversionTable::never(StringRef op, const Twine &reason) { refusals[currentDomain + ":" + op.str()] = reason.str(); }
+
+std::optional<StringRef> ConversionTable::refusal(StringRef domain, StringRef op) const {
+  auto it = refusals.find(((domain == "ai.onnx" ? "" : domain) + ":" + op).str());
+  return it == refusals.end() ? std::nullopt : std::optional<StringRef>(it->second);
 }
 
 const Conversion *ConversionTable::find(StringRef domain, StringRef op, int64_t version, bool *known) const {

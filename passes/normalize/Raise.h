@@ -89,5 +89,8 @@ bool raiseRope(NodeContext &node);      // Add, Concat, Reshape
 bool raiseNorm(NodeContext &node);      // Mul, Div, Add, Sub
 bool raiseCache(NodeContext &node);     // Concat
 
+/// Remarks on layers that `raise` is for and that are still computed piece by piece.
+void remarkOnUnraised(Converter &converter, mlir::func::FuncOp source, llvm::function_ref<bool(mlir::Value)> isComputed);
+
 } // namespace edgecc
 #endif // EDGECC_PASSES_NORMALIZE_RAISE_H

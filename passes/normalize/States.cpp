@@ -79,6 +79,52 @@ static std::string refusal(onnx::NodeOp scatter, ArrayRef<AffineExpr> shape, Aff
   return {};
 }
 
+/// Why a cache of this shape cannot grow in a session; empty if it can.
+static std::string refusal(ArrayRef<AffineExpr> shape) {
+  if (shape.size() != 4)
+    return ("it has " + Twine(shape.size()) + " dimensions, not [batch, heads, positions, dim]").str();
+  if (!isa<AffineConstantExpr>(shape[1]) && isa<AffineConstantExpr>(shape[2]))
+    return "its dimension 1 grows; a cache is [batch, heads, positions, dim], and its dimension 2 grows";
+  if (!isa<AffineConstantExpr>(shape[1]) || !isa<AffineConstantExpr>(shape[3]))
+    return "its heads and their size are not fixed";
+  if (!isa<AffineSymbolExpr>(shape[2]))
+    return "its positions are no named dimension";
+  return {};
+}
+
+/// Names the node that makes the present.
+void Converter::remarkOnPair(func::FuncOp source, unsigned argument, unsigned result, const Twine &reason) {
+  std::string text = ("the cache " + nameOf(source, argument) + " stays an input and an output: " + reason).str();
+  if (auto op = behind(source.front().getTerminator()->getOperand(result), {"Identity"}).getDefiningOp<onnx::NodeOp>())
+    remark(op, text);
+  else
+    remarks.push_back({source.getLoc(), text});
+}
+
+/// Inputs that grow by Concat into an output, under names that say nothing.
+void Converter::remarkOnNames(func::FuncOp source) {
+  SmallVector<std::pair<unsigned, unsigned>> pairs = pairsOf(source);
+  for (auto [result, value] : llvm::enumerate(source.front().getTerminator()->getOperands())) {
+    auto op = behind(value, {"Identity"}).getDefiningOp<onnx::NodeOp>();
+    if (!op || !op.getDomain().empty() || op.getOp() != "Concat" || op.getInputs().size() != 2 ||
+        llvm::any_of(pairs, [result = result](auto pair) { return pair.second == result; }))
+      continue;
+    auto past = dyn_cast<BlockArgument>(behind(op.getInputs()[0], {"Identity"}));
+    auto axis = dyn_cast_or_null<IntegerAttr>(op.getParams().get("axis"));
+    if (!past || !axis || llvm::any_of(pairs, [&](auto pair) { return pair.first == past.getArgNumber(); }))
+      continue;
+    ArrayRef<AffineExpr> shape = argShapes[past.getArgNumber()];
+    int64_t at = axis.getInt() < 0 ? axis.getInt() + int64_t(shape.size()) : axis.getInt();
+    if (at < 0 || at >= int64_t(shape.size()) || shape.size() < 3 || isa<AffineConstantExpr>(shape[at]))
+      continue;
+    std::string reason = refusal(shape);
+    remarkOnPair(source, past.getArgNumber(), result,
+                 "pairs are told by their names, past_key_values.0.key and present.0.key; rename it and " +
+                     source.getResultAttrOfType<StringAttr>(result, "onnx.name").getValue() +
+                     (reason.empty() ? "" : "; and " + reason));
+  }
+}
+
 void Converter::addImplicit(BlockArgument argument, Implicit::Kind kind) {
   if (!llvm::any_of(implicit, [&](Implicit &known) { return known.argument == argument.getArgNumber(); }))
     implicit.push_back({argument.getArgNumber(), kind});
@@ -95,9 +141,21 @@ void Converter::findCounts(onnx::NodeOp scatter) {
 }
 
 void Converter::findStates(func::FuncOp source) {
-  SmallVector<std::pair<unsigned, unsigned>> pairs = pairsOf(source);
+  SmallVector<std::pair<unsigned, unsigned>> pairs;
   AffineExpr past, filled; // the size that grows, or the number of positions of caches that are filled
-  SmallVector<std::pair<onnx::NodeOp, std::string>> refused;
+  AffineExpr loosePast;    // what would grow if it were a state
+  for (auto [i, result] : pairsOf(source)) {
+    auto found = llvm::find_if(loose, [i = i](LoosePair &pair) { return pair.argument == i; });
+    if (found == loose.end()) {
+      pairs.push_back({i, result});
+      continue;
+    }
+    remarkOnPair(source, i, result, found->reason);
+    if (argShapes[i].size() == 4 && isa<AffineSymbolExpr>(argShapes[i][2]))
+      loosePast = argShapes[i][2];
+  }
+  remarkOnNames(source);
+  SmallVector<std::pair<std::pair<unsigned, unsigned>, std::string>> unfit; // for growing
   for (auto [i, result] : pairs) {
     // [batch, heads, positions, dim], or keys and values together: [2, batch, heads, positions, dim].
     bool paired = argShapes[i].size() == 5 && argShapes[i][0] == getAffineConstantExpr(2, context());
@@ -105,8 +163,7 @@ void Converter::findStates(func::FuncOp source) {
     if (auto scatter = scatterOf(source, i, result)) {
       std::string reason = past ? "other caches grow by Concat" : refusal(scatter, argShapes[i], filled);
       if (!reason.empty()) {
-        emitRemark(scatter.getLoc()) << scatter.getName() << " (TensorScatter): the cache " << nameOf(source, i)
-                                     << " stays an input and an output: " << reason;
+        remarkOnPair(source, i, result, reason);
         continue;
       }
       filled = shape[2];
@@ -115,11 +172,11 @@ void Converter::findStates(func::FuncOp source) {
       stateIO.push_back({i, result, -1, StateIO::Filled});
       continue;
     }
-    if (filled || shape.size() != 4 || !isa<AffineConstantExpr>(shape[1]) || !isa<AffineConstantExpr>(shape[3]))
+    if (std::string reason = filled ? "other caches are filled by TensorScatter" : refusal(shape); !reason.empty()) {
+      unfit.push_back({{i, result}, reason});
       continue;
-    auto symbol = dyn_cast<AffineSymbolExpr>(shape[2]);
-    if (!symbol)
-      continue;
+    }
+    auto symbol = cast<AffineSymbolExpr>(shape[2]);
     if (past && past != symbol)
       symbols[symbol.getPosition()].replacement = past;
     if (!past)
@@ -129,14 +186,20 @@ void Converter::findStates(func::FuncOp source) {
     else
       stateIO.push_back({i, result});
   }
-  if (!past && !filled)
-    return;
   auto isState = [&](unsigned i) { return llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; }); };
   // Beside a cache, a pair of one fixed size is memory of the session, too.
   for (auto [i, result] : pairs)
-    if (!isState(i) && argShapes[i].size() > 1 && !scatterOf(source, i, result) &&
+    if ((past || filled) && !isState(i) && argShapes[i].size() > 1 && !scatterOf(source, i, result) &&
         llvm::all_of(ArrayRef(argShapes[i]).drop_front(), [](AffineExpr size) { return isa<AffineConstantExpr>(size); }))
       stateIO.push_back({i, result, -1, StateIO::Replaced});
+  for (auto &[pair, reason] : unfit)
+    if (!isState(pair.first))
+      remarkOnPair(source, pair.first, pair.second, reason);
+  if (!past && !filled) {
+    if (loosePast)
+      alignMask(source, loosePast);
+    return;
+  }
   nameSession(past, filled);
   findTokens(source);
   for (BlockArgument arg : source.getArguments())
@@ -201,6 +264,19 @@ void Converter::findImplicit(BlockArgument argument, StringRef name) {
   auto symbol = dyn_cast<AffineSymbolExpr>(shape.back());
   if (symbol && symbol != tokens && symbols[symbol.getPosition()].role == edge::SymbolRole::Free)
     symbols[symbol.getPosition()].replacement = isMask ? position + tokens : tokens;
+}
+
+/// Without a session, a mask of its own size is still one of past and tokens.
+void Converter::alignMask(func::FuncOp source, AffineExpr past) {
+  findTokens(source);
+  for (BlockArgument arg : source.getArguments()) {
+    ArrayRef<AffineExpr> shape = argShapes[arg.getArgNumber()];
+    if (shape.size() != 2 || nameOf(source, arg.getArgNumber()) != "attention_mask")
+      continue;
+    auto symbol = dyn_cast<AffineSymbolExpr>(shape[1]);
+    if (symbol && symbol != tokens && symbol != past)
+      symbols[symbol.getPosition()].replacement = past + tokens;
+  }
 }
 
 // In a session with one sequence nothing is padded, and positions count on from what the cache holds.

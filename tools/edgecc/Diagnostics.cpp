@@ -27,7 +27,10 @@ DiagnosticPrinter::DiagnosticPrinter(MLIRContext &context, bool showRemarks)
 
 LogicalResult DiagnosticPrinter::handle(Diagnostic &diagnostic) {
   std::lock_guard<std::mutex> lock(mutex);
-  std::string line = place(diagnostic.getLocation()) + diagnostic.str();
+  std::string where = place(diagnostic.getLocation()), text = diagnostic.str();
+  // What names its node in full does not need it twice: "/layer.0/MatMul (MatMul): ...".
+  bool isNamed = !where.empty() && StringRef(text).starts_with(StringRef(where).drop_back(2));
+  std::string line = isNamed ? text : where + text;
   const char *kind = "note";
   switch (diagnostic.getSeverity()) {
   case DiagnosticSeverity::Error:

@@ -6,6 +6,7 @@
 #include "compiler/frontend/Frontend.h"
 #include "dialects/onnx/OnnxDialect.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/IR/Verifier.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <fstream>
@@ -197,6 +198,34 @@ TEST_F(Frontend, ValuesThatDoNotFitTheirTypeAreRefused) {
 }
 
 //===----------------------------------------------------------------------===//
+// Placeholders
+//===----------------------------------------------------------------------===//
+
+TEST_F(Frontend, WhatCannotBeImportedIsStoodInFor) {
+  auto node = [](const std::string &op, const std::string &domain, const std::string &input, const std::string &output) {
+    return bytes(1, bytes(1, input) + bytes(2, output) + bytes(4, op) + bytes(7, domain));
+  };
+  std::string graph = node("Foo", "acme", "w", "a") + node("Neg", "", "a", "b") + node("Add", "", "nowhere", "c") +
+                      bytes(5, tensor("w", Float, {2}, bytes(9, raw<float>({1, 2})))) + bytes(12, bytes(1, "b")) +
+                      bytes(12, bytes(1, "c"));
+  std::string model = number(1, 8) + bytes(8, number(2, 17)) + bytes(7, graph);
+  EXPECT_CONTAINS(import(model), "cannot be imported (2 problems)");
+  ImportOptions options;
+  options.placeholders = true;
+  ASSERT_EQ(import(model, options), "");
+  auto problems = (*module)->getAttrOfType<mlir::ArrayAttr>("onnx.problems");
+  ASSERT_TRUE(problems && problems.size() == 1);
+  EXPECT_CONTAINS(mlir::cast<mlir::StringAttr>(problems[0]).str(), "input 'nowhere' is not an input");
+  std::vector<std::string> refused;
+  module->walk([&](NodeOp op) { refused.push_back(op.getRefused().value_or("").str()); });
+  ASSERT_EQ(refused.size(), 3u);
+  EXPECT_CONTAINS(refused[0], "operators of domain 'acme' are not known");
+  EXPECT_EQ(refused[1] + refused[2], "");
+  // Where there is no graph there is nothing to go on with.
+  EXPECT_CONTAINS(import(number(1, 8) + bytes(8, number(2, 99)) + bytes(7, graph), options), "opset 99 is newer");
+}
+
+//===----------------------------------------------------------------------===//
 // Damage
 //===----------------------------------------------------------------------===//
 
@@ -220,9 +249,16 @@ std::string smallModel() {
 /// Imports without a crash; what comes out is an error with a text, or a module.
 void importsOrRefuses(std::string bytes) {
   mlir::MLIRContext context;
-  auto module = importOnnxBytes(std::move(bytes), "small.onnx", context);
+  auto module = importOnnxBytes(bytes, "small.onnx", context);
   std::string message = module ? "small.onnx" : llvm::toString(module.takeError());
   EXPECT_EQ(message.rfind("small.onnx", 0), 0u) << message;
+  // What stands in for the rest is a module all the same.
+  ImportOptions options;
+  options.placeholders = true;
+  auto partial = importOnnxBytes(bytes, "small.onnx", context, options);
+  if (!partial)
+    return llvm::consumeError(partial.takeError());
+  EXPECT_TRUE(mlir::succeeded(mlir::verify(**partial))) << message;
 }
 
 TEST(DamagedModel, IsWhole) {

@@ -46,17 +46,6 @@ module {
 
 // -----
 
-// A present that is not the past with rows appended would have to be copied in each call.
-// expected-error @+1 {{output "present.0.key" is not the cache "past_key_values.0.key" with rows appended, so it cannot be kept in place; export the model without a cache}}
-func.func @main(%x: tensor<1x?xi64> {onnx.name = "input_ids", onnx.dims = ["", "sequence"]},
-                %k: tensor<1x2x?x8xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["", "", "past", ""]})
-    -> (tensor<*xf32> {onnx.name = "present.0.key"}) {
-  %0 = onnx.node "Relu"(%k) {name = "relu", version = 17 : i64} : (tensor<1x2x?x8xf32>) -> tensor<*xf32>
-  return %0 : tensor<*xf32>
-}
-
-// -----
-
 // A cache of 64 positions has 64.
 module attributes {edge.bounds = {context = array<i64: 1, 100>}} {
 // expected-error @+1 {{the caches of this model have 64 positions: a context of 100 needs another export}}
@@ -135,6 +124,18 @@ func.func @main(%x: tensor<?x4xf32> {onnx.name = "x", onnx.dims = ["a", ""]}, %y
   %1 = onnx.node "MatMul"(%r, %x) {name = "product", version = 17 : i64} : (tensor<3x?xf32>, tensor<?x4xf32>) -> tensor<*xf32>
   %2 = onnx.node "ScatterElements"(%x, %i, %y) {name = "scatter", version = 18 : i64} : (tensor<?x4xf32>, tensor<?x4xi64>, tensor<?x4xf32>) -> tensor<*xf32>
   %3 = onnx.node "ScatterND"(%x, %j, %y) {name = "scatter_rows", version = 18 : i64} : (tensor<?x4xf32>, tensor<?x1xi64>, tensor<?x4xf32>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+}
+
+// -----
+
+// A wrong option does not hide them.
+// expected-error @below {{1 node cannot be compiled:}}
+module attributes {edge.bounds = {batch = array<i64: 1, 16>}} {
+// expected-error @below {{there is no dimension "batch"; the model has: none}}
+func.func @main(%x: tensor<4xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %0 = onnx.node "Det"(%x) {name = "Det_0", version = 17 : i64} : (tensor<4xf32>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }
 }

@@ -102,3 +102,43 @@ func.func @main(%ids: tensor<?x?xi64> {onnx.name = "input_ids", onnx.dims = ["ba
   %y = onnx.node "Relu"(%mask) {name = "relu", version = 17 : i64} : (tensor<?x1x?x?xf32>) -> tensor<*xf32>
   return %y, %k : tensor<*xf32>, tensor<*xf32>
 }
+
+// -----
+
+// A present that is not the past with this call's rows behind it would have to be copied: the pair stays an input and an output.
+// Caches beside it are states as ever; the rows of this one are of the same number of positions.
+// CHECK: edge.symbols = [#edge.symbol<"sequence", 1, 512, free>, #edge.symbol<"past", 0, 4096, position>, #edge.symbol<"context", 1, 4096, capacity>]
+// CHECK: func.func @main
+// CHECK-SAME: tensor<1x2x?x8xf32, {{[^ ]*}}> {edge.element = "f32", edge.name = "past_key_values.0.key"},
+// CHECK-SAME: tensor<1x2x?x8xf32, {{[^ ]*}}> {edge.element = "f32", edge.name = "past_key_values.0.value", edge.state = 0 : i64})
+// CHECK-SAME: {edge.element = "f32", edge.name = "present.0.key"}, {{.*}} {edge.state = 0 : i64})
+func.func @main(%x: tensor<?x?x2x8xf32> {onnx.name = "inputs_embeds", onnx.dims = ["batch", "sequence", "", ""]},
+                %pk: tensor<?x2x?x8xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["batch", "", "past", ""]},
+                %pv: tensor<?x2x?x8xf32> {onnx.name = "past_key_values.0.value", onnx.dims = ["batch", "", "past", ""]})
+    -> (tensor<*xf32> {onnx.name = "present.0.key"}, tensor<*xf32> {onnx.name = "present.0.value"}) {
+  %half = onnx.constant {name = "half", value = dense<0.5> : tensor<f32>} : tensor<f32>
+  %t = onnx.node "Transpose"(%x) {name = "turned", version = 17 : i64, params = {perm = array<i64: 0, 2, 1, 3>}} : (tensor<?x?x2x8xf32>) -> tensor<*xf32>
+  %k = onnx.node "Concat"(%pk, %t) {name = "keys", version = 17 : i64, params = {axis = 2 : i64}} : (tensor<?x2x?x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %m = onnx.node "Mul"(%k, %half) {name = "decayed", version = 17 : i64} : (tensor<*xf32>, tensor<f32>) -> tensor<*xf32>
+  %v = onnx.node "Concat"(%pv, %t) {name = "values", version = 17 : i64, params = {axis = 2 : i64}} : (tensor<?x2x?x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  return %m, %v : tensor<*xf32>, tensor<*xf32>
+}
+
+// -----
+
+// Without any cache left there is no session: the mask is an input, and as long as past and tokens even if its size has a name of its own.
+// CHECK: #[[MASK:.*]] = affine_map<()[s0, s1] -> (1, s0 + s1)>
+// CHECK: edge.symbols = [#edge.symbol<"sequence", 1, 512, free>, #edge.symbol<"past", 0, 4096, free>]
+// CHECK: func.func @main
+// CHECK-SAME: tensor<1x?xf32, #[[MASK]]> {edge.element = "f32", edge.name = "attention_mask"}
+func.func @main(%x: tensor<?x?x2x8xf32> {onnx.name = "inputs_embeds", onnx.dims = ["batch", "sequence", "", ""]},
+                %mask: tensor<?x?xf32> {onnx.name = "attention_mask", onnx.dims = ["batch", "total"]},
+                %pk: tensor<?x2x?x8xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["batch", "", "past", ""]})
+    -> (tensor<*xf32> {onnx.name = "present.0.key"}) {
+  %axes = onnx.constant {name = "axes", value = dense<[1, 3]> : tensor<2xi64>} : tensor<2xi64>
+  %t = onnx.node "Transpose"(%x) {name = "turned", version = 17 : i64, params = {perm = array<i64: 0, 2, 1, 3>}} : (tensor<?x?x2x8xf32>) -> tensor<*xf32>
+  %k = onnx.node "Concat"(%pk, %t) {name = "keys", version = 17 : i64, params = {axis = 2 : i64}} : (tensor<?x2x?x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %u = onnx.node "Unsqueeze"(%mask, %axes) {name = "mask", version = 17 : i64} : (tensor<?x?xf32>, tensor<2xi64>) -> tensor<*xf32>
+  %m = onnx.node "Mul"(%k, %u) {name = "masked", version = 17 : i64} : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
+  return %m : tensor<*xf32>
+}
