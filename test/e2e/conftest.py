@@ -13,7 +13,8 @@ QUICK_HOST = {
     "bert-torchscript", "distilbert-dynamo", "t5-encoder-dynamo", "vit-torchscript", "clip-text-dynamo", "whisper-encoder-dynamo",
     "tiny-random-Llama-fp16", "tiny-graph-capture-gqa", "tiny-random-gpt2-fp32", "tiny-random-lfm2-fp32", "attention-bias",
     "attention-past", "attention-soft-cap", "rotary-tables", "swish-block", "tensor-scatter",
-    "tensor-scatter-mask", "tensor-scatter-causal", "folded-norms", "gqa-by-row", "gptj-torchscript", "cohere-dynamo",
+    "tensor-scatter-mask", "tensor-scatter-causal", "folded-norms", "gqa-by-row", "grouped-concat",
+    "cache-changed-in-part", "gptj-torchscript", "cohere-dynamo",
 }
 QUICK_AARCH64 = {"minilm", "stories260K", "babyllama_tok105", "gpt2-f32", "llama-f16", "qwen3-f32", "tiny-graph-capture-gqa"}
 

@@ -288,7 +288,7 @@ def _operators() -> dict[str, str]:
 def _gist(reason: str) -> str:
     """A reason without names and numbers, to be counted. Compilers' messages: the line that names the cause."""
     lines = [line.strip() for line in reason.splitlines() if line.strip()]
-    lines = [line for line in lines if not re.search(r"operators? cannot be compiled", line)] or lines
+    lines = [line for line in lines if not re.search(r"(nodes? cannot be compiled|problems? of the model)", line)] or lines
     return re.sub(r"\s+", " ", lines[0])[:160].replace("|", "\\|") if lines else ""
 
 

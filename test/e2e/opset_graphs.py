@@ -68,6 +68,51 @@ def rotary_tables() -> onnx.ModelProto:
     return _model(nodes, {"x": shape, "position_ids": (I64, ["batch", "sequence"])}, {"y": shape}, weights)
 
 
+def _changed_cache(layers: dict[int, tuple[str, ...]]) -> onnx.ModelProto:
+    """Attention over caches that grow by Concat, by layer; those named are multiplied before they are handed on."""
+    node, nodes, pasts, presents = helper.make_node, [], {}, {}
+    weights = {"split": np.array([0, 0, -1, 8]), "join": np.array([0, 0, -1]), "decay": np.array(0.5, np.float32)}
+    x = "x"
+    for i, changed in layers.items():
+        weights |= _weights(**{f"w{p}{i}": (32, 32 if p == "q" else 16) for p in "qkv"})
+        for p in "qkv":
+            nodes += [node("MatMul", [x, f"w{p}{i}"], [f"{p}{i}"]), node("Reshape", [f"{p}{i}", "split"], [f"{p}4{i}"]),
+                      node("Transpose", [f"{p}4{i}"], [f"{p}t{i}"], perm=[0, 2, 1, 3])]
+        for p, kind in (("k", "key"), ("v", "value")):
+            past, present = f"past_key_values.{i}.{kind}", f"present.{i}.{kind}"
+            pasts[past] = F32, ["batch", 2, "past", 8]
+            presents[present] = F32, ["batch", 2, "past + sequence", 8]
+            joined = f"{p}c{i}" if kind in changed else present
+            nodes.append(node("Concat", [past, f"{p}t{i}"], [joined], axis=2))
+            if kind in changed:
+                nodes.append(node("Mul", [joined, "decay"], [present]))
+        nodes += [node("Attention", [f"qt{i}", f"present.{i}.key", f"present.{i}.value"], [f"a{i}"]),
+                  node("Transpose", [f"a{i}"], [f"at{i}"], perm=[0, 2, 1, 3]), node("Reshape", [f"at{i}", "join"], [f"y{i}"])]
+        x = f"y{i}"
+    return _model(nodes, {"x": (F32, ["batch", "sequence", 32]), **pasts}, {x: (F32, ["batch", "sequence", 32]), **presents}, weights)
+
+
+def cache_changed() -> onnx.ModelProto:
+    """No cache that a session could keep."""
+    return _changed_cache({0: ("key", "value")})
+
+
+def cache_changed_in_part() -> onnx.ModelProto:
+    """Only the keys of the second layer stay inputs and outputs."""
+    return _changed_cache({0: (), 1: ("key",)})
+
+
+def cache_window(size: int) -> onnx.ModelProto:
+    """Keys of which only the last `size` positions are handed on."""
+    node, cache = helper.make_node, (F32, ["batch", 2, "past", 8])
+    nodes = [node("Concat", ["past_key_values.0.key", "x"], ["all"], axis=2),
+             node("Slice", ["all", "start", "end", "axis"], ["present.0.key"]),
+             node("Attention", ["x", "present.0.key", "present.0.key"], ["y"])]
+    weights = {"start": np.array([-size]), "end": np.array([2**63 - 1]), "axis": np.array([2])}
+    x = F32, ["batch", 2, "sequence", 8]
+    return _model(nodes, {"x": x, "past_key_values.0.key": cache}, {"y": x, "present.0.key": (F32, ["batch", 2, "kept", 8])}, weights)
+
+
 def tensor_scatter() -> onnx.ModelProto:
     """A cache of fixed capacity (64) written at write_indices, read with a count of valid positions: opset 24's form."""
     cache = (F32, ["batch", 2, 64, 8])
@@ -165,6 +210,23 @@ def folded_norms() -> onnx.ModelProto:
                   {**numbers, "axis": np.array([-1]), **_weights(w=(32,), b=(32,))}, opset=17)
 
 
+def grouped_concat() -> onnx.ModelProto:
+    """Opset 13 with the LayerNormalization that ONNX Runtime's optimizer writes there; KV heads repeated by Concat: the keys in a
+    dimension of their own, the values by slices of heads. One head after another each 3 times, and not in turns."""
+    node = helper.make_node
+    nodes = [node("LayerNormalization", ["x", "scale", "bias"], ["n"], axis=-1, epsilon=1e-5), *_projections("n"),
+             *(node("Reshape", [p, "split"], [p + "4"]) for p in "qkv"),
+             *(node("Transpose", [p + "4"], [p + "t"], perm=[0, 2, 1, 3]) for p in "qkv"),
+             *(node("Unsqueeze", ["kt", "axis"], [f"k{i}"]) for i in range(3)), node("Concat", ["k0", "k1", "k2"], ["k5"], axis=2),
+             node("Reshape", ["k5", "all"], ["ka"]), node("Transpose", ["ka"], ["kc"], perm=[0, 1, 3, 2]),
+             node("Split", ["vt"], ["v0", "v1"], axis=1), node("Concat", ["v0"] * 3 + ["v1"] * 3, ["va"], axis=1),
+             node("MatMul", ["qt", "kc"], ["s"]), node("Softmax", ["s"], ["w"], axis=-1), node("MatMul", ["w", "va"], ["o"]),
+             node("Transpose", ["o"], ["ot"], perm=[0, 2, 1, 3]), node("Reshape", ["ot", "join"], ["y"])]
+    weights = {"split": np.array([0, 0, -1, 8]), "all": np.array([0, 6, -1, 8]), "join": np.array([0, 0, -1]), "axis": np.array([2]),
+               **_weights(scale=(32,), bias=(32,), wq=(32, 48), wk=(32, 16), wv=(32, 16))}
+    return _model(nodes, {"x": (F32, ["batch", "sequence", 32])}, {"y": (F32, ["batch", "sequence", 48])}, weights, opset=13)
+
+
 def swish_block() -> onnx.ModelProto:
     """Opset 24: a gated MLP with Swish after a layer norm without bias."""
     nodes = [helper.make_node("LayerNormalization", ["x", "scale"], ["n"], axis=-1),
@@ -179,5 +241,5 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
     "attention-soft-cap": attention_soft_cap, "attention-bias": attention_bias, "attention-past": attention_past,
     "rotary-tables": rotary_tables, "tensor-scatter": tensor_scatter,
     "tensor-scatter-mask": tensor_scatter_mask, "tensor-scatter-causal": tensor_scatter_causal, "swish-block": swish_block,
-    "folded-norms": folded_norms, "gqa-by-row": gqa_by_row,
+    "cache-changed": cache_changed, "cache-changed-in-part": cache_changed_in_part, "grouped-concat": grouped_concat, "folded-norms": folded_norms, "gqa-by-row": gqa_by_row,
 }

@@ -18,6 +18,7 @@ pytest.importorskip("onnxruntime")
 
 import edgecc  # noqa: E402
 import export_models  # noqa: E402
+import opset_graphs  # noqa: E402
 from run_cases import entry_for, relative_error, visible  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -120,6 +121,27 @@ def test_minilm_sizes(build_dir):
         value = model.run(feeds)["last_hidden_state"]
         error = relative_error(np.where(keep, value, 0), np.where(keep, expected["last_hidden_state"], 0))
         assert error <= 1e-4, f"batch {batch}, sequence {sequence}: {error:.2e}"
+
+
+def test_cache_window(build_dir):
+    """A present that is a slice of past and rows is no state: it goes out and comes in, and a remark says so."""
+    directory = build_dir / "e2e/cache-window"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "model.onnx").write_bytes(opset_graphs.cache_window(16).SerializeToString())
+    said = child(str(build_dir / "bin/edgecc"), str(directory / "model.onnx"), "-o", str(directory / "model.edge"), "--dim", "past=16",
+                 "--report", str(directory / "report.json"))
+    assert "remarks   1 " in said
+    remarks = json.loads((directory / "report.json").read_text())["remarks"]
+    assert remarks == ["Slice_1 (Slice): the cache past_key_values.0.key stays an input and an output: present.0.key is not the past with "
+                       "the rows of this call behind it"]
+    oracle, model = export_models.Oracle(directory / "model.onnx"), edgecc.load(directory / "model.edge")
+    rng, past = np.random.default_rng(0), np.zeros((1, 2, 16, 8), np.float32)
+    for sequence in (7, 1, 20):
+        feeds = {"x": rng.standard_normal((1, 2, sequence, 8)).astype(np.float32), "past_key_values.0.key": past}
+        expected, actual = oracle.run(feeds), model.run(feeds)
+        for name, value in expected.items():
+            assert relative_error(actual[name], value) <= 1e-5, name
+        past = expected["present.0.key"]
 
 
 def test_inputs_beyond_the_bounds_are_refused(build_dir):
