@@ -12,6 +12,8 @@ def ConvertOnnx : Pass<"edge-convert-onnx", "::mlir::ModuleOp"> {
   let description = [{
     Walks the graph once. Shape arithmetic is evaluated symbolically on the way and never becomes code. All nodes that cannot
     be converted are reported at once.
+
+    example: test/passes/normalize/convert-onnx-shapes.mlir
   }];
   let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::math::MathDialect", "::mlir::tensor::TensorDialect", "::mlir::memref::MemRefDialect",
@@ -58,6 +60,12 @@ def SpecializeEntries : Pass<"edge-specialize-entries", "::mlir::ModuleOp"> {
 
 def FuseElementwise : Pass<"edge-fuse-elementwise", "::mlir::func::FuncOp"> {
   let summary = "fuse chains of elementwise linalg ops";
+  let description = [{
+    A chain becomes one linalg.generic, into a reduction too. What has several readers stays, and so does what would be computed for each
+    element of a row that it is repeated along.
+
+    example: test/passes/lower/fuse-elementwise.mlir
+  }];
 }
 
 def PackWeights : Pass<"edge-pack-weights", "::mlir::ModuleOp"> {
@@ -65,6 +73,8 @@ def PackWeights : Pass<"edge-pack-weights", "::mlir::ModuleOp"> {
   let description = [{
     Each weight once, however often it is used; an edge.embedding whose table is also the weight of a linear (a tied head) reads the
     panels, too. Quantized weights and tables get the panels of the architecture in edge.target. Large results lie in mappings over unlinked files in the folder for temporary files (TMPDIR).
+
+    example: test/passes/lower/pack-weights.mlir
   }];
   let dependentDialects = ["edge::EdgeDialect"];
 }
@@ -74,12 +84,20 @@ def FuseEpilogues : Pass<"edge-fuse-epilogues", "::mlir::func::FuncOp"> {
   let description = [{
     Takes in a linalg.generic that is the only reader of the linear and reads other tensors element by element or channel by
     channel: bias, activation, gate, residual. Runs after chains are one generic.
+
+    example: test/passes/lower/fuse-epilogues.mlir
   }];
   let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect"];
 }
 
 def LowerLayers : Pass<"edge-lower-layers", "::mlir::func::FuncOp"> {
   let summary = "turn edge layer ops (linear, attention, norms, ...) into kernels for the module's target";
+  let description = [{
+    Each op becomes an edge.kernel whose tasks divide its result; which micro-kernel of kernels/kernels.def computes a linear is decided by
+    edge.target, and its epilogue is applied to whole vectors.
+
+    example: test/passes/lower/lower-layers.mlir
+  }];
   let dependentDialects = ["edge::EdgeDialect", "::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",
                            "::mlir::affine::AffineDialect"];
@@ -87,6 +105,11 @@ def LowerLayers : Pass<"edge-lower-layers", "::mlir::func::FuncOp"> {
 
 def LowerGenerics : Pass<"edge-lower-generics", "::mlir::func::FuncOp"> {
   let summary = "turn linalg.generic on tensors into kernels";
+  let description = [{
+    Loops, the outer ones spread over tasks of about 16384 elements; where all operands are read in one order, a single loop.
+
+    example: test/passes/lower/lower-generics.mlir
+  }];
   let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect"];
 }
@@ -118,12 +141,19 @@ def ExpandMath : Pass<"edge-expand-math"> {
   let description = [{
     exp, tanh, erf, log and the like by MLIR's own approximations, in f32 (narrower types are widened around them); sin and cos by a
     three-step Cody-Waite reduction, since rotary embeddings take the sine of positions in the thousands.
+
+    example: test/passes/lower/expand-math.mlir
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect", "::mlir::scf::SCFDialect"];
 }
 
 def StoreBf16AsBits : Pass<"edge-store-bf16-as-bits"> {
   let summary = "store bf16 values as i16, so that no target narrows them by a library call";
+  let description = [{
+    Each llvm.store of a bf16, or of a vector of them, stores the integers of the same bits.
+
+    example: test/passes/lower/store-bf16-as-bits.mlir
+  }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 

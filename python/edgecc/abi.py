@@ -115,7 +115,8 @@ def library() -> ctypes.CDLL:
     or where the system looks."""
     global _library
     if _library is None:
-        here, candidates = Path(__file__).resolve(), []
+        here = Path(__file__).resolve()
+        candidates: list[str | Path] = []
         if os.environ.get("EDGECC_RUNTIME"):
             candidates = [os.environ["EDGECC_RUNTIME"]]
         else:

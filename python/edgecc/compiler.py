@@ -12,7 +12,7 @@ from typing import Any, Mapping
 
 from .errors import CompileError, EdgeccError
 
-Bounds = "int | tuple[int, int] | str"
+Bounds = int | tuple[int, int] | str
 
 
 def find_program(name: str = "edgecc", program: str | os.PathLike[str] | None = None) -> Path:

@@ -146,7 +146,7 @@ class Session:
     def feed(self, ids: np.ndarray, chunk: int = 0) -> np.ndarray:
         """Takes tokens ids [n] at the session's position, in calls of at most `chunk` (0: as many as the model takes);
         returns the logits [vocabulary] (f32) of the last one."""
-        ids, logits = np.asarray(ids).reshape(-1), None
+        ids = np.asarray(ids).reshape(-1)
         if not len(ids):
             raise EdgeccError("no tokens: a prompt has at least one")
         while len(ids):

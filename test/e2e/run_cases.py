@@ -3,8 +3,9 @@
 
     python test/e2e/run_cases.py DIR/NAME model.edge [--cpu baseline] [--no-tokens]
 
-A program of its own, so that a crash of generated code is one test's failure. Prints {"cases": [{output: relative error}],
-"tokens": {"one": [...], "chunks": [...], "single": [...]}}; what cannot be run is an error with the runtime's sentence.
+A program of its own, so that a crash of generated code is one test's failure. Prints {"cases": [{output: relative error}], "torch": the
+same against PyTorch, if the directory has its outputs, "tokens": {"one": [...], "chunks": [...], "single": [...]}}; what cannot be run
+is an error with the runtime's sentence.
 """
 
 from __future__ import annotations
@@ -52,21 +53,26 @@ def visible(expected: dict[str, np.ndarray], feeds: dict[str, np.ndarray], name:
     return np.broadcast_to(mask.astype(bool).reshape(mask.shape + (1,) * (value.ndim - 2)), value.shape)
 
 
-def run_cases(directory: Path, model: edgecc.Model) -> list[dict[str, float]]:
-    """Relative errors by output, case by case in one session, so that states carry on."""
+def errors_of(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray], feeds: dict[str, np.ndarray]) -> dict[str, float]:
+    """Relative errors by output, of what is visible."""
+    result = {}
+    for name, value in actual.items():
+        keep = visible(expected, feeds, name)
+        result[name] = relative_error(np.where(keep, value, 0), np.where(keep, expected[name], 0)) \
+            if value.shape == expected[name].shape else float("inf")
+    return result
+
+
+def run_cases(directory: Path, model: edgecc.Model, oracle: str = "outputs") -> list[dict[str, float]]:
+    """Relative errors by output against an oracle ("outputs": ONNX Runtime, or "torch"), case by case in one session, so that states
+    carry on."""
     errors = []
     with model.session() as session:
         for i in range(json.loads((directory / "model.json").read_text())["cases"]):
-            feeds, expected = (dict(np.load(directory / f"case{i}.{part}.npz")) for part in ("inputs", "outputs"))
+            feeds, expected = (dict(np.load(directory / f"case{i}.{part}.npz")) for part in ("inputs", oracle))
             entry = entry_for(model, feeds)
             wanted = {t.name for t in entry.inputs}
-            actual = session.run({n: v for n, v in feeds.items() if n in wanted}, entry.name)
-            result = {}
-            for name, value in actual.items():
-                keep = visible(expected, feeds, name)
-                result[name] = relative_error(np.where(keep, value, 0), np.where(keep, expected[name], 0)) \
-                    if value.shape == expected[name].shape else float("inf")
-            errors.append(result)
+            errors.append(errors_of(session.run({n: v for n, v in feeds.items() if n in wanted}, entry.name), expected, feeds))
     return errors
 
 
@@ -93,6 +99,8 @@ def main() -> int:
     try:
         model = edgecc.load(a.edge, cpu=a.cpu)
         result["cases"] = run_cases(a.directory, model)
+        if "torch" in json.loads((a.directory / "model.json").read_text())["oracles"]:
+            result["torch"] = run_cases(a.directory, model, "torch")
         if (a.directory / "tokens.npz").exists() and not a.no_tokens:
             result["tokens"] = run_tokens(a.directory, model)
     except edgecc.EdgeccError as error:

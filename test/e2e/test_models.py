@@ -1,4 +1,4 @@
-"""Whole models, from the exporter to the answers: compiled for the host and for AArch64 (under qemu), against ONNX Runtime.
+"""Whole models, from the exporter to the answers: compiled for the host and for AArch64 (under qemu), against ONNX Runtime and PyTorch.
 
     pytest test/e2e/test_models.py [--build-dir build] [--aarch64-build-dir build/aarch64] [-k stories260K]
 
@@ -19,7 +19,8 @@ pytest.importorskip("onnxruntime")
 import edgecc  # noqa: E402
 import export_models  # noqa: E402
 import opset_graphs  # noqa: E402
-from run_cases import entry_for, relative_error, visible  # noqa: E402
+import torch_models  # noqa: E402
+from run_cases import entry_for, errors_of, relative_error  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 # Three kinds of AArch64: plain NEON, dotprod and fp16 (most phones in use), everything.
@@ -52,15 +53,25 @@ def compiled(name: str, build_dir: Path, target: str) -> tuple[Path, Path]:
     return directory, edge
 
 
+def same_numbers(errors: dict[str, float], directory: Path, where: str) -> None:
+    """Relative errors by output, within the model's tolerance: 1e-4, or 1e-2 in half precision."""
+    tolerance = json.loads((directory / "model.json").read_text())["tolerance"]
+    assert errors, f"{where}: nothing was compared"
+    wrong = [f"{output}: {error:.2e}" for output, error in errors.items() if not error <= tolerance]
+    assert not wrong, f"{where}: relative error above {tolerance}: " + "; ".join(wrong)
+
+
 def same_tokens(actual: list[int], directory: Path) -> None:
-    """The reference's tokens; in half precision two that are closer than the tolerance may change places; that ends the
+    """The tokens of each oracle; in half precision two that are closer than the tolerance may change places; that ends the
     comparison."""
-    reference, tolerance = np.load(directory / "tokens.npz"), json.loads((directory / "model.json").read_text())["tolerance"]
-    assert len(actual) == len(reference["tokens"])
-    for i, (got, wanted, margin) in enumerate(zip(actual, reference["tokens"].tolist(), reference["margins"])):
-        if got != wanted and tolerance > 1e-4 and margin < tolerance:
-            return
-        assert got == wanted, f"token {i} of {actual[:i + 1]} (it won by {margin:.1e} of the largest logit)"
+    facts = json.loads((directory / "model.json").read_text())
+    for file in ("tokens.npz", "tokens.torch.npz")[:len(facts["oracles"])]:
+        reference = np.load(directory / file)
+        assert len(actual) == len(reference["tokens"]) == 64
+        for i, (got, wanted, margin) in enumerate(zip(actual, reference["tokens"].tolist(), reference["margins"])):
+            if got != wanted and facts["tolerance"] > 1e-4 and margin < facts["tolerance"]:
+                break
+            assert got == wanted, f"{file}: token {i} of {actual[:i + 1]} (it won by {margin:.1e} of the largest logit)"
 
 
 def child(*command: str) -> str:
@@ -71,56 +82,56 @@ def child(*command: str) -> str:
 
 @pytest.mark.parametrize("name", export_models.MODELS)
 def test_host(name, build_dir):
-    """The same numbers as ONNX Runtime, and the same 64 tokens however the prompt is cut."""
+    """The same numbers as ONNX Runtime and PyTorch, and the same 64 tokens however the prompt is cut."""
     directory, edge = compiled(name, build_dir, "host")
     result = json.loads(child(sys.executable, str(HERE / "run_cases.py"), str(directory), str(edge)))
-    tolerance = json.loads((directory / "model.json").read_text())["tolerance"]
-    wrong = [f"case {i}, {output}: {error:.2e}" for i, case in enumerate(result["cases"]) for output, error in case.items()
-             if not error <= tolerance]
-    assert not wrong, f"relative error above {tolerance}: " + "; ".join(wrong)
-    if (directory / "tokens.npz").exists():
-        for tokens in result["tokens"].values():
-            same_tokens(tokens, directory)
+    assert ("torch" in result) == (name not in export_models.WITHOUT_TORCH)
+    for oracle in ("cases", "torch"):
+        for i, errors in enumerate(result.get(oracle, [])):
+            same_numbers(errors, directory, f"{oracle} {i}")
+    assert ("tokens" in result) == (directory / "tokens.npz").exists()
+    for tokens in result.get("tokens", {}).values():
+        same_tokens(tokens, directory)
 
 
 @pytest.mark.parametrize("name, cpu", [(n, c) for n in export_models.MODELS for c in (CPUS if n in EVERY_CPU else CPUS[1:2])])
 def test_aarch64(name, cpu, build_dir, aarch64_run, tmp_path):
-    """The same under qemu: the first case's numbers, and the 64 tokens."""
+    """The same under qemu: the numbers of all cases that need no earlier one, and the 64 tokens however the prompt is cut."""
     directory, edge = compiled(name, build_dir, "linux-arm64")
     run = [aarch64_run[0], "-cpu", cpu, *aarch64_run[1:], str(edge), "--threads", "1"]
-    feeds, expected = (dict(np.load(directory / f"case0.{part}.npz")) for part in ("inputs", "outputs"))
-    entry = entry_for(edgecc.load(edge, inspect_only=True), feeds)
-    wanted = {t.name for t in entry.inputs}
-    np.savez(tmp_path / "in.npz", **{n: v for n, v in feeds.items() if n in wanted})
-    child(*run, "--entry", entry.name, "--inputs", str(tmp_path / "in.npz"), "--outputs", str(tmp_path / "out.npz"))
-    tolerance = json.loads((directory / "model.json").read_text())["tolerance"]
-    for output, value in np.load(tmp_path / "out.npz").items():
-        want, keep = expected[output], visible(expected, feeds, output)
-        if output == "logits" and value.shape != want.shape:
-            want, keep = want[:, -1:], keep[:, -1:]
-        assert value.shape == want.shape, output
-        error = relative_error(np.where(keep, value, 0), np.where(keep, want, 0))
-        assert error <= tolerance, f"{output}: relative error {error:.2e}"
+    facts = json.loads((directory / "model.json").read_text())
+    for i in range(1 if facts["language"] else facts["cases"]):
+        feeds = dict(np.load(directory / f"case{i}.inputs.npz"))
+        entry = entry_for(edgecc.load(edge, inspect_only=True), feeds)
+        wanted = {t.name for t in entry.inputs}
+        np.savez(tmp_path / "in.npz", **{n: v for n, v in feeds.items() if n in wanted})
+        child(*run, "--entry", entry.name, "--inputs", str(tmp_path / "in.npz"), "--outputs", str(tmp_path / "out.npz"))
+        actual = dict(np.load(tmp_path / "out.npz"))
+        for oracle in facts["oracles"]:
+            expected = dict(np.load(directory / f"case{i}.{oracle}.npz"))
+            if facts["language"] and "logits" in actual and actual["logits"].shape[1] == 1:
+                expected["logits"] = expected["logits"][:, -1:]
+            same_numbers(errors_of(actual, expected, feeds), directory, f"{oracle} {i}")
     if (directory / "tokens.npz").exists():
-        prompt = np.load(directory / "tokens.npz")["prompt"]
-        said = child(*run, "--ids", ",".join(map(str, prompt)), "--max-tokens", "64", "--ignore-eos", "--print-ids")
-        same_tokens([int(t) for t in re.findall(r"\d+", said)], directory)
+        prompt = ",".join(map(str, np.load(directory / "tokens.npz")["prompt"]))
+        for chunk in ([], ["--prefill-chunk", "4"], ["--prefill-chunk", "1"]):
+            said = child(*run, "--ids", prompt, "--max-tokens", "64", "--ignore-eos", "--print-ids", *chunk)
+            same_tokens([int(t) for t in re.findall(r"\d+", said)], directory)
 
 
-def test_minilm_sizes(build_dir):
-    """Batch 1..4 and sequence 1..256, the bounds themselves included, by one compiled file."""
-    directory = model_directory("minilm", build_dir)
-    edge = build_dir / "e2e/minilm-sizes.edge"
+@pytest.mark.parametrize("exported", ("minilm", "minilm-dynamo", "minilm-torchscript"))
+def test_minilm_sizes(exported, build_dir):
+    """Batch 1..4 and sequence 1..256, the bounds themselves included, by one compiled file, whoever exported it."""
+    directory = model_directory(exported, build_dir)
+    edge = build_dir / f"e2e/{exported}-sizes.edge"
     edge.parent.mkdir(exist_ok=True)
     edgecc.compile(directory / "model.onnx", edge, dims={"batch": (1, 4), "sequence": (1, 256)})
-    oracle, model = export_models.Oracle(directory / "model.onnx"), edgecc.load(edge)
-    for batch, sequence in ((1, 1), (4, 256), (2, 33), (1, 256), (4, 1)):
+    oracle, reference, model = export_models.Oracle(directory / "model.onnx"), torch_models.minilm(), edgecc.load(edge)
+    for batch, sequence in ((1, 1), (4, 256), (2, 33), (3, 100), (1, 256), (4, 1)):
         feeds = oracle.feeds(batch, sequence, None, None, np.random.default_rng(sequence))
-        expected = oracle.run(feeds)
-        keep = visible(expected, feeds, "last_hidden_state")
-        value = model.run(feeds)["last_hidden_state"]
-        error = relative_error(np.where(keep, value, 0), np.where(keep, expected["last_hidden_state"], 0))
-        assert error <= 1e-4, f"batch {batch}, sequence {sequence}: {error:.2e}"
+        actual = model.run(feeds)
+        for who, expected in (("ONNX Runtime", oracle.run(feeds)), ("PyTorch", torch_models.run(reference, feeds))):
+            same_numbers(errors_of(actual, expected, feeds), directory, f"{who}, batch {batch}, sequence {sequence}")
 
 
 def test_cache_window(build_dir):
@@ -176,9 +187,9 @@ def test_full_context_is_refused(build_dir):
 
 def test_saved_sessions_continue(build_dir):
     directory, edge = compiled("stories260K", build_dir, "host")
-    expected = np.load(directory / "tokens.npz")["tokens"].tolist()
+    prompt, expected = (np.load(directory / "tokens.npz")[part].tolist() for part in ("prompt", "tokens"))
     with edgecc.load(edge) as model, model.session() as first, model.session() as second:
-        begin = list(first.generate([1], 20, stop=[]))
+        begin = list(first.generate(prompt, 20, stop=[]))
         second.restore(first.save())
         assert begin + list(second.generate(begin[-1:], 10, stop=[])) == expected[:30]
 
@@ -195,20 +206,23 @@ def test_stories_by_the_program(build_dir):
     assert said.strip().startswith(card[:-5])
 
 
-def test_rxnmapper_masked_tokens(build_dir):
-    """Real ALBERT recovers masked atoms of reactions as well as under ONNX Runtime."""
+def test_rxnmapper_masked_tokens(build_dir, request):
+    """Real ALBERT recovers masked atoms of its own examples as under ONNX Runtime, each one, and as often as in PyTorch: 983 of 996.
+
+    The data's notes have 978 of 986, and do not say which examples, nor which positions were masked; ours are seeded."""
     from rxnmapper_task import masked_examples
 
     directory, edge = model_directory("rxnmapper", build_dir), build_dir / "e2e/rxnmapper-long.edge"
     edge.parent.mkdir(exist_ok=True)
     # Reactions are longer than the bounds of the reference cases.
     edgecc.compile(directory / "model.onnx", edge, dims={"batch": 1, "sequence": (1, 512)})
+    count, wanted = (64, 63) if request.config.getoption("--quick") else (996, 983)
     oracle, correct, same, total = export_models.Oracle(directory / "model.onnx"), 0, 0, 0
     with edgecc.load(edge) as model:
-        for feeds, position, token in masked_examples(export_models.DATA / "models/rxnmapper", 64):
+        for feeds, position, token in masked_examples(export_models.DATA / "models/rxnmapper", count if count == 64 else None):
             found = int(model.run(feeds)["logits"][0, position].argmax())
             same += found == int(oracle.run(feeds)["logits"][0, position].argmax())
             correct += found == token
             total += 1
-    assert same == total
-    assert correct / total > 0.97
+    assert same == total == count
+    assert correct == wanted

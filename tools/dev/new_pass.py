@@ -19,6 +19,9 @@ PHASES = ("normalize", "attention", "prune", "earlyexit", "quantize", "lower")
 DEF = '''
 def {name} : Pass<"edge-{flag}", "::mlir::func::FuncOp"> {{
   let summary = "{summary}";
+  let description = [{{
+    example: test/passes/{phase}/{flag}.mlir
+  }}];
 }}
 '''
 
@@ -81,7 +84,7 @@ def main() -> None:
         sys.exit(f"{a.name} is not a CamelCase name")
     flag = re.sub(r"(?<!^)(?=[A-Z])", "-", a.name).lower()
     title = textwrap.shorten(a.summary, 58 - len(a.name), placeholder="").capitalize()
-    fields = dict(name=a.name, flag=flag, upper=a.name.upper(), summary=a.summary, title=title,
+    fields = dict(name=a.name, phase=a.phase, flag=flag, upper=a.name.upper(), summary=a.summary, title=title,
                   dashes="-" * max(3, 66 - len(a.name) - len(title)))
 
     td = ROOT / "passes/Passes.td"

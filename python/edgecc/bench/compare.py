@@ -42,21 +42,23 @@ class Worker:
         self.process = subprocess.Popen([python, HERE / "worker.py", model["engine"], folder / model["path"], str(threads), str(context),
                                          *model.get("settings", [])],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        assert self.process.stdin and self.process.stdout  # pipes, as was asked for
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.hello = self._read()
 
     def _read(self) -> dict[str, Any]:
-        line = self.process.stdout.readline()
+        line = self.stdout.readline()
         if not line:
             raise EdgeccError(f"{self.name} ended with {self.process.wait()}")
         return json.loads(line)
 
     def ask(self, **question: Any) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
+        self.stdin.write(json.dumps(question) + "\n")
+        self.stdin.flush()
         return self._read()
 
     def close(self) -> None:
-        self.process.stdin.close()
+        self.stdin.close()
         self.process.wait()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler import compile, find_program  # noqa: A004
+from ..compiler import Bounds, compile, find_program  # noqa: A004
 from ..errors import EdgeccError
 
 # What the types of a row of passes/kernels/kernels.def (left side, weights) ask for: the weights' type in ONNX, and options of edgecc.
@@ -94,8 +94,9 @@ def build(folder: Path, k: int, n: int, recipe: str, *, count: int | None = None
     weights, quantization = RECIPES[recipe]
     stem = folder / f"{recipe}-{k}x{n}"
     write_layers(stem.with_suffix(".onnx"), k, n, count or layer_count(k, n, recipe), weights, rows)
-    dims = {} if rows else {"rows": (1, 512)}
-    compile(stem.with_suffix(".onnx"), stem.with_suffix(".edge"), dims=dims, program=program, **quantization, **options)
+    dims: dict[str, Bounds] = {} if rows else {"rows": (1, 512)}
+    more: dict[str, Any] = {**quantization, **options}
+    compile(stem.with_suffix(".onnx"), stem.with_suffix(".edge"), dims=dims, program=program, **more)
     stem.with_suffix(".bin").unlink()
     return stem.with_suffix(".edge")
 

@@ -33,10 +33,10 @@ class Edgecc:
         self.saved = b""
 
     def feed(self, ids: Sequence[int]) -> None:
-        ids = np.asarray(ids, np.int64)
-        while len(ids):
-            count = self.model._chunk(len(ids))
-            inputs = self.model._token_inputs(ids[:count], self.session.position)
+        rest = np.asarray(ids, np.int64)
+        while len(rest):
+            count = self.model._chunk(len(rest))
+            inputs = self.model._token_inputs(rest[:count], self.session.position)
             index = self.model._entry_index(None, inputs)
             error = self.abi.Error()
             for i, tensor in enumerate(self.model.entries[index].inputs):
@@ -47,7 +47,7 @@ class Edgecc:
                                                            array.ctypes.data_as(ctypes.c_void_p), ctypes.byref(error))
             if self.session._lib.edgecc_session_run(self.session._handle, index, ctypes.byref(error)):
                 sys.exit(error.message.decode())
-            self.index, ids = index, ids[count:]
+            self.index, rest = index, rest[count:]
 
     def logits(self) -> np.ndarray:
         values = self.session._output(self.index, 0)

@@ -183,7 +183,7 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str]) -> tuple[Graph, onnx
             cos, sin = g.cast(cos, g.compute), g.cast(sin, g.compute)
 
     def rotate(x: str, count: int) -> str:
-        attributes = {"rotary_embedding_dim": rotary} if rotary != head_dim else {}
+        attributes: dict[str, Any] = {"rotary_embedding_dim": rotary} if rotary != head_dim else {}
         return g.op("RotaryEmbedding", x, cos, sin, num_heads=count, interleaved=int(config.get("llama2c_interleaved", False)),
                     **attributes)
 
@@ -208,8 +208,9 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str]) -> tuple[Graph, onnx
                 v = linear(h, layer + names.v, kv_heads * head_dim, hidden)
                 q = rotate(head_norm(q, layer + "self_attn.q_norm", heads), heads)
                 k = rotate(head_norm(k, layer + "self_attn.k_norm", kv_heads), kv_heads)
-                attributes = {"is_causal": 1} if not windows[i] else {}
-                y = g.op("Attention", q, k, v, masks[windows[i]] if windows[i] else "", f"past_key_values.{i}.key",
+                window = windows[i]
+                attributes = {} if window else {"is_causal": 1}
+                y = g.op("Attention", q, k, v, masks[window] if window else "", f"past_key_values.{i}.key",
                          f"past_key_values.{i}.value", outputs=[f"/layers.{i}/self_attn/Attention_out", f"present.{i}.key",
                                                                 f"present.{i}.value"],
                          q_num_heads=heads, kv_num_heads=kv_heads, scale=float(head_dim**-0.5), **attributes)

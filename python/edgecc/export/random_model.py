@@ -75,10 +75,10 @@ def _tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield "wte.weight", (config["vocab_size"], h)
         yield "wpe.weight", (config["n_positions"], h)
         for i in range(config["n_layer"]):
-            for name, shape in (("ln_1", (h,)), ("attn.c_attn", (h, 3 * h)), ("attn.c_proj", (h, h)), ("ln_2", (h,)),
+            for name, size in (("ln_1", (h,)), ("attn.c_attn", (h, 3 * h)), ("attn.c_proj", (h, h)), ("ln_2", (h,)),
                                 ("mlp.c_fc", (h, f)), ("mlp.c_proj", (f, h))):
-                yield f"h.{i}.{name}.weight", shape
-                yield f"h.{i}.{name}.bias", shape[-1:]
+                yield f"h.{i}.{name}.weight", size
+                yield f"h.{i}.{name}.bias", size[-1:]
         yield "ln_f.weight", (h,)
         yield "ln_f.bias", (h,)
         return
