@@ -4,16 +4,23 @@
 using namespace mlir;
 namespace edgecc {
 
-ActivationLayout::ActivationLayout(const DotFamily &family, const edge::QuantizedPanel &panel,
-                                   edge::ActivationPrecision precision, int64_t k)
-    : k(k), rows(family.lhs.rows), chunk(family.lhs.chunk), size(panel.size), groups(panel.groups),
-      perGroup(precision == edge::ActivationPrecision::Group && panel.groups > 1), starts(!panel.order.isSigned()),
-      corrections(panel.zeros), factor(family.factor(panel.bits)), middle(int64_t(1) << (panel.bits - 1)) {}
+ActivationLayout::ActivationLayout(const Kernel &tallest, const edge::QuantizedPanel &panel, edge::ActivationPrecision precision,
+                                   int64_t k)
+    : k(k), size(panel.size), groups(panel.groups), perGroup(precision == edge::ActivationPrecision::Group && panel.groups > 1),
+      starts(!panel.order.isSigned()), corrections(panel.zeros), middle(int64_t(1) << (panel.bits - 1)) {
+  const auto &family = static_cast<const DotFamily &>(tallest.family);
+  together = family.lhs.rows;
+  rows = family.lhs.isInterleaved() ? tallest.m : 1;
+  chunk = family.lhs.chunk;
+  segment = panel.groups > 1 && panel.size <= tallest.k ? panel.size : chunk;
+  factor = family.factor(panel.bits);
+  biased = family.isBiased(panel);
+}
 
 bool ActivationLayout::operator==(const ActivationLayout &other) const {
   auto all = [](const ActivationLayout &it) {
-    return std::make_tuple(it.k, it.rows, it.chunk, it.size, it.groups, it.perGroup, it.starts, it.corrections, it.factor,
-                           it.starts ? it.middle : 0);
+    return std::make_tuple(it.k, it.rows, it.together, it.chunk, it.segment, it.size, it.groups, it.perGroup, it.starts,
+                           it.corrections, it.biased, it.factor, it.starts ? it.middle : 0);
   };
   return all(*this) == all(other);
 }
@@ -31,8 +38,9 @@ public:
       : code(code), layout(layout), from(from), to(to) {}
 
   /// Row `row` of the input as row `i` of the block at byte `block`.
-  void emit(Var row, int64_t i, Var block) {
-    rowAt = row * layout.k, blockAt = block, inner = i;
+  void emit(Var row, Var i, Var block) {
+    rowAt = row * layout.k, sidesAt = block + i * 4;
+    numbersAt = block + i / layout.together * (layout.together * layout.segment) + i % layout.together * layout.chunk;
     if (!layout.perGroup)
       setScale(code.index(0), code.index(layout.k), code.index(0));
     int64_t whole = layout.k / layout.size;
@@ -53,17 +61,17 @@ private:
   }
 
   /// Of the f32 or i32 of a group in a table beside the numbers.
-  Var sideAt(int64_t table, Var group) { return blockAt + group * (4 * layout.rows) + (table + 4 * inner); }
+  Var sideAt(int64_t table, Var group) { return sidesAt + group * (4 * layout.rows) + table; }
 
-  /// Element k of this row; k is a multiple of a step, or a step and an offset.
-  Var numberAt(Var step, int64_t offset) {
-    int64_t inStep = (offset / layout.chunk * layout.rows + inner) * layout.chunk + offset % layout.chunk;
-    return blockAt + step * layout.rows + inStep;
+  /// Element `step + offset` of a group of this row; `step` is a multiple of kStep.
+  Var numberAt(Var group, Var step, int64_t offset) {
+    int64_t inStep = offset / layout.chunk * layout.chunk * layout.stride() + offset % layout.chunk;
+    return numbersAt + group * layout.groupBytes() + step * layout.stride() + inStep;
   }
 
-  void storeStep(Var at, Var numbers) {
+  void storeStep(Var group, Var step, Var numbers) {
     for (int64_t offset = 0; offset < kStep; offset += layout.chunk)
-      code.store(to, numberAt(at, offset),
+      code.store(to, numberAt(group, step, offset),
                  layout.chunk == kStep
                      ? numbers
                      : code.shuffle(numbers, numbers, llvm::to_vector(llvm::seq(offset, offset + layout.chunk))));
@@ -84,16 +92,16 @@ private:
     Var zero = code.var(arith::ConstantIntOp::create(code, 0, 32));
     Var sums = code.loop(code.index(0), code.index(whole), kStep, {code.splat(zero, kStep)}, [&](Var i, ArrayRef<Var> carried) {
       Var numbers = toInteger(code.load(from, rowAt + begin + i, kStep));
-      storeStep(begin + i, code.convert(numbers, code.getI8Type()));
+      storeStep(group, i, code.convert(numbers, code.getI8Type()));
       return SmallVector<Var>{carried[0] + numbers};
     })[0];
     Var sum = code.var(vector::ReductionOp::create(code, vector::CombiningKind::ADD, Value(sums)));
     Var nothing = code.splat(code.convert(zero, code.getI8Type()), kStep);
     for (int64_t at = whole; at < layout.size; at += kStep) {
-      storeStep(begin + at, nothing);
+      storeStep(group, code.index(at), nothing);
       for (int64_t i = at; i < std::min(length, at + kStep); ++i) {
         Var number = toInteger(code.load(from, rowAt + begin + i));
-        code.store(to, numberAt(begin + at, i - at), code.convert(number, code.getI8Type()));
+        code.store(to, numberAt(group, code.index(at), i - at), code.convert(number, code.getI8Type()));
         sum = sum + number;
       }
     }
@@ -108,19 +116,24 @@ private:
   Code &code;
   const ActivationLayout &layout;
   Value from, to;
-  Var rowAt, blockAt, inverse, scale;
-  int64_t inner = 0;
+  Var rowAt, numbersAt, sidesAt, inverse, scale;
 };
 
 } // namespace
 
 void emitQuantization(Code &code, const ActivationLayout &layout, Var block, AffineExpr rows, Value from, Value to) {
   Quantization quantization(code, layout, from, to);
-  for (int64_t i = 0; i < layout.rows; ++i) {
-    // Rows that fill up a block are never stored: any row will do.
-    Var row = layout.rows == 1 ? block : min(block * layout.rows + i, code.size(rows) - 1);
-    quantization.emit(row, i, block * layout.bytes());
-  }
+  Var last = code.size(rows) - 1;
+  // Rows that fill up a block are never stored: any row will do.
+  Var at = block * layout.bytes();
+  if (layout.biased)
+    code.loop(code.index(0), code.index(layout.groups), 1, [&](Var group) {
+      Var bias = code.splat(code.var(arith::ConstantIntOp::create(code, DotFamily::kBiasBits, 32)), 4);
+      for (int64_t i = 0; i < ActivationLayout::kBiasLine; i += 16)
+        code.storeBytes(to, at + group * layout.groupBytes() + (layout.biasAt() + i), bias);
+    });
+  code.loop(code.index(0), code.index(layout.rows), 1,
+            [&](Var i) { quantization.emit(min(block * layout.rows + i, last), i, at); });
 }
 
 } // namespace edgecc

@@ -187,6 +187,20 @@ Var Code::intrinsic(StringRef name, Type result, ArrayRef<Var> operands) {
   return var(LLVM::CallIntrinsicOp::create(*this, result, getStringAttr(name), values).getResult(0));
 }
 
+Var Code::after(Var index, ArrayRef<Var> values) {
+  SmallVector<Value> operands{toI64(index)};
+  std::string constraints = "=r,0";
+  for (Var value : values) {
+    bool isIndex = value.type().isIndex();
+    operands.push_back(isIndex ? toI64(value) : value);
+    constraints += isIndex ? ",r" : ",w";
+  }
+  auto nothing = LLVM::InlineAsmOp::create(*this, getI64Type(), operands, /*asm_string=*/"", constraints,
+                                           /*has_side_effects=*/false, /*is_align_stack=*/false, LLVM::TailCallKind::None,
+                                           LLVM::AsmDialectAttr(), ArrayAttr());
+  return toIndex(var(nothing.getResult(0)));
+}
+
 Var Code::extract(Var vector, int64_t lane) {
   if (!isa<VectorType>(vector.type()))
     return vector;

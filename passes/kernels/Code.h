@@ -119,6 +119,9 @@ public:
   Var shuffle(Var a, Var b, llvm::ArrayRef<int64_t> lanes);
   /// A vector instruction by its name in LLVM, e.g. "llvm.aarch64.neon.sdot.v4i32.v16i8".
   Var intrinsic(llvm::StringRef name, mlir::Type result, llvm::ArrayRef<Var> operands);
+  /// `index`, by no instruction, but only after `values` (of NEON registers, or indices). The scheduler sees rather late that it
+  /// is short of registers: what is addressed by the result it cannot load before, nor take out of a loop.
+  Var after(Var index, llvm::ArrayRef<Var> values);
   mlir::VectorType vectorOf(int64_t count, mlir::Type element) { return mlir::VectorType::get({count}, element); }
 
   /// A scalar index as i64, an i64 as an index.

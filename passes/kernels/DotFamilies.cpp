@@ -16,6 +16,19 @@ Var part(Code &code, Var vector, int64_t from, int64_t count) {
   return code.shuffle(vector, vector, llvm::to_vector(llvm::seq(from, from + count)));
 }
 
+Var startOf(Code &code, std::optional<Var> start, int64_t lanes) {
+  if (start && isa<VectorType>(start->type()))
+    return *start;
+  return code.splat(start ? *start : code.var(arith::ConstantIntOp::create(code, 0, 32)), lanes);
+}
+
+Var toFloats(Code &code, Var sums, bool biased) {
+  Type f32 = code.getF32Type();
+  if (biased)
+    return code.bitcast(sums, f32) - DotFamily::kBias;
+  return code.var(arith::SIToFPOp::create(code, cast<VectorType>(sums.type()).clone(f32), Value(sums)));
+}
+
 /// Cells of one row: channels side by side.
 class RowFamily : public DotFamily {
 public:
@@ -25,13 +38,8 @@ public:
       return code.bitcast(code.splat(code.loadBytes(lhs, at, code.getI32Type()), lanes), code.getI8Type());
     return code.loadRaw(lhs, at, this->lhs.loadBytes);
   }
-  Cell begin(Code &code, std::optional<Var> start) const override {
-    Var zero = code.var(arith::ConstantIntOp::create(code, 0, 32));
-    return {code.splat(start ? *start : zero, lanes)};
-  }
-  Var finish(Code &code, const Cell &cell) const override {
-    return code.var(arith::SIToFPOp::create(code, code.vectorOf(lanes, code.getF32Type()), Value(cell[0])));
-  }
+  Cell begin(Code &code, std::optional<Var> start) const override { return {startOf(code, start, lanes)}; }
+  Var finish(Code &code, const Cell &cell, bool biased) const override { return toFloats(code, cell[0], biased); }
   Var perChannel(Code &code, Var unit, int64_t index) const override {
     int64_t channels = cast<VectorType>(unit.type()).getNumElements();
     return channels == lanes ? unit : part(code, unit, index * lanes, lanes);
@@ -125,7 +133,7 @@ public:
   Var loadLhs(Code &code, Value lhs, Var at) const override { return code.splat(code.load(lhs, at), lanes); }
   Cell begin(Code &code, std::optional<Var>) const override { return {code.splat(code.f32(0), lanes)}; }
   void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override { cell[0] = code.fma(lhs, rhs, cell[0]); }
-  Var finish(Code &, const Cell &cell) const override { return cell[0]; }
+  Var finish(Code &, const Cell &cell, bool) const override { return cell[0]; }
 };
 
 /// Families of x86: unsigned numbers, 4 bytes of a row broadcast to all channels.
@@ -192,6 +200,8 @@ public:
   using Base::Base;
   using Operands = DotFamily::Operands;
   int64_t factor(int64_t bits) const override { return bits == 4 ? 16 : 1; }
+  bool loadsPairs() const override { return true; }
+  bool isBiased(const edge::QuantizedPanel &panel) const override { return panel.groups > 1 && panel.size * 128 * 127 < 1 << 22; }
   static Var low(Var raw) { return raw << 4; }
   static Var high(Var raw) { return raw & raw.same(-16); }
 };
@@ -239,15 +249,11 @@ public:
     return operands;
   }
   Var loadLhs(Code &code, Value lhs, Var at) const override { return code.loadRaw(lhs, at, 16); }
-  Cell begin(Code &code, std::optional<Var>) const override {
-    return {code.splat(code.var(arith::ConstantIntOp::create(code, 0, 32)), 4)};
-  }
+  Cell begin(Code &code, std::optional<Var> start) const override { return {startOf(code, start, 4)}; }
   void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override {
     cell[0] = code.intrinsic("llvm.aarch64.neon.smmla.v4i32.v16i8", cell[0].type(), {cell[0], lhs, rhs});
   }
-  Var finish(Code &code, const Cell &cell) const override {
-    return code.var(arith::SIToFPOp::create(code, code.vectorOf(4, code.getF32Type()), Value(cell[0])));
-  }
+  Var finish(Code &code, const Cell &cell, bool biased) const override { return toFloats(code, cell[0], biased); }
   Var perChannel(Code &code, Var unit, int64_t index) const override {
     return code.shuffle(unit, unit, {2 * index, 2 * index + 1, 2 * index, 2 * index + 1});
   }
@@ -268,6 +274,7 @@ public:
   explicit SmullFamily(int64_t rows)
       : NeonFamily(/*lanes=*/4, /*depth=*/4, LhsForm{/*floats=*/false, rows, /*chunk=*/rows == 1 ? 16 : 4, /*loadBytes=*/16}) {}
   int64_t rowsTogether() const override { return lhs.rows; }
+  bool isBiased(const edge::QuantizedPanel &) const override { return false; }
   Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
                    ArrayRef<Var>) const override {
     return byStep(code, panel, panels, at, products, low, high);
@@ -299,9 +306,9 @@ public:
       cell[half] = cell[half] + code.intrinsic("llvm.aarch64.neon.saddlp.v4i32.v8i16", cell[half].type(), {cell[2 + half]});
     cell.truncate(2);
   }
-  Var finish(Code &code, const Cell &cell) const override {
+  Var finish(Code &code, const Cell &cell, bool) const override {
     Var even = code.shuffle(cell[0], cell[1], {0, 2, 4, 6}), odd = code.shuffle(cell[0], cell[1], {1, 3, 5, 7});
-    return RowFamily::finish(code, {even + odd});
+    return toFloats(code, even + odd, /*biased=*/false);
   }
 };
 

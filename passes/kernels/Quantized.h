@@ -21,6 +21,7 @@ struct LhsForm {
   bool floats;
   int64_t rows, chunk;
   int64_t loadBytes; ///< in one load: a register, or what is broadcast
+  bool isInterleaved() const { return rows > 1; }
 };
 
 class DotFamily : public Family {
@@ -33,6 +34,12 @@ public:
   const LhsForm lhs;
   /// Rows of a tile that are done with a group before the next ones begin; 0: all. For families short of registers.
   virtual int64_t rowsTogether() const { return 0; }
+  /// Whether two registers come with one load if they are near.
+  virtual bool loadsPairs() const { return false; }
+  /// Sums of a group start at kBias, which makes them floats without a conversion, if none of them leaves +-2^22.
+  virtual bool isBiased(const edge::QuantizedPanel &) const { return false; }
+  /// 1.5 * 2^23 as a float and its bits: the lowest bit of the mantissa counts ones.
+  static constexpr int64_t kBias = 12582912, kBiasBits = 0x4b400000;
   /// What products come out too large by, because numbers of 4 bits stay in the upper half of a byte.
   virtual int64_t factor(int64_t) const { return 1; }
 
@@ -42,14 +49,14 @@ public:
   virtual Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, mlir::Value panels, Var at, int64_t products,
                            llvm::ArrayRef<Var> zeros) const = 0;
   virtual Var loadLhs(Code &code, mlir::Value lhs, Var at) const = 0;
-  /// A cell that starts with a number (i32), or with zero.
+  /// A cell that starts with a number (i32) or a register of them, or with zero.
   virtual Cell begin(Code &code, std::optional<Var> start) const = 0;
   /// Adds a product. The left operand starts at byte `from` of what was loaded.
   virtual void product(Code &code, Cell &cell, Var lhs, int64_t from, Var rhs) const = 0;
   /// After a handful of products: what could overflow is put away.
   virtual void settle(Code &, Cell &) const {}
   /// The cell as f32, cellRows * lanes of them.
-  virtual Var finish(Code &code, const Cell &cell) const = 0;
+  virtual Var finish(Code &code, const Cell &cell, bool biased) const = 0;
   /// One f32 for each channel of a unit, from a vector, in the form of cell `index` of the unit.
   virtual Var perChannel(Code &code, Var unit, int64_t index) const = 0;
   /// One f32 for each of cellRows rows, at a byte, in a cell's form.
@@ -58,18 +65,30 @@ public:
   virtual void rows(Code &code, llvm::ArrayRef<Var> cells, int64_t i, int64_t j, llvm::SmallVectorImpl<TileSums> &sums) const;
 };
 
-/// int8 activations in memory: per block of `rows` rows, numbers [k / chunk][rows][chunk], scales [groups or 1][rows] f32, starts
-/// [groups][rows] i32 (minus the middle times the sum, where numbers are unsigned), corrections [groups][rows] f32 (minus the
-/// sum, where weights have zeros).
+/// int8 activations in memory: per block of `rows` rows, which is the tallest tile, for each group numbers
+/// [size / segment][rows / together][segment / chunk][together][chunk] and, where sums start with it, a line of kBiasBits; then
+/// scales [groups or 1][rows] f32, starts [groups][rows] i32 (minus the middle times the sum, where numbers are unsigned),
+/// corrections [groups][rows] f32 (minus the sum, where weights have zeros). A segment is what a tile reads for `together` rows
+/// before it turns to the next ones, so that it reads on.
 struct ActivationLayout {
-  ActivationLayout(const DotFamily &family, const edge::QuantizedPanel &panel, edge::ActivationPrecision precision, int64_t k);
+  ActivationLayout(const Kernel &tallest, const edge::QuantizedPanel &panel, edge::ActivationPrecision precision, int64_t k);
   bool operator==(const ActivationLayout &other) const;
 
-  int64_t k, rows, chunk, size, groups;
-  bool perGroup, starts, corrections;
+  int64_t k, rows, together, chunk, segment, size, groups;
+  bool perGroup, starts, corrections, biased;
   int64_t factor, middle;
 
-  int64_t scalesAt() const { return rows * size * groups; }
+  /// Bytes from an element of a row to the next, taken over whole chunks of a segment.
+  int64_t stride() const { return segment == chunk ? rows : together; }
+  int64_t groupBytes() const { return rows * size + (biased ? kBiasLine : 0); }
+  int64_t biasAt() const { return rows * size; }
+  static constexpr int64_t kBiasLine = 64;
+  /// Byte of element k of row i in a group.
+  int64_t numberAt(int64_t i, int64_t k) const {
+    int64_t part = k / segment * rows + i / together * together;
+    return part * segment + (k % segment / chunk * together + i % together) * chunk + k % chunk;
+  }
+  int64_t scalesAt() const { return groupBytes() * groups; }
   int64_t startsAt() const { return scalesAt() + 4 * rows * (perGroup ? groups : 1); }
   int64_t correctionsAt() const { return startsAt() + (starts ? 4 * rows * groups : 0); }
   int64_t bytes() const { return llvm::alignTo(correctionsAt() + (corrections ? 4 * rows * groups : 0), 64); }

@@ -15,7 +15,7 @@ KernelType kernelType(const edge::QuantizedPanel &panel) {
 SmallVector<const Kernel *> quantizedKernels(const Machine &machine, const edge::QuantizedPanel &panel, bool floats,
                                              AffineExpr rows) {
   auto kernels = kernelsFor(machine, floats ? KernelType::F32 : KernelType::I8, kernelType(panel));
-  auto interleaved = [](const Kernel *kernel) { return static_cast<const DotFamily &>(kernel->family).lhs.rows > 1; };
+  auto interleaved = [](const Kernel *kernel) { return static_cast<const DotFamily &>(kernel->family).lhs.isInterleaved(); };
   // One layout for all rows of a left side: the ladder of matrices, or that of vectors.
   bool vector = constantSize(rows) == 1 || llvm::none_of(kernels, interleaved);
   llvm::erase_if(kernels, [&](const Kernel *kernel) { return interleaved(kernel) == vector; });
@@ -31,14 +31,24 @@ public:
       : code(code), kernel(kernel), family(static_cast<const DotFamily &>(kernel.family)), operands(operands),
         panel(operands.panel), k(matrix.k), unit(panel.order.unit()), units(columns / unit), cellsOfUnit(unit / family.lanes),
         cells(units * cellsOfUnit), rowCells(kernel.m / family.cellRows) {
-    numbers = scales = column / kPanel * panel.bytes;
+    firstPanel = column / kPanel * panel.bytes;
+    numbers = scales = code.index(0);
     // A tile narrower than a panel begins inside of one.
     if (columns < kPanel) {
       Var inside = column % kPanel;
-      numbers = numbers + inside / unit * panel.unitBytes;
-      scales = scales + inside * panel.scaleBytes;
+      numbers = inside / unit * panel.unitBytes;
+      scales = inside * panel.scaleBytes;
     }
-    lhs = family.lhs.floats ? row * k : row / family.lhs.rows * operands.activations->bytes();
+    if (family.lhs.floats) {
+      lhs = row * k;
+      return;
+    }
+    // A tile lower than a block begins inside of one, at a multiple of its own height.
+    const ActivationLayout &activations = *operands.activations;
+    bool whole = kernel.m % activations.rows == 0;
+    Var block = row / activations.rows * activations.bytes(), first = whole ? code.index(0) : row % activations.rows;
+    lhs = block + first * activations.segment, sides = block + first * 4;
+    biases = code.index(activations.biasAt()) - first * activations.segment;
   }
 
   SmallVector<TileSums> emit() {
@@ -68,115 +78,159 @@ public:
 private:
   /// Byte of a row's 4-byte number in a table beside the activations.
   Var sideAt(int64_t table, Var group, int64_t i) {
-    int64_t rows = family.lhs.rows;
-    return lhs + group * (4 * rows) + (i / rows * operands.activations->bytes() + table + i % rows * 4);
+    int64_t rows = operands.activations->rows;
+    return sides + group * (4 * rows) + (i / rows * operands.activations->bytes() + table + i % rows * 4);
   }
 
-  /// Bytes from the tile's first channel to those of unit `u`.
-  int64_t unitOffset(int64_t u, int64_t bytesOfUnit) const {
-    int64_t channel = u * unit;
-    return channel / kPanel * panel.bytes + channel % kPanel / unit * bytesOfUnit;
-  }
-
-  /// The scales or zeros of a group, for each cell of a row.
-  SmallVector<Var> perChannel(Var blockAt, int64_t at) {
-    SmallVector<Var> result;
-    Type type = panel.scaleBytes == 2 ? Type(code.getF16Type()) : Type(code.getF32Type());
-    for (int64_t u = 0; u < units; ++u) {
-      Var wide = code.convert(
-          code.loadBytes(operands.panels, scales + blockAt + (at + unitOffset(u, unit * panel.scaleBytes)), type, unit),
-          code.getF32Type());
-      for (int64_t cell = 0; cell < cellsOfUnit; ++cell)
-        result.push_back(family.perChannel(code, wide, cell));
-    }
-    return result;
-  }
+  /// The panel of unit `u`, counted from the tile's.
+  int64_t panelOf(int64_t u) const { return u * unit / kPanel; }
 
   struct Group {
+    bool straight; ///< done in one turn
     Var block;     ///< of groups
     int64_t inner; ///< in the block
     Var depth;     ///< where it begins in k
-    SmallVector<Var> zeros;
+    Var lhs;       ///< the byte of the tile's first row, of int8
+    Var biased;    ///< the same, for what its sums start with
+    int64_t begun; ///< sums that started there
+    /// Of the panels that were entered: bytes where this group's block begins; for each cell.
+    SmallVector<Var> panels, scales, zeros;
+  };
+
+  /// Scales or zeros of a group and a panel, for each cell of a row.
+  void perChannel(Var at, int64_t index, SmallVectorImpl<Var> &into) {
+    Type type = panel.scaleBytes == 2 ? Type(code.getF16Type()) : Type(code.getF32Type());
+    for (int64_t u = 0; u < units && u * unit < kPanel; ++u) {
+      Var place = at + scales + (index + u * unit * panel.scaleBytes);
+      Var wide = code.convert(code.loadBytes(operands.panels, place, type, unit), code.getF32Type());
+      for (int64_t cell = 0; cell < cellsOfUnit; ++cell)
+        into.push_back(family.perChannel(code, wide, cell));
+    }
+  }
+
+  /// The panels of units [0, end), if they were not entered before; not before `done`.
+  void enterPanels(Group &group, int64_t end, ArrayRef<Var> done) {
+    for (int64_t p = group.panels.size(); p <= panelOf(end - 1); ++p) {
+      Var at = firstPanel + group.block * panel.blockBytes + p * panel.bytes;
+      // A register for each panel: what is loaded in pairs must be near.
+      if (p > 0 && group.straight && family.loadsPairs())
+        at = code.after(at, done);
+      group.panels.push_back(at);
+      perChannel(at, panel.scaleAt(group.inner), group.scales);
+      if (panel.zeros)
+        perChannel(at, panel.zeroAt(group.inner), group.zeros);
+    }
+  }
+
+  /// Units [first, first + count) of the tile.
+  struct Units {
+    int64_t first, count;
   };
 
   /// Right operands for `products` products from `from` in the group, [cell][product].
-  DotFamily::Operands loadRhs(const Group &group, Var from, int64_t products) {
+  DotFamily::Operands loadRhs(const Group &group, Units which, Var from, int64_t products) {
     DotFamily::Operands all;
-    Var at = numbers + group.block * panel.blockBytes + from * (unit * panel.bits) / 8;
-    for (int64_t u = 0; u < units; ++u) {
+    for (int64_t u = which.first; u < which.first + which.count; ++u) {
       auto zeros = ArrayRef(group.zeros).slice(group.zeros.empty() ? 0 : u * cellsOfUnit, group.zeros.empty() ? 0 : cellsOfUnit);
-      auto part = family.loadRhs(code, panel, operands.panels,
-                                 at + (panel.numbersAt(group.inner) + unitOffset(u, panel.unitBytes)), products, zeros);
+      Var at = group.panels[panelOf(u)] + numbers + from * (unit * panel.bits) / 8 +
+               (panel.numbersAt(group.inner) + u * unit % kPanel / unit * panel.unitBytes);
+      auto part = family.loadRhs(code, panel, operands.panels, at, products, zeros);
       llvm::append_range(all, part);
     }
     return all;
   }
 
+  /// Left operands of a turn: what was loaded, by where it begins.
+  using Loaded = llvm::DenseMap<int64_t, Var>;
+
+  /// The left operand of row `i` for the product at `offset`, and the byte in it. The turn begins at `at`.
+  std::pair<Var, int64_t> loadLhs(Loaded &loaded, Var at, int64_t i, int64_t offset) {
+    const LhsForm &form = family.lhs;
+    int64_t place = form.floats ? i * k + offset
+                                : i / operands.activations->rows * operands.activations->bytes() +
+                                      operands.activations->numberAt(i % operands.activations->rows, offset);
+    int64_t begin = place - place % form.loadBytes;
+    Var &value = loaded[begin];
+    if (!Value(value))
+      value = family.loadLhs(code, operands.lhs, at + begin);
+    return {value, place - begin};
+  }
+
   /// Adds `products` products, from `from` in the group, to the cells of rows [first, first + rows).
   void emitProducts(const Group &group, Var from, int64_t products, int64_t first, int64_t rows, const DotFamily::Operands &rhs,
-                    MutableArrayRef<Cell> into) {
-    const LhsForm &form = family.lhs;
-    Var at = form.floats ? lhs + group.depth + from : lhs + (group.depth + from) * form.rows;
-    llvm::DenseMap<int64_t, Var> loaded;
-    auto left = [&](int64_t i, int64_t product) -> std::pair<Var, int64_t> {
-      int64_t offset = product * family.depth;
-      if (form.floats)
-        offset += i * k;
-      else
-        offset = i / form.rows * operands.activations->bytes() + (offset / form.chunk * form.rows + i % form.rows) * form.chunk +
-                 offset % form.chunk;
-      int64_t begin = offset - offset % form.loadBytes;
-      Var &value = loaded[begin];
-      if (!Value(value))
-        value = family.loadLhs(code, operands.lhs, at + begin);
-      return {value, offset - begin};
-    };
+                    Loaded &loaded, MutableArrayRef<Cell> into) {
+    const ActivationLayout *activations = operands.activations;
+    int64_t width = rhs.size();
+    Var at = !activations ? lhs + group.depth + from : group.lhs + from * activations->stride();
     for (int64_t product = 0; product < products; ++product)
       for (int64_t row = 0; row < rows; ++row) {
-        auto [value, byte] = left((first + row) * family.cellRows, product);
-        for (int64_t cell = 0; cell < cells; ++cell)
-          family.product(code, into[row * cells + cell], value, byte, rhs[cell][product]);
+        auto [value, byte] = loadLhs(loaded, at, (first + row) * family.cellRows, product * family.depth);
+        for (int64_t cell = 0; cell < width; ++cell)
+          family.product(code, into[row * width + cell], value, byte, rhs[cell][product]);
       }
     for (Cell &cell : into)
       family.settle(code, cell);
   }
 
-  /// The cells of rows of a group, not yet f32.
-  SmallVector<Cell> beginRows(const Group &group, int64_t first, int64_t rows) {
+  /// Cells of rows of a group, `width` for each, not yet f32.
+  SmallVector<Cell> beginRows(Group &group, int64_t first, int64_t rows, int64_t width) {
+    const ActivationLayout *activations = operands.activations;
     SmallVector<Cell> begun;
-    for (int64_t row = first; row < first + rows; ++row) {
+    for (int64_t i = 0; i < rows * width; ++i) {
       std::optional<Var> start;
-      if (!family.lhs.floats && operands.activations->starts)
-        start = code.loadBytes(operands.lhs,
-                               sideAt(operands.activations->startsAt(), group.block * panel.blockGroups + group.inner, row),
-                               code.getI32Type());
-      begun.append(cells, family.begin(code, start));
+      if (activations && activations->starts)
+        start = code.loadBytes(
+            operands.lhs,
+            sideAt(activations->startsAt(), group.block * panel.blockGroups + group.inner, (first + i / width) * family.cellRows),
+            code.getI32Type());
+      if (isBiased()) {
+        // From memory, since loads have units of their own and bring two registers at a time.
+        int64_t at = group.begun++ * 16 % ActivationLayout::kBiasLine;
+        if (at == 0 && group.begun > 1)
+          group.biased = code.after(group.biased, {});
+        start = code.loadBytes(operands.lhs, group.biased + biases + at, code.getI32Type(), 4);
+      }
+      begun.push_back(family.begin(code, start));
     }
     return begun;
   }
 
   /// sums + what a group adds to them; no sums: what it gives.
   SmallVector<Var> emitGroup(Var block, int64_t inner, int64_t length, ArrayRef<Var> sums) {
-    Group group{block, inner, (block * panel.blockGroups + inner) * panel.size, {}};
-    Var blockAt = block * panel.blockBytes;
-    SmallVector<Var> scale = perChannel(blockAt, panel.scaleAt(inner));
-    if (panel.zeros)
-      group.zeros = perChannel(blockAt, panel.zeroAt(inner));
+    Var index = block * panel.blockGroups + inner;
     bool straight = length <= kernel.k;
-    int64_t together = straight && family.rowsTogether() ? family.rowsTogether() / family.cellRows : rowCells;
-    SmallVector<Var> result;
-    DotFamily::Operands rhs;
-    if (straight)
-      rhs = loadRhs(group, code.index(0), length / family.depth);
-    for (int64_t first = 0; first < rowCells; first += together) {
-      SmallVector<Cell> begun = beginRows(group, first, together);
+    Group group{straight, block, inner, index * panel.size, {}, {}, 0, {}, {}, {}};
+    if (operands.activations)
+      group.lhs = group.biased = lhs + index * operands.activations->groupBytes();
+    int64_t rowsAtOnce = straight && family.rowsTogether() ? family.rowsTogether() / family.cellRows : rowCells;
+    int64_t unitsAtOnce = straight ? 1 : units;
+    SmallVector<Var> result(rowCells * cells);
+    Loaded loaded;
+    SmallVector<Var> done;
+    // One unit after the other, and some rows: what is loaded for them is used up before more is loaded.
+    for (int64_t u = 0; u < units; u += unitsAtOnce) {
+      int64_t width = unitsAtOnce * cellsOfUnit;
+      enterPanels(group, u + unitsAtOnce, done);
+      done.clear();
+      DotFamily::Operands rhs;
       if (straight)
-        emitProducts(group, code.index(0), length / family.depth, first, together, rhs, begun);
-      else
-        begun = emitLong(group, length, begun);
-      for (int64_t i = 0; i < together * cells; ++i)
-        result.push_back(addGroup(group, first + i / cells, i % cells, family.finish(code, begun[i]), scale,
-                                  sums.empty() ? std::optional<Var>() : sums[first * cells + i]));
+        rhs = loadRhs(group, {u, unitsAtOnce}, code.index(0), length / family.depth);
+      for (int64_t first = 0; first < rowCells; first += rowsAtOnce) {
+        if (first > 0)
+          group.lhs = group.biased = code.after(group.lhs, done), group.begun = 0, done.clear();
+        SmallVector<Cell> begun = beginRows(group, first, rowsAtOnce, width);
+        if (straight)
+          emitProducts(group, code.index(0), length / family.depth, first, rowsAtOnce, rhs, loaded, begun);
+        else
+          begun = emitLong(group, length, begun);
+        for (int64_t i = 0; i < rowsAtOnce * width; ++i) {
+          int64_t row = first + i / width, cell = u * cellsOfUnit + i % width;
+          Var &sum = result[row * cells + cell];
+          sum = addGroup(group, row, cell, family.finish(code, begun[i], isBiased()),
+                         sums.empty() ? std::optional<Var>() : sums[row * cells + cell]);
+          done.push_back(sum);
+        }
+      }
     }
     return result;
   }
@@ -191,7 +245,9 @@ private:
       SmallVector<Cell> now;
       for (size_t i = 0; i < carried.size(); i += registers)
         now.emplace_back(carried.slice(i, registers));
-      emitProducts(group, from, count / family.depth, 0, rowCells, loadRhs(group, from, count / family.depth), now);
+      Loaded loaded;
+      emitProducts(group, from, count / family.depth, 0, rowCells, loadRhs(group, {0, units}, from, count / family.depth), loaded,
+                   now);
       SmallVector<Var> next;
       for (const Cell &cell : now)
         llvm::append_range(next, cell);
@@ -207,18 +263,20 @@ private:
     return done;
   }
 
-  Var addGroup(const Group &group, int64_t row, int64_t cell, Var value, ArrayRef<Var> scale, std::optional<Var> sum) {
+  Var addGroup(const Group &group, int64_t row, int64_t cell, Var value, std::optional<Var> sum) {
     Var groupIndex = group.block * panel.blockGroups + group.inner;
     const ActivationLayout *activations = operands.activations;
     if (activations && activations->perGroup)
       value = value * family.perRow(code, operands.lhs, sideAt(activations->scalesAt(), groupIndex, row * family.cellRows));
-    Var result = sum ? code.fma(value, scale[cell], *sum) : value * scale[cell];
+    Var result = sum ? code.fma(value, group.scales[cell], *sum) : value * group.scales[cell];
     if (activations && panel.zeros)
       result =
           code.fma(family.perRow(code, operands.lhs, sideAt(activations->correctionsAt(), groupIndex, row * family.cellRows)),
-                   group.zeros[cell] * scale[cell], result);
+                   group.zeros[cell] * group.scales[cell], result);
     return result;
   }
+
+  bool isBiased() const { return operands.activations && operands.activations->biased; }
 
   SmallVector<TileSums> finish(ArrayRef<Var> sums) {
     SmallVector<TileSums> tile;
@@ -242,8 +300,11 @@ private:
   const QuantizedOperands &operands;
   const edge::QuantizedPanel &panel;
   int64_t k, unit, units, cellsOfUnit, cells, rowCells;
-  Var numbers, scales; ///< bytes in the panels: of the tile's first channel
+  Var firstPanel;      ///< the byte of the tile's first panel
+  Var numbers, scales; ///< bytes in it before those of the tile's first channel
   Var lhs;             ///< of the tile's first row: byte, or element
+  Var sides;           ///< its first byte in a table beside the activations
+  Var biases;          ///< bytes from a group's first row to what sums start with
 };
 
 } // namespace

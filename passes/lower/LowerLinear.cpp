@@ -211,7 +211,7 @@ static LogicalResult lowerQuantized(edge::LinearOp op, const Epilogue &epilogue,
   std::optional<ActivationLayout> activations;
   Value input = op.getInput();
   if (!floats) {
-    activations.emplace(static_cast<const DotFamily &>(kernels.front()->family), panel, precision, op.inputChannels());
+    activations.emplace(*kernels.front(), panel, precision, op.inputChannels());
     input = inputs.quantized(op, *activations);
   }
   SmallVector<Value> ins{input, op.getWeight()};
