@@ -59,13 +59,17 @@ std::optional<SmallVector<edge::SymbolAttr>> shrunk(LargestValue largest, int64_
 
 } // namespace
 
-/// No session holds more positions than its context, and no call brings more tokens.
+/// A session holds as many positions as its context, and no call brings more tokens.
 void Converter::setSymbols(SmallVector<edge::SymbolAttr> symbols) {
   if (auto capacity = withRole(edge::SymbolRole::Capacity, symbols)) {
+    int64_t most = symbols[*capacity].getMax();
     auto called = dyn_cast<AffineSymbolExpr>(tokens);
-    for (auto [i, symbol] : llvm::enumerate(symbols))
-      if (!isGiven[i] && (symbol.getRole() == edge::SymbolRole::Position || (called && called.getPosition() == i)))
-        symbol = withMax(symbol, std::max(symbol.getMin(), std::min(symbol.getMax(), symbols[*capacity].getMax())));
+    for (auto [i, symbol] : llvm::enumerate(symbols)) {
+      if (!isGiven[i] && symbol.getRole() == edge::SymbolRole::Position)
+        symbol = withMax(symbol, most);
+      else if (!isGiven[i] && called && called.getPosition() == i)
+        symbol = withMax(symbol, std::max(symbol.getMin(), std::min(symbol.getMax(), most)));
+    }
   }
   module->setAttr(edge::EdgeDialect::kSymbolsAttr, builder.getArrayAttr(SmallVector<Attribute>(symbols.begin(), symbols.end())));
 }

@@ -81,6 +81,21 @@ func.func @main(%ids: tensor<1x?xi64> {onnx.name = "input_ids", onnx.dims = ["",
 
 // -----
 
+// A longer context is held as a whole.
+// CHECK: edge.symbols = [#edge.symbol<"sequence", 1, 512, free>, #edge.symbol<"past", 0, 10000, position>, #edge.symbol<"context", 1, 10000, capacity>]
+// CHECK: return
+module attributes {edge.bounds = {context = array<i64: 1, 10000>}} {
+func.func @main(%ids: tensor<1x?xi64> {onnx.name = "input_ids", onnx.dims = ["", "sequence"]},
+                %x: tensor<1x2x?x8xf32> {onnx.name = "x", onnx.dims = ["", "", "sequence", ""]},
+                %past: tensor<1x2x?x8xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["", "", "past", ""]})
+    -> (tensor<*xf32> {onnx.name = "present.0.key"}) {
+  %k = onnx.node "Concat"(%past, %x) {name = "keys", version = 17 : i64, params = {axis = 2 : i64}} : (tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>) -> tensor<*xf32>
+  return %k : tensor<*xf32>
+}
+}
+
+// -----
+
 // Rows of a table that is an input, whose sizes are not numbers.
 // CHECK-NOT: edge.embedding
 // CHECK: tensor.extract
