@@ -358,9 +358,16 @@ LogicalResult convertRotary(NodeContext &node) {
 } // namespace
 
 Value gatherRows(NodeContext &node, Value ids, Value table) {
-  edge::SymbolicShape shape = edge::shapeOf(ids);
-  shape.push_back(edge::shapeOf(table).back());
+  edge::SymbolicShape shape = edge::shapeOf(ids), rows = edge::shapeOf(table);
+  shape.push_back(rows.back());
   Type element = cast<RankedTensorType>(table.getType()).getElementType();
+  // What fails is reported, and this goes on for the messages of other nodes.
+  (void)node.rowsInside(ids, rows[0]);
+  if (!isa<AffineConstantExpr>(rows[0]) || !isa<AffineConstantExpr>(rows[1]))
+    return node.compute(shape, element, [&](OpBuilder &b, Location loc, ValueRange at) {
+      Value row = safeIndex(b, loc, TensorBuilder::load(b, loc, ids, at.drop_back()), /*isUnsigned=*/false, rows[0]);
+      return TensorBuilder::load(b, loc, table, {row, at.back()});
+    });
   return edge::EmbeddingOp::create(node.builder, node.loc, edge::tensorType(shape, element), ids, table);
 }
 

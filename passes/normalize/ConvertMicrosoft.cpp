@@ -82,6 +82,11 @@ LogicalResult convertEmbedNorm(NodeContext &node) {
   if (node.has(8)) {
     terms.push_back(gatherRows(node, node.tensor(8), node.tensor(3)));
   } else {
+    auto isInside = node.endsInside(ids[1], node.shape(3)[0], "positions");
+    if (failed(isInside))
+      return failure();
+    if (!*isInside)
+      return node.unsupported("the table of positions has no fixed number of rows; fix it with --dim");
     Value table = node.tensor(3);
     terms.push_back(node.compute({ids[1], width}, element, [&](OpBuilder &b, Location loc, ValueRange i) {
       return TensorBuilder::load(b, loc, table, i);

@@ -149,6 +149,8 @@ LogicalResult convertMultiHeadAttention(NodeContext &node) {
 /// Rows [past, past + tokens) of a table, as [1, tokens, half]; behind its end the last one.
 Value rowsAt(NodeContext &node, Value table, AffineExpr past, AffineExpr tokens) {
   edge::SymbolicShape shape = edge::shapeOf(table);
+  // What fails is reported, and this goes on for the messages of other nodes.
+  (void)node.endsInside(past + tokens, shape[0], "rows");
   Type element = cast<RankedTensorType>(table.getType()).getElementType();
   return node.compute({node.expr(1), tokens, shape[1]}, element, [&](OpBuilder &b, Location loc, ValueRange i) {
     Value row = arith::AddIOp::create(b, loc, i[1], TensorBuilder::size(b, loc, past));

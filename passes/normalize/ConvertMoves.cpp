@@ -4,14 +4,6 @@
 using namespace mlir;
 namespace edgecc {
 
-namespace {
-
-std::optional<int64_t> constantOf(AffineExpr expr) {
-  auto constant = dyn_cast<AffineConstantExpr>(expr);
-  return constant ? std::optional(constant.getValue()) : std::nullopt;
-}
-
-// An index read from data, counted from the end if negative and kept inside: a wrong id must not read elsewhere.
 Value safeIndex(OpBuilder &b, Location loc, Value raw, bool isUnsigned, AffineExpr size) {
   if (isUnsigned && raw.getType().getIntOrFloatBitWidth() < 64)
     raw = arith::ExtUIOp::create(b, loc, b.getI64Type(), raw);
@@ -21,6 +13,13 @@ Value safeIndex(OpBuilder &b, Location loc, Value raw, bool isUnsigned, AffineEx
   index = arith::SelectOp::create(b, loc, negative, arith::AddIOp::create(b, loc, index, count), index);
   Value last = arith::SubIOp::create(b, loc, count, TensorBuilder::index(b, loc, 1));
   return arith::MaxSIOp::create(b, loc, arith::MinSIOp::create(b, loc, index, last), zero);
+}
+
+namespace {
+
+std::optional<int64_t> constantOf(AffineExpr expr) {
+  auto constant = dyn_cast<AffineConstantExpr>(expr);
+  return constant ? std::optional(constant.getValue()) : std::nullopt;
 }
 
 //===----------------------------------------------------------------------===//
@@ -46,6 +45,8 @@ LogicalResult convertGather(NodeContext &node) {
     return success();
   }
   bool isUnsigned = node.isUnsigned(0), unsignedIndices = node.isUnsigned(1);
+  if (!known && failed(node.rowsInside(node.tensor(1), data[axis])))
+    return failure();
   // A float table of rows is an embedding; its layout may later be that of the head it is tied to.
   if (axis == 0 && data.size() == 2 && node.isFloat(0) && node.info(0).constant && !known) {
     Value ids = node.tensor(1), table = node.tensor(0);
@@ -143,19 +144,41 @@ LogicalResult convertConcat(NodeContext &node) {
   return success();
 }
 
-Value sliceOf(NodeContext &node, Value source, ArrayRef<AffineExpr> starts, ArrayRef<int64_t> steps, ArrayRef<AffineExpr> shape) {
+/// Where to read along one dimension: from `begin` on; `isChecked` where that may lie outside in a call with sizes that do not
+/// fit together.
+struct Cut {
+  AffineExpr begin;
+  int64_t step = 1;
+  bool isChecked = false;
+};
+
+/// What lies outside is NaN (an integer is 0): such a call has no valid result.
+Value sliceOf(NodeContext &node, Value source, ArrayRef<Cut> cuts, ArrayRef<AffineExpr> shape) {
   Type element = cast<RankedTensorType>(source.getType()).getElementType();
+  edge::SymbolicShape extents = edge::shapeOf(source);
   return node.compute(shape, element, [&](OpBuilder &b, Location loc, ValueRange at) {
     SmallVector<Value> from;
-    for (auto [i, index] : llvm::enumerate(at)) {
+    Value zero = TensorBuilder::index(b, loc, 0), isInside;
+    for (auto [index, cut, extent] : llvm::zip(at, cuts, extents)) {
       Value position = index;
-      if (steps[i] != 1)
-        position = arith::MulIOp::create(b, loc, position, TensorBuilder::index(b, loc, steps[i]));
-      if (constantOf(starts[i]) != std::optional<int64_t>(0))
-        position = arith::AddIOp::create(b, loc, position, TensorBuilder::size(b, loc, starts[i]));
+      if (cut.step != 1)
+        position = arith::MulIOp::create(b, loc, position, TensorBuilder::index(b, loc, cut.step));
+      if (constantOf(cut.begin) != std::optional<int64_t>(0))
+        position = arith::AddIOp::create(b, loc, position, TensorBuilder::size(b, loc, cut.begin));
+      if (cut.isChecked) {
+        // Unsigned: what is negative is beyond the end, too.
+        Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, position, TensorBuilder::size(b, loc, extent));
+        position = arith::SelectOp::create(b, loc, fits, position, zero);
+        isInside = isInside ? arith::AndIOp::create(b, loc, isInside, fits).getResult() : fits;
+      }
       from.push_back(position);
     }
-    return TensorBuilder::load(b, loc, source, from);
+    Value value = TensorBuilder::load(b, loc, source, from);
+    if (!isInside)
+      return value;
+    bool isFloat = isa<FloatType>(value.getType());
+    Value none = TensorBuilder::scalar(b, loc, value.getType(), isFloat ? std::numeric_limits<double>::quiet_NaN() : 0);
+    return arith::SelectOp::create(b, loc, isInside, value, none).getResult();
   });
 }
 
@@ -202,11 +225,11 @@ LogicalResult convertSplit(NodeContext &node) {
     if (contents && input.size() == 1 && from && count) {
       node.setContents(i, ArrayRef(*contents).slice(*from, *count), shape, node.element(0));
     } else {
-      SmallVector<AffineExpr> starts(input.size(), node.expr(0));
-      starts[axis] = begin;
+      SmallVector<Cut> cuts(input.size(), {node.expr(0)});
+      cuts[axis].begin = begin;
       if (!source)
         source = node.tensor(0);
-      node.set(i, sliceOf(node, source, starts, SmallVector<int64_t>(input.size(), 1), shape), isUnsigned);
+      node.set(i, sliceOf(node, source, cuts, shape), isUnsigned);
     }
     begin = edge::canonical(begin + size);
   }
@@ -217,9 +240,11 @@ LogicalResult convertSplit(NodeContext &node) {
 // Slice
 //===----------------------------------------------------------------------===//
 
-// `value` as a position in [low, size + low], low = 0 or -1 (the end of a backward slice); null if that is not known.
-AffineExpr clampPosition(NodeContext &node, AffineExpr value, AffineExpr size, int64_t low, int64_t high) {
-  auto symbols = edge::symbolsOf(node.node->getParentOfType<ModuleOp>());
+// `value` as a position in [low, size + low], low = 0 or -1 (the end of a backward slice). Null, and reported, if it may lie
+// outside; `isKnown` becomes false if that shows at run time only.
+AffineExpr clampPosition(NodeContext &node, AffineExpr value, int64_t axis, int64_t low, int64_t high, bool &isKnown) {
+  AffineExpr size = node.shape(0)[axis];
+  auto symbols = edge::symbolsOf(node.node);
   auto constant = constantOf(value);
   // "To the end", in the many ways to say it.
   if (constant && *constant >= std::numeric_limits<int32_t>::max() - 1)
@@ -228,18 +253,24 @@ AffineExpr clampPosition(NodeContext &node, AffineExpr value, AffineExpr size, i
     return node.expr(low);
   if (edge::boundsOf(value, symbols).second < 0)
     value = edge::canonical(value + size);
-  auto [under, over] = edge::boundsOf(edge::canonical(value - size), symbols);
   auto [least, most] = edge::boundsOf(value, symbols);
-  if (most < low)
+  if (most < low || (least < low && constantOf(value)))
     return node.expr(low);
-  if (under > high)
+  if (edge::boundsOf(edge::canonical(value - size), symbols).first > high)
     return edge::canonical(size + high);
-  if (least < low && constantOf(value))
-    return node.expr(low);
-  // Written as a symbol by the exporter: it is meant to lie inside.
-  if (over <= high || !constantOf(value))
-    return value;
-  return {};
+  std::string dimension = ("elements of dimension " + Twine(axis)).str();
+  for (auto [end, limit] : {std::pair(node.expr(low), value), std::pair(value, size + high)}) {
+    auto isInside = node.endsInside(end, limit, dimension);
+    if (failed(isInside))
+      return {};
+    if (auto number = constantOf(value); number && !*isInside) {
+      (void)node.unsupported("whether position " + Twine(*number) + " lies inside of dimension " + Twine(axis) +
+                             " is not known; give tighter bounds with --dim");
+      return {};
+    }
+    isKnown &= *isInside;
+  }
+  return value;
 }
 
 LogicalResult convertSlice(NodeContext &node) {
@@ -268,40 +299,38 @@ LogicalResult convertSlice(NodeContext &node) {
   steps.resize(starts->size(), 1);
 
   edge::SymbolicShape input = node.shape(0), shape = input;
-  SmallVector<AffineExpr> begin(rank, node.expr(0));
-  SmallVector<int64_t> step(rank, 1);
+  SmallVector<Cut> cuts(rank, {node.expr(0)});
   for (auto [i, given] : llvm::enumerate(axes)) {
     int64_t axis = node.normalizeAxis(given, rank);
-    bool forward = steps[i] > 0;
-    AffineExpr size = input[axis];
-    AffineExpr from = clampPosition(node, (*starts)[i], size, 0, forward ? 0 : -1);
-    AffineExpr to = clampPosition(node, (*ends)[i], size, forward ? 0 : -1, 0);
-    if (!from || !to)
-      return node.unsupported("whether position " + Twine(given) +
-                              " of the slice lies inside is not known; give tighter bounds with --dim");
+    bool forward = steps[i] > 0, isKnown = true;
+    AffineExpr from = clampPosition(node, (*starts)[i], axis, 0, forward ? 0 : -1, isKnown);
+    AffineExpr to = from ? clampPosition(node, (*ends)[i], axis, forward ? 0 : -1, 0, isKnown) : AffineExpr();
+    if (!to)
+      return failure();
     AffineExpr length = edge::canonical(forward ? (to - from).ceilDiv(steps[i]) : (from - to).ceilDiv(-steps[i]));
     if (auto constant = constantOf(length); constant && *constant < 0)
       length = node.expr(0);
-    begin[axis] = from;
-    step[axis] = steps[i];
+    else if (!constant && failed(node.endsInside(forward ? from : to, forward ? to : from, "elements before the end")))
+      return failure();
+    cuts[axis] = {from, steps[i], !isKnown};
     shape[axis] = length;
   }
   if (auto contents = node.contents(0); contents && rank == 1) {
-    auto from = constantOf(begin[0]), count = constantOf(shape[0]);
+    auto from = constantOf(cuts[0].begin), count = constantOf(shape[0]);
     if (from && count) {
       SmallVector<AffineExpr> results;
       for (int64_t i = 0; i < *count; ++i)
-        results.push_back((*contents)[*from + i * step[0]]);
+        results.push_back((*contents)[*from + i * cuts[0].step]);
       node.setContents(0, results, shape, node.element(0));
       return success();
     }
   }
   bool isUnsigned = node.isUnsigned(0);
-  if (shape == input && llvm::all_of(step, [](int64_t s) { return s == 1; })) {
+  if (shape == input && llvm::all_of(cuts, [](const Cut &cut) { return cut.step == 1; })) {
     node.setInfo(0, TensorInfo(node.info(0)));
     return success();
   }
-  node.set(0, sliceOf(node, node.tensor(0), begin, step, shape), isUnsigned);
+  node.set(0, sliceOf(node, node.tensor(0), cuts, shape), isUnsigned);
   return success();
 }
 

@@ -132,7 +132,12 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
     if (symbol.role == edge::SymbolRole::Capacity && symbol.min == symbol.max && given[1] != symbol.max)
       return LogicalResult(source.emitError("the caches of this model have ")
                            << symbol.max << " positions: a context of " << given[1] << " needs another export");
+    if (symbol.role == edge::SymbolRole::Capacity && given[1] > modelContext(module))
+      return LogicalResult(source.emitError("the model has ")
+                           << modelContext(module) << " positions (context_length): a context of " << given[1]
+                           << " is too long; give --context " << modelContext(module) << " or less");
     claimed.insert(symbol.name);
+    symbol.isGiven = true;
     if (symbol.role != edge::SymbolRole::Capacity || symbol.min != symbol.max)
       symbol.min = given[0];
     symbol.max = given[1];
@@ -180,7 +185,7 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
 
   // Final numbers: what is fixed is a constant, what is derived an expression.
   SmallVector<AffineExpr> replacements;
-  SmallVector<Attribute> attributes;
+  SmallVector<edge::SymbolAttr> attributes;
   for (SymbolInfo &symbol : symbols) {
     // The capacity is checked by the runtime, even if it is one number.
     if (!symbol.replacement && symbol.min == symbol.max && symbol.role != edge::SymbolRole::Capacity)
@@ -192,6 +197,7 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
     replacements.push_back(getAffineSymbolExpr(attributes.size(), context()));
     attributes.push_back(
         edge::SymbolAttr::get(context(), builder.getStringAttr(symbol.name), symbol.min, symbol.max, symbol.role));
+    isGiven.push_back(symbol.isGiven);
   }
   // A derived size is in terms of the first numbering, and so are the sizes of the arguments.
   SmallVector<AffineExpr> final;
@@ -205,7 +211,7 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
     position = renumber(position);
     tokens = renumber(tokens);
   }
-  module->setAttr(edge::EdgeDialect::kSymbolsAttr, builder.getArrayAttr(attributes));
+  setSymbols(attributes);
   return success();
 }
 

@@ -37,6 +37,13 @@ class Converter;
 
 /// Context length that nobody gave.
 constexpr int64_t kDefaultContext = 4096;
+/// Positions that the model was made for, by its metadata; without a limit if these do not say.
+int64_t modelContext(mlir::ModuleOp module);
+
+/// The largest value that something has under bounds of the symbols.
+using LargestValue = llvm::function_ref<int64_t(llvm::ArrayRef<edge::SymbolAttr>)>;
+/// Says what is wrong with a value that is too large.
+using Complaint = llvm::function_ref<std::string(int64_t)>;
 
 /// The emitting side of a conversion: shapes in, tensor values out. All element functions compute in f32 where the tensors are
 /// f16 or bf16: a body sees f32 and yields f32.
@@ -97,6 +104,9 @@ public:
 /// f16 and bf16 are computed in f32.
 mlir::Type computeType(mlir::Type element);
 
+/// An index read from data, counted from the end if negative and kept inside: a wrong id must not read elsewhere.
+mlir::Value safeIndex(mlir::OpBuilder &b, mlir::Location loc, mlir::Value raw, bool isUnsigned, mlir::AffineExpr size);
+
 /// One node being converted. Accessors that find the node wanting record an error and return a default; rows return `success()`
 /// or the `failure()` of `unsupported`.
 class NodeContext : public TensorBuilder {
@@ -151,9 +161,14 @@ public:
 
   /// The shape that all inputs broadcast to, or an error.
   mlir::FailureOr<edge::SymbolicShape> broadcastShape(llvm::ArrayRef<edge::SymbolicShape> shapes);
-  /// Reports sizes that must be equal and are not known to be; a symbol may be what a number says.
+  /// Reports sizes that must be equal and are not known to be; a symbol becomes what a number says.
   mlir::LogicalResult sameSize(mlir::AffineExpr a, mlir::AffineExpr b);
   mlir::LogicalResult sameSizes(llvm::ArrayRef<mlir::AffineExpr> a, llvm::ArrayRef<mlir::AffineExpr> b);
+  /// Makes `end` at most `size` in every call: bounds that nobody gave shrink, one that the user gave is reported. `what` has
+  /// this size. False if bounds cannot say it, as of one free size and another: what is read must be checked at run time.
+  mlir::FailureOr<bool> endsInside(mlir::AffineExpr end, mlir::AffineExpr size, const llvm::Twine &what);
+  /// The same for the rows of a table that ids look up, as far as these follow from sizes (positions do).
+  mlir::LogicalResult rowsInside(mlir::Value ids, mlir::AffineExpr rows);
   /// For each size whether it is the constant 1.
   static bool isOne(mlir::AffineExpr size);
 
@@ -224,6 +239,12 @@ public:
   void report(onnx::NodeOp node, const llvm::Twine &reason);
   /// The row of a node; null, and reported, if there is none.
   const Conversion *rowOf(onnx::NodeOp node);
+  /// See NodeContext::endsInside.
+  mlir::LogicalResult limit(onnx::NodeOp node, LargestValue largest, int64_t most, Complaint complaint);
+  /// Fixes the symbol of a size that must be this number, or reports that it cannot be.
+  mlir::LogicalResult fix(onnx::NodeOp node, mlir::AffineExpr size, int64_t number);
+  /// Upper bound of a size, with what is known of a session.
+  int64_t largest(mlir::AffineExpr value, llvm::ArrayRef<edge::SymbolAttr> symbols);
 
   mlir::MLIRContext *context() { return module.getContext(); }
   mlir::OpBuilder &getBuilder() { return builder; }
@@ -246,6 +267,7 @@ public:
 private:
   mlir::LogicalResult collectSymbols(mlir::func::FuncOp source);
   unsigned symbolNamed(llvm::StringRef name);
+  void setSymbols(llvm::SmallVector<edge::SymbolAttr> symbols);
   /// An input whose value a session knows.
   struct Implicit {
     enum Kind { Mask, Positions, Held, Filled };
@@ -276,6 +298,7 @@ private:
     int64_t min, max;
     edge::SymbolRole role;
     mlir::AffineExpr replacement; // a constant, or an expression of other symbols
+    bool isGiven = false;         // the bounds are the user's
   };
 
   mlir::ModuleOp module;
@@ -284,6 +307,7 @@ private:
   ConversionTable table;
   llvm::DenseMap<mlir::Value, TensorInfo> infos;
   std::vector<SymbolInfo> symbols;
+  llvm::SmallVector<bool> isGiven;                  // by the final number of a symbol
   llvm::SmallVector<edge::SymbolicShape> argShapes; // per argument of the source
   struct StateIO {
     unsigned argument, result; // of the source

@@ -198,8 +198,11 @@ void NodeContext::remark(const Twine &text) { converter.remark(node, text); }
 
 LogicalResult NodeContext::sameSize(AffineExpr a, AffineExpr b) {
   a = edge::canonical(a), b = edge::canonical(b);
-  if (a == b || isa<AffineConstantExpr>(a) != isa<AffineConstantExpr>(b))
+  if (a == b)
     return success();
+  auto numberA = dyn_cast<AffineConstantExpr>(a), numberB = dyn_cast<AffineConstantExpr>(b);
+  if (bool(numberA) != bool(numberB))
+    return converter.fix(node, numberA ? b : a, (numberA ? numberA : numberB).getValue());
   std::string text;
   llvm::raw_string_ostream(text)
       << "sizes " << a << " and " << b
@@ -230,15 +233,10 @@ FailureOr<edge::SymbolicShape> NodeContext::broadcastShape(ArrayRef<edge::Symbol
         merged = size;
         continue;
       }
-      // A symbol against a number: the number is what it must be.
-      if (isa<AffineConstantExpr>(size) && !isa<AffineConstantExpr>(merged)) {
-        merged = size;
-        continue;
-      }
-      if (isa<AffineConstantExpr>(merged) && !isa<AffineConstantExpr>(size))
-        continue;
       if (failed(sameSize(merged, size)))
         return failure();
+      if (isa<AffineConstantExpr>(size))
+        merged = size;
     }
   return result;
 }

@@ -207,6 +207,14 @@ void Converter::findStates(func::FuncOp source) {
       findImplicit(arg, nameOf(source, arg.getArgNumber()));
 }
 
+int64_t modelContext(ModuleOp module) {
+  auto facts = module->getAttrOfType<DictionaryAttr>("edge.facts");
+  auto fact = facts ? facts.getAs<StringAttr>("context_length") : StringAttr();
+  int64_t length;
+  bool isKnown = fact && !fact.getValue().getAsInteger(10, length) && length > 0;
+  return isKnown ? length : std::numeric_limits<int64_t>::max();
+}
+
 /// The symbols that a session gives their values.
 void Converter::nameSession(AffineExpr past, AffineExpr filled) {
   auto added = [&](std::string name) {
@@ -221,7 +229,7 @@ void Converter::nameSession(AffineExpr past, AffineExpr filled) {
   symbols[held].role = edge::SymbolRole::Position;
   symbols[capacity].role = edge::SymbolRole::Capacity;
   symbols[capacity].min = 1;
-  symbols[capacity].max = kDefaultContext;
+  symbols[capacity].max = std::min(kDefaultContext, modelContext(module));
   if (auto number = dyn_cast_or_null<AffineConstantExpr>(filled))
     symbols[capacity].min = symbols[capacity].max = symbols[held].max = number.getValue();
 }

@@ -5,7 +5,7 @@
 // CHECK-DAG: #[[CACHE:.*]] = affine_map<()[s0, s1, s2] -> (1, 2, s2, 8)>
 // CHECK-DAG: #[[PAST:.*]] = affine_map<()[s0, s1] -> (s1)>
 // CHECK-DAG: #[[FILLED:.*]] = affine_map<()[s0, s1] -> (s0 + s1)>
-// CHECK: edge.symbols = [#edge.symbol<"sequence", 1, 512, free>, #edge.symbol<"past", 0, 64, position>, #edge.symbol<"context", 64, 64, capacity>]
+// CHECK: edge.symbols = [#edge.symbol<"sequence", 1, 64, free>, #edge.symbol<"past", 0, 64, position>, #edge.symbol<"context", 64, 64, capacity>]
 // CHECK-LABEL: func.func @main
 // CHECK-NOT: edge.name = "write_indices"
 // CHECK-NOT: edge.name = "count"

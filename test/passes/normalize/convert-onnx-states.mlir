@@ -60,7 +60,7 @@ func.func @main(%x: tensor<?x?x2x8xf32> {onnx.name = "inputs_embeds", onnx.dims 
 
 // The context's length and the size of a prompt are bounds like others. A cache has room for the largest batch.
 // CHECK: #[[CACHE:.*]] = affine_map<()[s0, s1, s2, s3] -> (4, 2, s3, 8)>
-// CHECK: edge.symbols = [#edge.symbol<"batch", 1, 4, free>, #edge.symbol<"sequence", 1, 32, free>, #edge.symbol<"past", 0, 4096, position>, #edge.symbol<"context", 1, 100, capacity>]
+// CHECK: edge.symbols = [#edge.symbol<"batch", 1, 4, free>, #edge.symbol<"sequence", 1, 32, free>, #edge.symbol<"past", 0, 100, position>, #edge.symbol<"context", 1, 100, capacity>]
 // CHECK: tensor<4x2x?x8xf32, #[[CACHE]]> {{{.*}}edge.state = 0 : i64}
 module attributes {edge.bounds = {batch = array<i64: 1, 4>, context = array<i64: 1, 100>, sequence = array<i64: 1, 32>}} {
 func.func @main(%x: tensor<?x?x2x8xf32> {onnx.name = "inputs_embeds", onnx.dims = ["batch", "sequence", "", ""]},
@@ -77,7 +77,7 @@ func.func @main(%x: tensor<?x?x2x8xf32> {onnx.name = "inputs_embeds", onnx.dims 
 // -----
 
 // A context of one position is still a context: the runtime must know where it ends.
-// CHECK: edge.symbols = [#edge.symbol<"sequence", 1, 512, free>, #edge.symbol<"past", 0, 4096, position>, #edge.symbol<"context", 1, 1, capacity>]
+// CHECK: edge.symbols = [#edge.symbol<"sequence", 1, 512, free>, #edge.symbol<"past", 0, 1, position>, #edge.symbol<"context", 1, 1, capacity>]
 // CHECK: return
 module attributes {edge.bounds = {context = array<i64: 1, 1>}} {
 func.func @main(%x: tensor<?x2x?x8xf32> {onnx.name = "x", onnx.dims = ["batch", "", "sequence", ""]},
