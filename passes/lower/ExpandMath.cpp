@@ -95,11 +95,36 @@ struct ExpandTruncateToBf16 : OpRewritePattern<arith::TruncFOp> {
   }
 };
 
+// f64 has instructions, but no polynomials here: exporters write it for a sum or a position now and then, and f32 will do.
+struct EvaluateInF32 : RewritePattern {
+  explicit EvaluateInF32(MLIRContext *context) : RewritePattern(MatchAnyOpTypeTag(), /*benefit=*/2, context) {}
+
+  LogicalResult matchAndRewrite(Operation *op, PatternRewriter &rewriter) const override {
+    if (!isa_and_nonnull<math::MathDialect>(op->getDialect()) || op->getNumResults() != 1 ||
+        isa<math::AbsFOp, math::CeilOp, math::CopySignOp, math::FloorOp, math::FmaOp, math::RoundEvenOp, math::SqrtOp,
+            math::TruncOp>(op))
+      return rewriter.notifyMatchFailure(op, "not a function without an instruction");
+    Type type = op->getResult(0).getType();
+    if (!getElementTypeOrSelf(type).isF64())
+      return rewriter.notifyMatchFailure(op, "not f64");
+    Location loc = op->getLoc();
+    emitRemark(loc) << op->getName() << " of doubles is evaluated in f32";
+    Type narrow = withElement(type, rewriter.getF32Type());
+    SmallVector<Value> operands;
+    for (Value operand : op->getOperands())
+      operands.push_back(getElementTypeOrSelf(operand).isF64() ? Value(arith::TruncFOp::create(rewriter, loc, narrow, operand))
+                                                               : operand);
+    Operation *inF32 = rewriter.create(OperationState(loc, op->getName().getStringRef(), operands, narrow, op->getAttrs()));
+    rewriter.replaceOpWithNewOp<arith::ExtFOp>(op, type, inF32->getResult(0));
+    return success();
+  }
+};
+
 struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<ExpandTrigonometric<math::SinOp, false>, ExpandTrigonometric<math::CosOp, true>, ExpandTruncateToBf16>(
-        &getContext());
+    patterns.add<ExpandTrigonometric<math::SinOp, false>, ExpandTrigonometric<math::CosOp, true>, ExpandTruncateToBf16,
+                 EvaluateInF32>(&getContext());
     math::populateExpansionPatterns(patterns,
                                     {"tan", "sinh", "cosh", "asinh", "acosh", "atanh", "fpowi", "powf", "exp2", "rsqrt", "ctlz"});
     // f16 and bf16 functions are evaluated in f32.

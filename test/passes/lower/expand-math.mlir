@@ -77,3 +77,14 @@ func.func @to_bf16(%x: f32) -> bf16 {
   %0 = arith.truncf %x : f32 to bf16
   return %0 : bf16
 }
+
+// Functions of doubles have no polynomial.
+// CHECK-LABEL: func.func @doubles
+// CHECK-NOT: math.log
+// CHECK: math.sqrt {{.*}} : f64
+// CHECK: return
+func.func @doubles(%x: f64) -> f64 {
+  %0 = math.log %x : f64
+  %1 = math.sqrt %0 : f64
+  return %1 : f64
+}
