@@ -157,6 +157,7 @@ private:
   }
 
   /// Adds `products` products, from `from` in the group, to the cells of rows [first, first + rows).
+  /// Products that follow each other go to different sets of cells, of which there may be several.
   void emitProducts(const Group &group, Var from, int64_t products, int64_t first, int64_t rows, const DotFamily::Operands &rhs,
                     Loaded &loaded, MutableArrayRef<Cell> into) {
     const ActivationLayout *activations = operands.activations;
@@ -166,7 +167,8 @@ private:
       for (int64_t row = 0; row < rows; ++row) {
         auto [value, byte] = loadLhs(loaded, at, (first + row) * family.cellRows, product * family.depth);
         for (int64_t cell = 0; cell < width; ++cell)
-          family.product(code, into[row * width + cell], value, byte, rhs[cell][product]);
+          family.product(code, into[(product * rows * width + row * width + cell) % into.size()], value, byte,
+                         rhs[cell][product]);
       }
     for (Cell &cell : into)
       family.settle(code, cell);
@@ -195,6 +197,13 @@ private:
     return begun;
   }
 
+  /// Sets of cells that take turns: a few of them hide the latency of a sum. Short groups of integers do not depend on each
+  /// other.
+  int64_t sets(bool straight, int64_t count) const {
+    constexpr int64_t kHidden = 4;
+    return straight && !family.lhs.floats ? 1 : std::max<int64_t>(1, kHidden / count);
+  }
+
   /// sums + what a group adds to them; no sums: what it gives.
   SmallVector<Var> emitGroup(Var block, int64_t inner, int64_t length, ArrayRef<Var> sums) {
     Var index = block * panel.blockGroups + inner;
@@ -219,11 +228,17 @@ private:
         if (first > 0)
           group.lhs = group.biased = code.after(group.lhs, done), group.begun = 0, done.clear();
         SmallVector<Cell> begun = beginRows(group, first, rowsAtOnce, width);
+        int64_t count = begun.size();
+        for (int64_t set = 1; set < sets(straight, count); ++set)
+          begun.append(count, family.begin(code, std::nullopt));
         if (straight)
           emitProducts(group, code.index(0), length / family.depth, first, rowsAtOnce, rhs, loaded, begun);
         else
           begun = emitLong(group, length, begun);
-        for (int64_t i = 0; i < rowsAtOnce * width; ++i) {
+        for (int64_t i = count, end = begun.size(); i < end; ++i)
+          for (auto [sum, more] : llvm::zip_equal(begun[i % count], begun[i]))
+            sum = sum + more;
+        for (int64_t i = 0; i < count; ++i) {
           int64_t row = first + i / width, cell = u * cellsOfUnit + i % width;
           Var &sum = result[row * cells + cell];
           sum = addGroup(group, row, cell, family.finish(code, begun[i], isBiased()),

@@ -32,6 +32,35 @@ void Mapping::borrow(const void *data, uint64_t size) {
   bytes = size;
 }
 
+// Reading weights through pages of 4 KiB costs a third of the memory's speed. Where the system caches a file in huge pages (Linux
+// 6.16 on ext4), it can map them as such if address and offset agree; the hint makes it read the file so.
+static uint8_t *mapAligned(int descriptor, size_t size) {
+  constexpr size_t kHugePage = 2 << 20;
+  if (size > kHugePage && size <= SIZE_MAX - kHugePage) {
+    void *room = mmap(nullptr, size + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room != MAP_FAILED) {
+      auto *begin = static_cast<uint8_t *>(room);
+      const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+      const size_t page = size_t(pageSize()), used = (size + page - 1) / page * page;
+      void *address = mmap(begin + before, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, descriptor, 0);
+      const bool mapped = address != MAP_FAILED;
+      const size_t first = mapped ? before : size + kHugePage;
+      if (first)
+        munmap(begin, first);
+      if (mapped && before + used < size + kHugePage)
+        munmap(begin + before + used, size + kHugePage - before - used);
+#ifdef __linux__
+      if (mapped)
+        madvise(address, size, MADV_HUGEPAGE);
+#endif
+      if (mapped)
+        return static_cast<uint8_t *>(address);
+    }
+  }
+  void *address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  return address == MAP_FAILED ? nullptr : static_cast<uint8_t *>(address);
+}
+
 edgecc_status Mapping::mapFile(const char *path, edgecc_error *error) {
   release();
   descriptor = open(path, O_RDONLY | O_CLOEXEC);
@@ -42,10 +71,9 @@ edgecc_status Mapping::mapFile(const char *path, edgecc_error *error) {
     return fail(error, EDGECC_IO, "%s: is not a file", path);
   if (info.st_size == 0)
     return fail(error, EDGECC_MALFORMED, "%s: not a model.edge: the file is empty", path);
-  void *address = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (address == MAP_FAILED)
+  base = mapAligned(descriptor, size_t(info.st_size));
+  if (!base)
     return fail(error, EDGECC_IO, "%s: cannot be mapped: %s", path, strerror(errno));
-  base = static_cast<uint8_t *>(address);
   bytes = uint64_t(info.st_size);
   owned = true;
   return EDGECC_OK;
