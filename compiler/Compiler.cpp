@@ -308,6 +308,7 @@ Expected<Report> Compilation::run() {
   if (level != Level::Lowered)
     if (Error error = timed("pack", [&] { return runPasses(*module, buildPackPipeline); }))
       return error;
+  report.token = costOfToken(*module);
 
   auto lowered = timed("lower", [&] { return lower(); });
   if (!lowered)

@@ -144,6 +144,12 @@ void Report::describePlan(mlir::ModuleOp module, uint64_t weightBytes) {
     memory.contexts.push_back({context, statesAt(context), memory.weights + memory.arena + statesAt(context)});
 }
 
+std::vector<Estimate> Report::estimates() const {
+  if (!token.any() || !memory.bytesPerToken)
+    return {};
+  return estimate(token, memory.bytesPerToken * std::min(kEstimatedContext, memory.contexts.back().context));
+}
+
 json::Value Report::toJson() const {
   json::Object counts, times;
   for (auto &[name, count] : layers)
@@ -165,6 +171,10 @@ json::Value Report::toJson() const {
         json::Object{{"variant", image.variant}, {"features", json::Array(image.features)}, {"bytes", image.bytes}});
   for (const Memory::AtContext &at : memory.contexts)
     contextList.push_back(json::Object{{"context", at.context}, {"state_bytes", at.states}, {"total_bytes", at.total}});
+  json::Array estimateList;
+  for (const Estimate &it : estimates())
+    estimateList.push_back(
+        json::Object{{"device", it.device}, {"prefill_tokens_per_second", it.prefill}, {"decode_tokens_per_second", it.decode}});
   json::Object quantized;
   if (!ledger.empty()) {
     Losses losses(ledger);
@@ -185,6 +195,7 @@ json::Value Report::toJson() const {
                       {"layers", std::move(counts)},
                       {"quantized", std::move(quantized)},
                       {"ledger", edgecc::toJson(ledger)},
+                      {"estimates", std::move(estimateList)},
                       {"symbols", std::move(symbolList)},
                       {"states", std::move(stateList)},
                       {"entries", std::move(entryList)},
@@ -235,6 +246,12 @@ void Report::print(raw_ostream &os) const {
     if (at.context)
       os << " at context " << at.context << " (cache " << bytesText(at.states) << ")";
     os << "\n";
+  }
+  if (auto list = estimates(); !list.empty()) {
+    os << "  estimate  tokens/s from bytes and multiply-adds, not measured; prompts, then at context " << kEstimatedContext
+       << ":\n";
+    for (const Estimate &it : list)
+      os << format("            %6.0f %6.1f  ", it.prefill, it.decode) << it.device << "\n";
   }
   os << "  time     ";
   for (auto [i, phase] : llvm::enumerate(seconds))

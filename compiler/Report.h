@@ -2,6 +2,7 @@
 #ifndef EDGECC_COMPILER_REPORT_H
 #define EDGECC_COMPILER_REPORT_H
 
+#include "compiler/Estimate.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "passes/quantize/Ledger.h"
 #include "llvm/Support/JSON.h"
@@ -50,12 +51,17 @@ struct Report {
   std::vector<Code> code;
   std::vector<std::string> otherFiles; ///< what --code=static wrote beside the artifact
   Memory memory;
+  TokenCost token;                                     ///< of a language model
   std::vector<std::pair<std::string, double>> seconds; ///< per phase, in order
 
   /// Fills `layers` from a normalized module.
   void countLayers(mlir::ModuleOp module);
   /// Fills model, symbols, states, entries and memory from a lowered module; its plan has been packaged, so it is sound.
   void describePlan(mlir::ModuleOp module, uint64_t weightBytes);
+
+  /// For the phones of devices.def, at a context of kEstimatedContext tokens; empty unless it is a language model.
+  std::vector<Estimate> estimates() const;
+  static constexpr int64_t kEstimatedContext = 512;
 
   llvm::json::Value toJson() const;
   /// A dozen lines for a person.

@@ -193,6 +193,20 @@ def test_layers_by_name(build_dir, tmp_path):
     assert not (tmp_path / "no.edge").exists()
 
 
+def test_estimates(build_dir, tmp_path):
+    """What a phone may reach follows from bytes and multiply-adds: fewer bytes, more tokens; nothing for models that write none."""
+    directory = model_directory("babyllama_tok105", build_dir)
+    floats = edgecc.compile(directory / "model.onnx", tmp_path / "f32.edge")
+    small = edgecc.compile(directory / "model.onnx", tmp_path / "w4.edge", quant="w4g32a8")
+    assert [e["device"] for e in floats["estimates"]] == [e["device"] for e in small["estimates"]] != []
+    cache = small["memory"]["kv_bytes_per_token"] * 512
+    for a, b in zip(floats["estimates"], small["estimates"]):
+        assert b["prefill_tokens_per_second"] > a["prefill_tokens_per_second"] > 0 or "A73" in a["device"]
+        most = (floats["memory"]["weight_bytes"] + cache) / (small["memory"]["weight_bytes"] + cache)
+        assert 1 < b["decode_tokens_per_second"] / a["decode_tokens_per_second"] < 1.1 * most
+    assert compiled("minilm", "w8a8", build_dir)[2]["estimates"] == []
+
+
 # --- Models that come quantized ---------------------------------------------------------------------------------------
 
 def pack(numbers: np.ndarray) -> np.ndarray:

@@ -67,7 +67,8 @@ std::string LanguageModel::find(const std::string &name) {
     if (std::string fault = describe(size_t(index), entries.back()); !fault.empty())
       return fault;
   }
-  std::stable_sort(entries.begin(), entries.end(), [](const Entry &a, const Entry &b) { return a.longest > b.longest; });
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry &a, const Entry &b) { return a.longest != b.longest ? a.longest > b.longest : a.index < b.index; });
   return "";
 }
 
