@@ -199,11 +199,12 @@ def test_estimates(build_dir, tmp_path):
     floats = edgecc.compile(directory / "model.onnx", tmp_path / "f32.edge")
     small = edgecc.compile(directory / "model.onnx", tmp_path / "w4.edge", quant="w4g32a8")
     assert [e["device"] for e in floats["estimates"]] == [e["device"] for e in small["estimates"]] != []
-    cache = small["memory"]["kv_bytes_per_token"] * 512
     for a, b in zip(floats["estimates"], small["estimates"]):
-        assert b["prefill_tokens_per_second"] > a["prefill_tokens_per_second"] > 0 or "A73" in a["device"]
-        most = (floats["memory"]["weight_bytes"] + cache) / (small["memory"]["weight_bytes"] + cache)
-        assert 1 < b["decode_tokens_per_second"] / a["decode_tokens_per_second"] < 1.1 * most
+        assert b["decode_tokens_per_second"] > a["decode_tokens_per_second"] > 0, a["device"]
+    # The last one has so much arithmetic that bytes decide.
+    cache = small["memory"]["kv_bytes_per_token"] * 512
+    fewer = (floats["memory"]["weight_bytes"] + cache) / (small["memory"]["weight_bytes"] + cache)
+    assert b["decode_tokens_per_second"] / a["decode_tokens_per_second"] == pytest.approx(fewer, rel=0.1)
     assert compiled("minilm", "w8a8", build_dir)[2]["estimates"] == []
 
 
