@@ -201,9 +201,8 @@ def test_estimates(build_dir, tmp_path):
     assert [e["device"] for e in floats["estimates"]] == [e["device"] for e in small["estimates"]] != []
     for a, b in zip(floats["estimates"], small["estimates"]):
         assert b["decode_tokens_per_second"] > a["decode_tokens_per_second"] > 0, a["device"]
-    # The last one has so much arithmetic that bytes decide: those of the layers, which shrink more than the whole with its tables.
-    whole = floats["memory"]["weight_bytes"] / small["memory"]["weight_bytes"]
-    assert whole < b["decode_tokens_per_second"] / a["decode_tokens_per_second"] < 8
+    # The last one has so much arithmetic that bytes decide; the cache keeps its own.
+    assert 2 < b["decode_tokens_per_second"] / a["decode_tokens_per_second"] < 8
     assert compiled("minilm", "w8a8", build_dir)[2]["estimates"] == []
 
 
