@@ -8,6 +8,10 @@
 //
 // A step is 4 numbers of a channel of 8 bits, 8 of 4 bits: byte i has number i in the low nibble, number 4 + i in the high one.
 //
+// With one scale per channel AArch64 has pairs instead: numbers [k / 8][16 / unit][unit channels][8 numbers], 4-bit channels 0
+// and 1 of a unit in the low nibbles, 2 and 3 in the high ones. Two channels of eight numbers are what smmla takes; for groups
+// that order would cost the vector kernel more than it saves the matrix kernel.
+//
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_DIALECTS_EDGE_QUANTIZATION_H
 #define EDGECC_DIALECTS_EDGE_QUANTIZATION_H
@@ -58,17 +62,19 @@ struct QuantizedPanel {
       ++parts;
     size = llvm::alignTo(llvm::divideCeil(sourceSize, parts), kFill);
     groups = llvm::divideCeil(k, size);
+    pairs = order.aarch64 && groups == 1;
     int64_t header = kPanelWidth * scaleBytes * (zeros ? 2 : 1);
     blockGroups = header % order.alignment() && groups % 2 == 0 ? 2 : 1;
     headerBytes = llvm::alignTo(header * blockGroups, order.alignment());
-    unitBytes = size * order.unit() * bits / 8;
+    unitBytes = pairs ? 4 * bits : size * order.unit() * bits / 8;
+    stepBytes = pairs ? kPanelWidth * bits : order.unit() * 4;
     numberBytes = size * kPanelWidth * bits / 8;
     blockBytes = headerBytes + blockGroups * numberBytes;
     bytes = groups / blockGroups * blockBytes;
   }
 
   /// Numbers of one channel in a step.
-  int64_t step() const { return 32 / bits; }
+  int64_t step() const { return pairs ? 8 : 32 / bits; }
   int64_t blockOf(int64_t group) const { return group / blockGroups * blockBytes; }
   /// In a block, of its group `inner`, for the panel's first channel.
   int64_t scaleAt(int64_t inner) const { return inner * kPanelWidth * scaleBytes; }
@@ -79,12 +85,13 @@ struct QuantizedPanel {
 
   PanelOrder order;
   int64_t bits, scaleBytes;
-  bool zeros;
+  bool zeros, pairs;
   int64_t sourceSize; ///< numbers in a group of layout nk
   int64_t parts;      ///< groups that one of those is cut into
   int64_t size;       ///< numbers of a channel in a group, filled up
   int64_t groups;     ///< of a channel
-  int64_t blockGroups, headerBytes, unitBytes, numberBytes, blockBytes, bytes;
+  /// From a unit to the next, and from a step of a unit to the next.
+  int64_t blockGroups, headerBytes, unitBytes, stepBytes, numberBytes, blockBytes, bytes;
 };
 
 } // namespace edgecc::edge

@@ -16,6 +16,21 @@ Var part(Code &code, Var vector, int64_t from, int64_t count) {
   return code.shuffle(vector, vector, llvm::to_vector(llvm::seq(from, from + count)));
 }
 
+/// Of panels of pairs, step `step` of 8 k of a unit: channels 0 and 1, then 2 and 3; numbers of 4 bits times 16.
+std::pair<Var, Var> loadPairs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t step) {
+  if (panel.bits == 8)
+    return {code.loadRaw(panels, at + step * panel.stepBytes, 16), code.loadRaw(panels, at + (step * panel.stepBytes + 16), 16)};
+  Var raw = code.loadRaw(panels, at + step * panel.stepBytes, 16);
+  return {raw << 4, raw & raw.same(-16)};
+}
+
+/// Four k of four channels, the first and the second of a step, from pairs.
+std::pair<Var, Var> quartersOf(Code &code, std::pair<Var, Var> pairs) {
+  Var a = code.bitcast(pairs.first, code.getI32Type()), b = code.bitcast(pairs.second, code.getI32Type());
+  return {code.bitcast(code.shuffle(a, b, {0, 2, 4, 6}), code.getI8Type()),
+          code.bitcast(code.shuffle(a, b, {1, 3, 5, 7}), code.getI8Type())};
+}
+
 Var startOf(Code &code, std::optional<Var> start, int64_t lanes) {
   if (start && isa<VectorType>(start->type()))
     return *start;
@@ -60,6 +75,12 @@ protected:
   Operands byStep(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products, Low low,
                   High high) const {
     Operands operands(cellsOf(panel));
+    for (int64_t product = 0; panel.pairs && product < products; product += 2) {
+      auto [first, second] = quartersOf(code, loadPairs(code, panel, panels, at, product / 2));
+      operands[0].append({first, second});
+    }
+    if (panel.pairs)
+      return operands;
     for (auto [cell, list] : llvm::enumerate(operands))
       for (int64_t product = 0; product < products; product += panel.bits == 4 ? 2 : 1) {
         Var raw = loadStep(code, panel, panels, at, cell, panel.bits == 4 ? product / 2 : product);
@@ -91,6 +112,15 @@ protected:
   template <typename Wide>
   Operands byNumber(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products, Wide wide) const {
     Operands operands(cellsOf(panel));
+    std::pair<Var, Var> quarters;
+    for (int64_t product = 0; panel.pairs && product < products; ++product) {
+      if (product % 8 == 0)
+        quarters = quartersOf(code, loadPairs(code, panel, panels, at, product / 8));
+      Var words = code.bitcast(product % 8 < 4 ? quarters.first : quarters.second, code.getI32Type());
+      operands[0].push_back(wide(shiftSigned(words << (24 - product % 4 * 8), 32 - panel.bits), 0));
+    }
+    if (panel.pairs)
+      return operands;
     for (auto [cell, list] : llvm::enumerate(operands)) {
       Var words;
       for (int64_t product = 0; product < products; ++product) {
@@ -223,6 +253,43 @@ public:
   }
 };
 
+/// Vectors times panels of pairs: cells of two channels, the sum of either in two lanes until the end.
+class SdotPairFamily : public NeonFamily<DotFamily> {
+public:
+  SdotPairFamily()
+      : NeonFamily(/*lanes=*/2, /*cellRows=*/1, /*depth=*/8,
+                   LhsForm{/*floats=*/false, /*rows=*/1, /*chunk=*/16, /*loadBytes=*/8}) {}
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
+                   ArrayRef<Var>) const override {
+    Operands operands(2);
+    for (int64_t product = 0; product < products; ++product) {
+      auto [first, second] = loadPairs(code, panel, panels, at, product);
+      operands[0].push_back(first), operands[1].push_back(second);
+    }
+    return operands;
+  }
+  Var loadLhs(Code &code, Value lhs, Var at) const override {
+    return code.bitcast(code.splat(code.loadBytes(lhs, at, code.getI64Type()), 2), code.getI8Type());
+  }
+  Cell begin(Code &code, std::optional<Var> start) const override { return {startOf(code, start, 4)}; }
+  void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override {
+    cell[0] = code.intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8", cell[0].type(), {cell[0], rhs, lhs});
+  }
+  Var finish(Code &code, const Cell &cell, bool biased) const override {
+    Var even = code.shuffle(cell[0], cell[0], {0, 2, 0, 2}), odd = code.shuffle(cell[0], cell[0], {1, 3, 1, 3});
+    return toFloats(code, even + odd, biased);
+  }
+  Var perChannel(Code &code, Var unit, int64_t index) const override {
+    return code.shuffle(unit, unit, {2 * index, 2 * index + 1, 2 * index, 2 * index + 1});
+  }
+  Var perRow(Code &code, Value bytes, Var at) const override {
+    return code.splat(code.loadBytes(bytes, at, code.getF32Type()), 4);
+  }
+  void rows(Code &code, ArrayRef<Var> cells, int64_t i, int64_t j, SmallVectorImpl<TileSums> &sums) const override {
+    sums.push_back({i, j, code.shuffle(cells[0], cells[1], {0, 1, 4, 5})});
+  }
+};
+
 /// Cells of two rows and two channels: [row 0 x 2 channels, row 1 x 2 channels].
 class SmmlaFamily : public NeonFamily<DotFamily> {
 public:
@@ -234,6 +301,11 @@ public:
                    ArrayRef<Var>) const override {
     Operands operands(2);
     for (int64_t product = 0; product < products; ++product) {
+      if (panel.pairs) {
+        auto [first, second] = loadPairs(code, panel, panels, at, product);
+        operands[0].push_back(first), operands[1].push_back(second);
+        continue;
+      }
       auto load = [&](int64_t step) { return code.loadRaw(panels, at + step * 16, 16); };
       Var first, second; // 4 k of 4 channels each
       if (panel.bits == 4) {
@@ -317,6 +389,7 @@ const Widen widen4(4), widen8(8), widen16(16);
 const VnniFamily vnni;
 const MaddFamily madd8x4(8, 4), madd8x8(8, 8), madd16x4(16, 4), madd16x8(16, 8);
 const SdotFamily sdot(1), sdotRows(4);
+const SdotPairFamily sdotPairs;
 const SmmlaFamily smmla;
 const SmullFamily smull(1), smullRows(4);
 
@@ -324,6 +397,6 @@ const SmullFamily smull(1), smullRows(4);
 
 const DotFamily &DotAny = any, &Widen4 = widen4, &Widen8 = widen8, &Widen16 = widen16, &Vnni = vnni, &Madd8x4 = madd8x4,
                 &Madd8x8 = madd8x8, &Madd16x4 = madd16x4, &Madd16x8 = madd16x8, &Sdot = sdot, &SdotRows = sdotRows,
-                &Smmla = smmla, &Smull = smull, &SmullRows = smullRows;
+                &SdotPairs = sdotPairs, &Smmla = smmla, &Smull = smull, &SmullRows = smullRows;
 
 } // namespace edgecc

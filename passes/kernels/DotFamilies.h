@@ -16,6 +16,8 @@ extern const DotFamily &Vnni;
 extern const DotFamily &Madd8x4, &Madd8x8, &Madd16x4, &Madd16x8;
 /// sdot by lane: rows as they are (vectors), four rows interleaved (matrices).
 extern const DotFamily &Sdot, &SdotRows;
+/// sdot for vectors times panels of pairs.
+extern const DotFamily &SdotPairs;
 /// smmla, four rows interleaved.
 extern const DotFamily &Smmla;
 /// smull, smlal and sadalp.

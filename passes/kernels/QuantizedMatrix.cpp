@@ -132,7 +132,7 @@ private:
     DotFamily::Operands all;
     for (int64_t u = which.first; u < which.first + which.count; ++u) {
       auto zeros = ArrayRef(group.zeros).slice(group.zeros.empty() ? 0 : u * cellsOfUnit, group.zeros.empty() ? 0 : cellsOfUnit);
-      Var at = group.panels[panelOf(u)] + numbers + from * (unit * panel.bits) / 8 +
+      Var at = group.panels[panelOf(u)] + numbers + from * (panel.stepBytes / panel.step()) +
                (panel.numbersAt(group.inner) + u * unit % kPanel / unit * panel.unitBytes);
       auto part = family.loadRhs(code, panel, operands.panels, at, products, zeros);
       llvm::append_range(all, part);
@@ -346,9 +346,11 @@ void emitPanelRow(Code &code, const edge::QuantizedPanel &panel, Value panels, V
     Var zero = code.f32(panel.order.isSigned() ? 0 : int64_t(1) << (panel.bits - 1));
     if (panel.zeros)
       zero = side(panel.zeroAt(0)) + zero;
-    Var first = block + inner * panel.numberBytes + inside / unit * panel.unitBytes + inside % unit * 4 + panel.numbersAt(0);
+    Var first = block + inner * panel.numberBytes + inside / unit * panel.unitBytes + panel.numbersAt(0);
+    if (!panel.pairs)
+      first = first + inside % unit * 4;
     auto put = [&](Var to, Var numbers, int64_t count) {
-      if (count < 4)
+      if (count < cast<VectorType>(numbers.type()).getNumElements())
         numbers =
             count == 1 ? code.extract(numbers, 0) : code.shuffle(numbers, numbers, llvm::to_vector(llvm::seq<int64_t>(0, count)));
       Type i32 = code.getI32Type(), f32 = code.getF32Type();
@@ -358,13 +360,23 @@ void emitPanelRow(Code &code, const edge::QuantizedPanel &panel, Value panels, V
       Var real = code.var(arith::SIToFPOp::create(code, floats, Value(wide)));
       store(to, (real - code.splat(zero, count)) * code.splat(scale, count));
     };
+    auto low = [&](Var raw) { return panel.order.isSigned() ? shiftSigned(raw << 4, 4) : raw & raw.same(15); };
+    auto high = [&](Var raw) { return panel.order.isSigned() ? shiftSigned(raw, 4) : raw >> 4; };
     auto emitStep = [&](Var index, int64_t count) {
-      Var raw = code.loadRaw(panels, first + index * (unit * 4), 4), to = group * panel.size + index * step;
+      Var to = group * panel.size + index * step;
+      if (panel.pairs) {
+        Var channel = inside % unit;
+        Var raw = code.loadRaw(panels, first + index * panel.stepBytes + (panel.bits == 8 ? channel : channel % 2) * 8, 8);
+        if (panel.bits == 4)
+          raw = select(code.splat(channel < 2, 8), low(raw), high(raw));
+        return put(to, raw, count);
+      }
+      Var raw = code.loadRaw(panels, first + index * panel.stepBytes, 4);
       if (panel.bits == 8)
         return put(to, raw, count);
-      put(to, panel.order.isSigned() ? shiftSigned(raw << 4, 4) : raw & raw.same(15), std::min<int64_t>(count, 4));
+      put(to, low(raw), std::min<int64_t>(count, 4));
       if (count > 4)
-        put(to + 4, panel.order.isSigned() ? shiftSigned(raw, 4) : raw >> 4, count - 4);
+        put(to + 4, high(raw), count - 4);
     };
     code.loop(code.index(0), code.index(length / step), 1, [&](Var index) { emitStep(index, step); });
     if (length % step)

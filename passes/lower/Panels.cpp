@@ -61,6 +61,28 @@ static void packSteps(const edge::QuantizedPanel &panel, const char *from, int64
   }
 }
 
+/// A channel of a panel of pairs, the `channel`th of its unit, into zeroed memory.
+static void packPairs(const edge::QuantizedPanel &panel, const char *from, int64_t available, char *unit, int64_t channel) {
+  for (int64_t step = 0, steps = panel.size / 8; step < steps; ++step) {
+    // The numbers less the middle, in two's complement.
+    uint8_t numbers[8] = {};
+    for (int64_t i = 0; i < 8; ++i) {
+      int64_t at = step * 8 + i;
+      if (panel.bits == 8)
+        numbers[i] = uint8_t(at < available ? from[at] : 0) ^ 0x80;
+      else
+        numbers[i] = ((at / 2 < available ? uint8_t(from[at / 2]) : 0) >> at % 2 * 4 & 15) ^ 8;
+    }
+    char *to = unit + step * panel.stepBytes;
+    if (panel.bits == 8) {
+      std::memcpy(to + channel * 8, numbers, 8);
+      continue;
+    }
+    for (int64_t i = 0; i < 8; ++i)
+      to[channel % 2 * 8 + i] |= numbers[i] << channel / 2 * 4;
+  }
+}
+
 /// The zeros of a source less the middle, in the scales' type.
 class Zeros {
 public:
@@ -118,8 +140,12 @@ void packQuantizedPanels(const QuantizedSource &source, const edge::QuantizedPan
                     panel.scaleBytes);
         if (panel.zeros)
           zeros.pack(at, block + panel.zeroAt(inner) + channel * panel.scaleBytes);
-        packSteps(panel, source.numbers + at * sourceBytes + part * groupBytes, sourceBytes - part * groupBytes,
-                  block + panel.numbersAt(inner) + channel / unit * panel.unitBytes + channel % unit * 4, unit * 4);
+        const char *from = source.numbers + at * sourceBytes + part * groupBytes;
+        char *numbers = block + panel.numbersAt(inner) + channel / unit * panel.unitBytes;
+        if (panel.pairs)
+          packPairs(panel, from, sourceBytes - part * groupBytes, numbers, channel % unit);
+        else
+          packSteps(panel, from, sourceBytes - part * groupBytes, numbers + channel % unit * 4, unit * 4);
       }
     }
   }

@@ -66,12 +66,17 @@ class Weight:
                     numbers = (q[rows, g] - middle) % (1 << self.bits) if signed else q[rows, g]
                     if signed:
                         numbers = np.where(np.arange(panel * 16, panel * 16 + 16)[:, None] < self.n, numbers, 0)
-                    if self.bits == 4:
+                    if arch == "aarch64" and groups == 1:  # pairs
+                        pieces = numbers.reshape(16 // unit, unit, size // 8, 8)
+                        if self.bits == 4:
+                            pieces = pieces[:, :2] | pieces[:, 2:] << 4
+                    elif self.bits == 4:
                         steps = numbers.reshape(16 // unit, unit, size // 8, 2, 4)
                         pieces = steps[:, :, :, 0] | steps[:, :, :, 1] << 4
                     else:
                         pieces = numbers.reshape(16 // unit, unit, size // 4, 4)
-                    out.append(pieces.transpose(0, 2, 1, 3).astype(np.uint8).tobytes())
+                    order = (2, 0, 1, 3) if arch == "aarch64" and groups == 1 else (0, 2, 1, 3)
+                    out.append(pieces.transpose(order).astype(np.uint8).tobytes())
         return np.frombuffer(b"".join(out), np.uint8).reshape(panels, -1)
 
 
