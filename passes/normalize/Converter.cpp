@@ -479,8 +479,12 @@ void Converter::convertNodes(func::FuncOp source, bool inputsKnown) {
     if (!node || !inputsKnown)
       continue;
     NodeContext nodeContext(*this, node);
-    if (row && llvm::none_of(node.getInputs(), isUnknown) && !raise(nodeContext))
+    size_t before = errors.size();
+    if (row && llvm::none_of(node.getInputs(), isUnknown) && succeeded(checkSignature(nodeContext)) && !raise(nodeContext))
       (void)(*row)(nodeContext);
+    // Who looks back must not trust what is wrong with this one.
+    if (errors.size() > before)
+      node.setOp("(failed)");
     if (!errors.empty())
       standIn(node);
   }
