@@ -307,6 +307,7 @@ private:
   void addImplicit(mlir::BlockArgument argument, Implicit::Kind kind);
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
   void convertNodes(mlir::func::FuncOp source, bool inputsKnown);
+  void verifyFrom(mlir::Operation *first, onnx::NodeOp node);
   void standIn(onnx::NodeOp node);
   llvm::DenseSet<mlir::Operation *> usedOps();
   mlir::LogicalResult convertReturn(mlir::func::FuncOp source);

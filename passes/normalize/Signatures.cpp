@@ -39,7 +39,7 @@ const Needs kNeeds[] = {
     // clang-format off
     {"", "ArgMax", "1+", ""},
     {"", "ArgMin", "1+", ""},
-    {"", "Attention", "3-4 3-4 3-4 2-4 4 4 1", "q_num_heads=0 kv_num_heads=0"},
+    {"", "Attention", "3-4 3-4 3-4 2-4 4 4 1", "q_num_heads=0 kv_num_heads=0 qk_matmul_output_mode=0-3"},
     {"", "AveragePool", "3+", "kernel_shape=1 strides=1 dilations=1 pads=0"},
     {"", "BatchNormalization", "2+ 1", ""},
     {"", "Clip", "* s", ""},
@@ -60,15 +60,15 @@ const Needs kNeeds[] = {
     {"", "GatherND", "1+", "batch_dims=0"},
     {"", "Gemm", "2 2 0-2", ""},
     {"", "GlobalAveragePool", "2+", ""},
-    {"", "GlobalLpPool", "2+", "p=1"},
+    {"", "GlobalLpPool", "2+", "p=1-64"},
     {"", "GlobalMaxPool", "2+", ""},
     {"", "GroupNormalization", "2+ 1", "num_groups=1"},
     {"", "Hardmax", "1+", ""},
     {"", "InstanceNormalization", "2+ 1", ""},
     {"", "LayerNormalization", "1+ *", ""},
     {"", "LogSoftmax", "1+", ""},
-    {"", "LpNormalization", "1+", "p=1"},
-    {"", "LpPool", "3+", "kernel_shape=1 strides=1 dilations=1 pads=0 p=1"},
+    {"", "LpNormalization", "1+", "p=1-64"},
+    {"", "LpPool", "3+", "kernel_shape=1 strides=1 dilations=1 pads=0 p=1-64"},
     {"", "MatMul", "1+", ""},
     {"", "MatMulInteger", "1+ 1+ *", ""},
     {"", "MaxPool", "3+", "kernel_shape=1 strides=1 dilations=1 pads=0"},
@@ -247,12 +247,14 @@ LogicalResult checkNeeds(NodeContext &node, const Needs &needs) {
   needs.attributes.split(attributes, ' ', -1, /*KeepEmpty=*/false);
   for (StringRef entry : attributes) {
     auto [name, text] = entry.split('=');
-    int64_t least = 0;
-    (void)text.getAsInteger(10, least);
+    auto [low, high] = text.split('-');
+    int64_t least = 0, most = int64_t(1) << 31;
+    (void)low.getAsInteger(10, least);
+    (void)high.getAsInteger(10, most);
     for (int64_t value : node.intsAttr(name))
-      if (value < least || value > int64_t(1) << 31)
-        return node.unsupported("attribute " + name + " is " + Twine(value) + "; it must be at least " + Twine(least) +
-                                (value > 0 ? ", and at most 2^31" : ""));
+      if (value < least || value > most)
+        return node.unsupported("attribute " + name + " is " + Twine(value) + "; it must be " + Twine(least) + " to " +
+                                Twine(most));
   }
   return success();
 }

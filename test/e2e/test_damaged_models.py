@@ -354,7 +354,6 @@ def trouble(edgecc: Path, data: bytes, folder: Path, number: int) -> str:
         output.unlink(missing_ok=True)
     said = done.stderr.decode(errors="replace")
     if done.returncode not in (0, 1):
-        frames = [re.sub(r"\(.*", "", m) for m in re.findall(r"#\d+ 0x\w+ (?:edgecc::|\(anonymous)?(.*?) /", said)]
         return f"ends with {done.returncode}: {said[-3000:]}"
     if done.returncode == 1 and not re.search(r"error: .*\w", said):
         return f"says nothing: {said[-500:]}"
