@@ -247,9 +247,6 @@ LogicalResult convertEinsum(NodeContext &node) {
     if (!isTerm(term) || (isOpen ? node.rank(i) + 3 < int64_t(term.size()) : node.rank(i) != int64_t(term.size())))
       return node.unsupported("the term '" + term + "' of the equation does not fit input " + Twine(i) + " of rank " +
                               Twine(node.rank(i)));
-    for (char letter : term)
-      if (letter != '.' && term.count(letter) > 1)
-        return node.unsupported("the term '" + term + "' takes a diagonal, which is not supported");
   }
   if (!isTerm(right) ||
       llvm::any_of(right, [&](char letter) { return !left.contains(letter) || (letter != '.' && right.count(letter) > 1); }))
