@@ -48,6 +48,10 @@ Cached extendCache(NodeContext &node, unsigned pastInput, Value rows, bool rowsH
     return cached;
   }
   TensorInfo &past = node.info(pastInput);
+  edge::SymbolicShape own = edge::shapeOf(rows);
+  for (auto [before, added] : {std::pair(past.shape[1], own[rowsHeadsFirst ? 1 : 2]), {past.shape[3], own[3]}})
+    if (isa<AffineConstantExpr>(before) && isa<AffineConstantExpr>(added) && before != added)
+      node.misfit("input " + Twine(pastInput) + " holds other heads, or heads of another size, than what is added to it");
   cached.past = past.shape[2];
   cached.headsFirst = true;
   if (past.stateValue && !past.held) {
@@ -283,6 +287,9 @@ LogicalResult convertAttention(NodeContext &node) {
       return node.unsupported("kv_num_heads must be given and divide the last size of key and value, which must be known: fix it "
                               "with --dim");
     edge::SymbolicShape query = node.shape(0), keyShape = edge::shapeOf(key), valueShape = edge::shapeOf(value);
+    for (AffineExpr fixed : {keyShape[keyFirst ? 1 : 2], keyShape[3], valueShape[valueFirst ? 1 : 2], valueShape[3]})
+      if (!isa<AffineConstantExpr>(fixed))
+        return node.unsupported("the heads of key and value and their size must be known; fix them with --dim");
     if (failed(node.sameSize(query[0], keyShape[0])) || failed(node.sameSize(query[0], valueShape[0])) ||
         failed(node.sameSize(keyShape[keyFirst ? 2 : 1], valueShape[valueFirst ? 2 : 1])))
       return failure();

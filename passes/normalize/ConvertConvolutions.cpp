@@ -135,10 +135,12 @@ LogicalResult convertConvTranspose(NodeContext &node) {
   SmallVector<int64_t> strides = node.intsAttr("strides"), dilations = node.intsAttr("dilations"), pads = node.intsAttr("pads"),
                        more = node.intsAttr("output_padding"), wanted = node.intsAttr("output_shape");
   std::string mode = node.stringAttr("auto_pad", "NOTSET");
-  strides.resize(rank, 1);
-  dilations.resize(rank, 1);
-  pads.resize(2 * rank, 0);
-  more.resize(rank, 0);
+  if (failed(node.fillList("strides", strides, rank, 1)) || failed(node.fillList("dilations", dilations, rank, 1)) ||
+      failed(node.fillList("pads", pads, 2 * rank, 0)) || failed(node.fillList("output_padding", more, rank, 0)))
+    return failure();
+  if (weight.size() != in.size() || (!wanted.empty() && wanted.size() < rank))
+    return node.unsupported("input, weight and output_shape have ranks that do not fit: " + Twine(in.size()) + ", " +
+                            Twine(weight.size()) + " and " + Twine(wanted.size()));
   // The window slides over the result and takes from the input: so the two are swapped.
   SmallVector<WindowDim> window(rank);
   for (unsigned i = 0; i < rank; ++i) {

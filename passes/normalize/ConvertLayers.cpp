@@ -35,6 +35,11 @@ std::optional<WeightRef> weightOf(NodeContext &node, unsigned i, bool transposed
 
 Value linear(NodeContext &node, Value input, const WeightRef &weight, Type element) {
   edge::SymbolicShape shape = edge::shapeOf(input);
+  if (auto type = cast<RankedTensorType>(weight.value.getType()); !weight.quantization) {
+    int64_t inputs = type.getDimSize(weight.transposed ? 1 : 0);
+    if (failed(node.sameSize(shape.back(), node.expr(inputs))))
+      return node.empty(shape, element);
+  }
   shape.back() = weight.outputs();
   auto layout = weight.transposed ? edge::WeightLayout::NK : edge::WeightLayout::KN;
   return edge::LinearOp::create(node.builder, node.loc, edge::tensorType(shape, element), input, weight.value, weight.scales,
@@ -198,6 +203,8 @@ FailureOr<EinsumOperand> einsumPair(NodeContext &node, const EinsumOperand &a, c
         letters += letter;
       else if (NodeContext::isOne(it->second))
         it->second = size;
+      else if (!NodeContext::isOne(size) && failed(node.sameSize(it->second, size)))
+        return failure();
     }
   EinsumOperand result;
   edge::SymbolicShape shape;
@@ -231,6 +238,19 @@ LogicalResult convertEinsum(NodeContext &node) {
     return node.unsupported("the equation '" + equation + "' has " + Twine(terms.size()) + " terms for " + Twine(node.inputs()) +
                             " inputs");
   Type element = node.element(0);
+  auto isTerm = [](StringRef term) {
+    auto [before, after] = term.split("...");
+    return llvm::all_of(before, llvm::isAlpha) && llvm::all_of(after, llvm::isAlpha);
+  };
+  for (auto [i, term] : llvm::enumerate(terms)) {
+    bool isOpen = term.contains("...");
+    if (!isTerm(term) || (isOpen ? node.rank(i) + 3 < int64_t(term.size()) : node.rank(i) != int64_t(term.size())))
+      return node.unsupported("the term '" + term + "' of the equation does not fit input " + Twine(i) + " of rank " +
+                              Twine(node.rank(i)));
+  }
+  if (!isTerm(right) ||
+      llvm::any_of(right, [&](char letter) { return !left.contains(letter) || (letter != '.' && right.count(letter) > 1); }))
+    return node.unsupported("the result '" + right + "' of the equation has letters that no term has, or one twice");
   unsigned maxEllipsis = 0;
   auto ellipsisRank = [&](unsigned i) { return terms[i].contains("...") ? unsigned(node.rank(i) - (terms[i].size() - 3)) : 0; };
   for (unsigned i = 0; i < terms.size(); ++i)
@@ -285,7 +305,11 @@ Value flattenParameter(NodeContext &node, unsigned i, ArrayRef<AffineExpr> norma
 }
 
 LogicalResult convertNormalization(NodeContext &node, bool isRms) {
-  int64_t rank = node.rank(0), axis = node.normalizeAxis(node.intAttr("axis", -1), rank);
+  int64_t rank = node.rank(0);
+  auto checkedAxis = node.axisAttr("axis", -1, rank);
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   edge::SymbolicShape shape = node.shape(0), flat(shape.begin(), shape.begin() + axis);
   ArrayRef<AffineExpr> normalized = ArrayRef(shape).drop_front(axis);
   flat.push_back(edge::product(normalized, node.context()));

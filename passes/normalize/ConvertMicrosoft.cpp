@@ -37,9 +37,11 @@ Value optional(NodeContext &node, unsigned i) { return node.has(i) ? node.tensor
 
 /// Norms over the last dimension, and their side results only as far as inference uses them.
 LogicalResult checkNorm(NodeContext &node, std::initializer_list<unsigned> statistics) {
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", -1), node.rank(0));
-  if (axis != node.rank(0) - 1)
-    return node.unsupported("normalizes from axis " + Twine(axis) + " on; only the last one is supported: flatten before it");
+  auto axis = node.axisAttr("axis", -1, node.rank(0));
+  if (failed(axis))
+    return failure();
+  if (*axis != node.rank(0) - 1)
+    return node.unsupported("normalizes from axis " + Twine(*axis) + " on; only the last one is supported: flatten before it");
   for (unsigned output : statistics)
     if (node.wanted(output))
       return node.unsupported("the mean or deviation (output " + Twine(output) + ") is used; export for inference");

@@ -27,7 +27,10 @@ std::optional<int64_t> constantOf(AffineExpr expr) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult convertGather(NodeContext &node) {
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), node.rank(0));
+  auto checkedAxis = node.axisAttr("axis", 0, node.rank(0));
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   edge::SymbolicShape data = node.shape(0), indices = node.shape(1), shape;
   shape.append(data.begin(), data.begin() + axis);
   shape.append(indices.begin(), indices.end());
@@ -121,7 +124,10 @@ Value concatTensors(NodeContext &node, ArrayRef<Value> tensors, int64_t axis, Ar
 }
 
 LogicalResult convertConcat(NodeContext &node) {
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), node.rank(0));
+  auto checkedAxis = node.axisAttr("axis", 0, node.rank(0));
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   edge::SymbolicShape shape = node.shape(0);
   for (unsigned i = 1; i < node.inputs(); ++i) {
     edge::SymbolicShape other = node.shape(i), wanted = shape;
@@ -183,7 +189,10 @@ Value sliceOf(NodeContext &node, Value source, ArrayRef<Cut> cuts, ArrayRef<Affi
 }
 
 LogicalResult convertSplit(NodeContext &node) {
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), node.rank(0));
+  auto checkedAxis = node.axisAttr("axis", 0, node.rank(0));
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   edge::SymbolicShape input = node.shape(0);
   bool isUnsigned = node.isUnsigned(0);
   SmallVector<AffineExpr> sizes;
@@ -294,14 +303,22 @@ LogicalResult convertSlice(NodeContext &node) {
     if (givenSteps)
       steps = *givenSteps;
   }
-  for (int64_t i = axes.size(); i < int64_t(starts->size()); ++i)
-    axes.push_back(i);
-  steps.resize(starts->size(), 1);
+  if (axes.empty())
+    axes = llvm::to_vector(llvm::seq<int64_t>(0, starts->size()));
+  if (steps.empty())
+    steps.resize(starts->size(), 1);
+  if (ends->size() != starts->size() || axes.size() != starts->size() || steps.size() != starts->size())
+    return node.unsupported(Twine(starts->size()) + " starts, " + Twine(ends->size()) + " ends, " + Twine(axes.size()) +
+                            " axes and " + Twine(steps.size()) + " steps must be as many");
+  if (llvm::is_contained(steps, 0))
+    return node.unsupported("a step is 0");
+  auto checkedAxes = node.axesOf(axes, rank);
+  if (failed(checkedAxes))
+    return failure();
 
   edge::SymbolicShape input = node.shape(0), shape = input;
   SmallVector<Cut> cuts(rank, {node.expr(0)});
-  for (auto [i, given] : llvm::enumerate(axes)) {
-    int64_t axis = node.normalizeAxis(given, rank);
+  for (auto [i, axis] : llvm::enumerate(*checkedAxes)) {
     bool forward = steps[i] > 0, isKnown = true;
     AffineExpr from = clampPosition(node, (*starts)[i], axis, 0, forward ? 0 : -1, isKnown);
     AffineExpr to = from ? clampPosition(node, (*ends)[i], axis, forward ? 0 : -1, 0, isKnown) : AffineExpr();
@@ -336,11 +353,17 @@ LogicalResult convertSlice(NodeContext &node) {
 
 LogicalResult convertTranspose(NodeContext &node) {
   SmallVector<int64_t> permutation = node.intsAttr("perm");
-  if (permutation.empty())
-    for (int64_t i = node.rank(0); i-- > 0;)
+  int64_t rank = node.rank(0);
+  if (!node.hasAttr("perm"))
+    for (int64_t i = rank; i-- > 0;)
       permutation.push_back(i);
+  if (int64_t(permutation.size()) != rank)
+    return node.unsupported("perm has " + Twine(permutation.size()) + " axes, the input has rank " + Twine(rank));
+  auto checked = node.axesOf(permutation, rank);
+  if (failed(checked))
+    return failure();
   bool isUnsigned = node.isUnsigned(0);
-  node.set(0, node.transpose(node.tensor(0), permutation), isUnsigned);
+  node.set(0, node.transpose(node.tensor(0), *checked), isUnsigned);
   return success();
 }
 

@@ -14,7 +14,10 @@ LogicalResult convertCumulative(NodeContext &node, Fold fold) {
   auto axisInput = node.constantInts(1);
   if (!axisInput || axisInput->empty())
     return node.unsupported("the axis is computed at run time; give it as a constant");
-  int64_t axis = node.normalizeAxis(axisInput->front(), node.rank(0));
+  auto checkedAxis = node.axisOf(axisInput->front(), node.rank(0));
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   bool exclusive = node.intAttr("exclusive", 0), reverse = node.intAttr("reverse", 0), isUnsigned = node.isUnsigned(0);
   edge::SymbolicShape original = node.shape(0), shape = aroundAxis(original, axis, node.context());
   Type element = node.element(0), wide = computeType(element);
@@ -97,7 +100,10 @@ private:
 
 LogicalResult convertTopK(NodeContext &node) {
   edge::SymbolicShape original = node.shape(0), result = original;
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", -1), original.size());
+  auto checkedAxis = node.axisAttr("axis", -1, original.size());
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   AffineExpr k = node.version() < 10 ? node.expr(node.intAttr("k", 1)) : AffineExpr();
   if (auto contents = node.contents(1); contents && contents->size() == 1)
     k = edge::canonical(contents->front());

@@ -30,10 +30,13 @@ FailureOr<Value> spread(NodeContext &node, unsigned input, ArrayRef<AffineExpr> 
   int64_t rank = shape.size();
   if (llvm::all_of(given, NodeContext::isOne) && blockSize == 0)
     return node.reshape(tensor, {});
-  axis = node.normalizeAxis(axis, rank);
+  auto checkedAxis = node.axisOf(axis, rank);
+  if (failed(checkedAxis))
+    return failure();
+  axis = *checkedAxis;
   if (given.size() == 1 && blockSize == 0) {
-    if (axis >= rank)
-      return node.unsupported("axis " + Twine(axis) + " of a tensor of rank " + Twine(rank));
+    if (failed(node.sameSize(given[0], shape[axis])))
+      return failure();
     edge::SymbolicShape aligned(rank - axis, node.expr(1));
     aligned[0] = given[0];
     return node.reshape(tensor, aligned);

@@ -60,9 +60,10 @@ LogicalResult convertPad(NodeContext &node) {
     auto given = node.constantInts(3);
     if (!given)
       return node.unsupported("the axes are computed at run time; give them as a constant");
-    axes.clear();
-    for (int64_t axis : *given)
-      axes.push_back(node.normalizeAxis(axis, rank));
+    auto checked = node.axesOf(*given, rank);
+    if (failed(checked))
+      return failure();
+    axes = *checked;
   }
   if (pads.size() != 2 * axes.size())
     return node.unsupported(Twine(pads.size()) + " pads for " + Twine(axes.size()) + " axes");
@@ -139,7 +140,10 @@ LogicalResult convertTile(NodeContext &node) {
 }
 
 LogicalResult convertReverseSequence(NodeContext &node) {
-  int64_t batchAxis = node.intAttr("batch_axis", 1), timeAxis = node.intAttr("time_axis", 0);
+  auto axes = node.axesOf({node.intAttr("batch_axis", 1), node.intAttr("time_axis", 0)}, node.rank(0));
+  if (failed(axes) || failed(node.sameSize(node.shape(0)[(*axes)[0]], node.shape(1)[0])))
+    return failure();
+  int64_t batchAxis = (*axes)[0], timeAxis = (*axes)[1];
   Value tensor = node.tensor(0), lengths = node.tensor(1);
   bool isUnsigned = node.isUnsigned(0);
   edge::SymbolicShape shape = node.shape(0);

@@ -81,7 +81,7 @@ FailureOr<SmallVector<int64_t>> reducedAxes(NodeContext &node) {
     axes.emplace();
   }
   if (axes && !axes->empty())
-    return *axes;
+    return node.axesOf(*axes, node.rank(0));
   if (node.intAttr("noop_with_empty_axes", 0))
     return SmallVector<int64_t>();
   return llvm::to_vector(llvm::seq<int64_t>(0, node.rank(0)));
@@ -214,9 +214,11 @@ LogicalResult convertGlobalLpPool(NodeContext &node) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult convertLpNormalization(NodeContext &node) {
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", -1), node.rank(0));
+  auto axis = node.axisAttr("axis", -1, node.rank(0));
+  if (failed(axis))
+    return failure();
   Type element = node.element(0), wide = computeType(element);
-  Value input = node.tensor(0), length = norm(node, input, axis, node.intAttr("p", 2), wide);
+  Value input = node.tensor(0), length = norm(node, input, *axis, node.intAttr("p", 2), wide);
   node.set(0, node.map({input, length}, node.shape(0), element, [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
     // A vector of zeros has no direction and stays as it is.
     Value zero = NodeContext::scalar(b, loc, wide, 0);
@@ -227,7 +229,10 @@ LogicalResult convertLpNormalization(NodeContext &node) {
 }
 
 LogicalResult convertMeanVarianceNormalization(NodeContext &node) {
-  SmallVector<int64_t> axes = node.axes(1, node.rank(0)).value_or(SmallVector<int64_t>{0, 2, 3});
+  auto checkedAxes = node.axesOf(node.axes(1, node.rank(0)).value_or(SmallVector<int64_t>{0, 2, 3}), node.rank(0));
+  if (failed(checkedAxes))
+    return failure();
+  SmallVector<int64_t> axes = *checkedAxes;
   Type element = node.element(0), wide = computeType(element);
   edge::SymbolicShape shape = node.shape(0);
   AffineExpr count = reducedCount(node, shape, axes);
@@ -250,24 +255,33 @@ LogicalResult convertMeanVarianceNormalization(NodeContext &node) {
 
 /// Brings what is normalized to the end: before 13 everything from the axis on is one vector, since then the axis alone. Gives
 /// the tensor, and how to bring a result of its shape back.
-std::pair<Value, std::function<Value(Value)>> toLastAxis(NodeContext &node) {
+FailureOr<std::pair<Value, std::function<Value(Value)>>> toLastAxis(NodeContext &node) {
   edge::SymbolicShape shape = node.shape(0);
-  int64_t rank = shape.size(), axis = node.normalizeAxis(node.intAttr("axis", node.version() < 13 ? 1 : -1), rank);
+  int64_t rank = shape.size(), given = node.intAttr("axis", node.version() < 13 ? 1 : -1);
+  // Behind the last axis there is one element, a vector for itself.
+  bool isBehind = node.version() < 13 && given == rank;
+  auto checkedAxis = isBehind ? FailureOr<int64_t>(rank) : node.axisOf(given, rank);
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   Value input = node.tensor(0);
   if (node.version() < 13) {
     Value flat = node.reshape(input, {edge::product(ArrayRef(shape).take_front(axis), node.context()),
                                       edge::product(ArrayRef(shape).drop_front(axis), node.context())});
-    return {flat, [&node, shape](Value result) { return node.reshape(result, shape); }};
+    return std::pair(flat, std::function<Value(Value)>([&node, shape](Value result) { return node.reshape(result, shape); }));
   }
   SmallVector<int64_t> permutation = llvm::to_vector(llvm::seq<int64_t>(0, rank));
   std::swap(permutation[axis], permutation[rank - 1]);
-  return {node.transpose(input, permutation), [&node, permutation](Value result) { return node.transpose(result, permutation); }};
+  return std::pair(node.transpose(input, permutation), std::function<Value(Value)>([&node, permutation](Value result) {
+    return node.transpose(result, permutation);
+  }));
 }
 
 LogicalResult convertSoftmax(NodeContext &node, bool log) {
-  if (node.rank(0) == 0)
-    return node.unsupported("the input is a scalar");
-  auto [input, back] = toLastAxis(node);
+  auto last = toLastAxis(node);
+  if (failed(last))
+    return failure();
+  auto [input, back] = *last;
   node.set(0, back(edge::SoftmaxOp::create(node.builder, node.loc, input.getType(), input, log)));
   return success();
 }
@@ -296,7 +310,10 @@ Value argExtreme(NodeContext &node, Value input, int64_t axis, bool isMax, bool 
 
 LogicalResult convertArg(NodeContext &node, bool isMax) {
   edge::SymbolicShape shape = node.shape(0);
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), shape.size());
+  auto checkedAxis = node.axisAttr("axis", 0, shape.size());
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   Value result = argExtreme(node, node.tensor(0), axis, isMax, node.intAttr("select_last_index", 0), node.isUnsigned(0));
   if (node.intAttr("keepdims", 1))
     shape[axis] = node.expr(1);
@@ -307,7 +324,10 @@ LogicalResult convertArg(NodeContext &node, bool isMax) {
 }
 
 LogicalResult convertHardmax(NodeContext &node) {
-  auto [input, back] = toLastAxis(node);
+  auto last = toLastAxis(node);
+  if (failed(last))
+    return failure();
+  auto [input, back] = *last;
   edge::SymbolicShape shape = edge::shapeOf(input), rows(ArrayRef<AffineExpr>(shape).drop_back());
   Value place = node.reshape(argExtreme(node, input, shape.size() - 1, true, false, false), rows);
   Type element = node.element(0);

@@ -149,9 +149,10 @@ LogicalResult convertResize(NodeContext &node) {
     return node.unsupported("only f32, f16 and bf16 are interpolated; cast the input");
   edge::SymbolicShape shape = node.shape(0);
   int64_t rank = shape.size();
-  SmallVector<int64_t> axes;
-  for (int64_t axis : node.intsAttr("axes"))
-    axes.push_back(node.normalizeAxis(axis, rank));
+  auto checkedAxes = node.axesOf(node.intsAttr("axes"), rank);
+  if (failed(checkedAxes))
+    return failure();
+  SmallVector<int64_t> axes = *checkedAxes;
   if (axes.empty())
     axes = llvm::to_vector(llvm::seq<int64_t>(0, rank));
   auto scales = node.constantFloats(scalesInput);

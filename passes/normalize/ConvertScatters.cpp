@@ -38,6 +38,8 @@ void update(Loops &l, Fold fold, Value x, Value buffer, ValueRange at, bool isUn
 /// Beside the axis, indices cover no more than the data.
 LogicalResult staysInside(NodeContext &node, ArrayRef<AffineExpr> indices, ArrayRef<AffineExpr> data, int64_t axis) {
   auto symbols = edge::symbolsOf(node.node);
+  if (indices.size() != data.size())
+    return node.unsupported("indices of rank " + Twine(indices.size()) + " for data of rank " + Twine(data.size()));
   for (auto [i, sizes] : llvm::enumerate(llvm::zip(indices, data)))
     if (auto [index, size] = sizes; int64_t(i) != axis && edge::boundsOf(edge::canonical(size - index), symbols).first < 0)
       if (failed(node.sameSize(index, size)))
@@ -50,7 +52,10 @@ LogicalResult convertScatterElements(NodeContext &node) {
   if (failed(fold))
     return failure();
   edge::SymbolicShape data = node.shape(0), indices = node.shape(1);
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), data.size());
+  auto checkedAxis = node.axisAttr("axis", 0, data.size());
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   bool isUnsigned = node.isUnsigned(0);
   if (failed(node.sameSizes(indices, node.shape(2))) || failed(staysInside(node, indices, data, axis)))
     return failure();
@@ -82,7 +87,9 @@ LogicalResult convertScatterND(NodeContext &node) {
   auto depth = dyn_cast<AffineConstantExpr>(indices.back());
   if (!depth)
     return node.unsupported("the last size of the indices is not fixed: give it with --dim");
-  unsigned k = depth.getValue();
+  size_t k = depth.getValue();
+  if (k > data.size())
+    return node.unsupported("indices of " + Twine(k) + " numbers for data of rank " + Twine(data.size()));
   bool isUnsigned = node.isUnsigned(0);
   MLIRContext *context = node.context();
   edge::SymbolicShape wanted(ArrayRef<AffineExpr>(indices).drop_back());
@@ -117,7 +124,10 @@ LogicalResult convertScatterND(NodeContext &node) {
 
 /// Writes `update` into a cache from a position of its own for each batch element.
 LogicalResult convertTensorScatter(NodeContext &node) {
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", -2), node.rank(0));
+  auto checkedAxis = node.axisAttr("axis", -2, node.rank(0));
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   if (axis == 0)
     return node.unsupported("axis 0 is the batch, it cannot be written along");
   if (node.info(0).held) {
@@ -141,7 +151,10 @@ LogicalResult convertTensorScatter(NodeContext &node) {
 
 LogicalResult convertGatherElements(NodeContext &node) {
   edge::SymbolicShape data = node.shape(0);
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), data.size());
+  auto checkedAxis = node.axisAttr("axis", 0, data.size());
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   if (failed(staysInside(node, node.shape(1), data, axis)))
     return failure();
   Value input = node.tensor(0), indices = node.tensor(1);
@@ -163,7 +176,10 @@ LogicalResult convertGatherND(NodeContext &node) {
   auto depth = dyn_cast<AffineConstantExpr>(indices.back());
   if (!depth)
     return node.unsupported("the last size of the indices is not fixed: give it with --dim");
-  unsigned batches = node.intAttr("batch_dims", 0), k = depth.getValue(), outer = indices.size() - 1;
+  size_t batches = node.intAttr("batch_dims", 0), k = depth.getValue(), outer = indices.size() - 1;
+  if (batches > outer || batches > data.size() || k > data.size() - batches)
+    return node.unsupported("indices of " + Twine(k) + " numbers behind " + Twine(batches) + " batch_dims for data of rank " +
+                            Twine(data.size()));
   edge::SymbolicShape shape(ArrayRef<AffineExpr>(indices).drop_back());
   llvm::append_range(shape, ArrayRef(data).drop_front(batches + k));
   if (failed(node.sameSizes(ArrayRef(data).take_front(batches), ArrayRef(indices).take_front(batches))))
@@ -197,7 +213,10 @@ LogicalResult convertOneHot(NodeContext &node) {
   if (!depth)
     return node.unsupported("the depth is computed at run time; give it as a constant");
   edge::SymbolicShape shape = node.shape(0);
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", -1), shape.size() + 1);
+  auto checkedAxis = node.axisAttr("axis", -1, shape.size() + 1);
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   shape.insert(shape.begin() + axis, depth);
   Value indices = node.tensor(0), values = node.tensor(2);
   Type element = node.element(2);
@@ -228,7 +247,10 @@ LogicalResult convertCompress(NodeContext &node) {
       places.push_back(i);
   edge::SymbolicShape shape = node.shape(0);
   Value input = node.tensor(0);
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", 0), shape.size());
+  auto checkedAxis = node.hasAttr("axis") ? node.axisAttr("axis", 0, shape.size()) : FailureOr<int64_t>(0);
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   if (!node.hasAttr("axis")) {
     shape = {edge::product(shape, node.context())};
     input = node.reshape(input, shape);

@@ -49,6 +49,8 @@ LogicalResult convertReshape(NodeContext &node) {
     shape.push_back(size);
     known = known * size;
   }
+  if (!node.areSizes(shape))
+    return failure();
   known = edge::canonical(known);
   if (inferred >= 0) {
     auto constant = dyn_cast<AffineConstantExpr>(known);
@@ -76,6 +78,8 @@ LogicalResult convertSqueeze(NodeContext &node) {
   auto axes = node.axes(1, node.rank(0));
   if (node.has(1) && !axes)
     return node.unsupported("axes are computed at run time; give them as a constant");
+  if (axes && failed(node.axesOf(*axes, node.rank(0))))
+    return failure();
   edge::SymbolicShape shape;
   for (auto [i, size] : llvm::enumerate(node.shape(0))) {
     bool isSqueezed = axes ? llvm::is_contained(*axes, int64_t(i)) : NodeContext::isOne(size);
@@ -92,16 +96,22 @@ LogicalResult convertUnsqueeze(NodeContext &node) {
   if (!axes)
     return node.unsupported("axes are computed at run time; give them as a constant");
   int64_t rank = node.rank(0) + axes->size();
-  for (int64_t &axis : *axes)
-    axis = node.normalizeAxis(axis, rank);
+  auto checked = node.axesOf(*axes, rank);
+  if (failed(checked))
+    return failure();
   edge::SymbolicShape shape, input = node.shape(0);
   for (int64_t i = 0, next = 0; i < rank; ++i)
-    shape.push_back(llvm::is_contained(*axes, i) ? node.expr(1) : input[next++]);
+    shape.push_back(llvm::is_contained(*checked, i) ? node.expr(1) : input[next++]);
   return reshapeTo(node, shape);
 }
 
 LogicalResult convertFlatten(NodeContext &node) {
-  int64_t axis = node.normalizeAxis(node.intAttr("axis", 1), node.rank(0));
+  // It may stand behind the last one: then all is one column.
+  int64_t given = node.intAttr("axis", 1);
+  auto checkedAxis = given == node.rank(0) ? FailureOr<int64_t>(given) : node.axisOf(given, node.rank(0));
+  if (failed(checkedAxis))
+    return failure();
+  int64_t axis = *checkedAxis;
   edge::SymbolicShape input = node.shape(0);
   return reshapeTo(node, {edge::product(ArrayRef(input).take_front(axis), node.context()),
                           edge::product(ArrayRef(input).drop_front(axis), node.context())});
@@ -153,10 +163,12 @@ LogicalResult convertConstantOfShape(NodeContext &node) {
       scalar = IntegerAttr::get(IntegerType::get(node.context(), integer.getType().getIntOrFloatBitWidth()), integer.getValue());
     }
   }
+  if (!node.areSizes(*shape))
+    return failure();
   AffineExpr total = edge::product(*shape, node.context());
   auto count = dyn_cast<AffineConstantExpr>(total);
   if (auto integer = dyn_cast<IntegerAttr>(scalar);
-      integer && count && count.getValue() <= 64 && !scalar.getType().isInteger(1)) {
+      integer && count && count.getValue() >= 0 && count.getValue() <= 64 && !scalar.getType().isInteger(1)) {
     SmallVector<AffineExpr> contents(count.getValue(), node.expr(integer.getInt()));
     node.setContents(0, contents, *shape, scalar.getType());
     return success();
@@ -217,6 +229,8 @@ LogicalResult convertRange(NodeContext &node) {
   if (start && limit && delta && !node.isFloat(0)) {
     AffineExpr distance = (*limit)[0] - (*start)[0];
     int64_t step = (*delta)[0];
+    if (step == 0)
+      return node.unsupported("the step (input 2) is 0");
     AffineExpr length = edge::canonical(step > 0 ? distance.ceilDiv(step) : (distance * -1).ceilDiv(-step));
     if (auto constant = dyn_cast<AffineConstantExpr>(length)) {
       length = node.expr(std::max<int64_t>(constant.getValue(), 0));
@@ -239,7 +253,11 @@ LogicalResult convertRange(NodeContext &node) {
   auto a = node.constantFloats(0), z = node.constantFloats(1), d = node.constantFloats(2);
   if (!a || !z || !d)
     return node.unsupported("start, limit or delta are computed at run time from data; make them constants or sizes");
-  int64_t length = std::max<int64_t>(std::ceil(((*z)[0] - (*a)[0]) / (*d)[0]), 0);
+  double count = std::ceil(((*z)[0] - (*a)[0]) / (*d)[0]);
+  if (!(std::abs(count) < 1e15))
+    return node.unsupported("from " + Twine(std::to_string((*a)[0])) + " to " + std::to_string((*z)[0]) + " by steps of " +
+                            std::to_string((*d)[0]) + " there are no countable elements");
+  int64_t length = std::max<int64_t>(count, 0);
   node.set(0, node.compute({node.expr(length)}, element, [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
     Type wide = computeType(element);
     Value position = NodeContext::castScalar(b, loc, i[0], wide);

@@ -1,5 +1,6 @@
 //===- Converter.cpp - The walk over the graph ------------------------------===//
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/IR/Verifier.h"
 #include "passes/normalize/Raise.h"
 #include "passes/normalize/SizeParser.h"
 #include "llvm/ADT/StringExtras.h"
@@ -465,6 +466,19 @@ llvm::DenseSet<Operation *> Converter::usedOps() {
   return used;
 }
 
+/// What a node became is valid, or the node is reported: later nobody would know whose it was.
+void Converter::verifyFrom(Operation *first, onnx::NodeOp node) {
+  std::string text;
+  ScopedDiagnosticHandler handler(context(), [&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error && text.empty())
+      text = diagnostic.str();
+  });
+  for (Operation *op = first; op && text.empty(); op = op->getNextNode())
+    (void)mlir::verify(op);
+  if (!text.empty())
+    report(node, text);
+}
+
 /// All nodes that cannot be compiled are reported. What follows one is looked at as far as it is known.
 void Converter::convertNodes(func::FuncOp source, bool inputsKnown) {
   auto isUnknown = [&](Value input) {
@@ -479,8 +493,15 @@ void Converter::convertNodes(func::FuncOp source, bool inputsKnown) {
     if (!node || !inputsKnown)
       continue;
     NodeContext nodeContext(*this, node);
-    if (row && llvm::none_of(node.getInputs(), isUnknown) && !raise(nodeContext))
+    size_t before = errors.size();
+    Operation *last = function.front().empty() ? nullptr : &function.front().back();
+    if (row && llvm::none_of(node.getInputs(), isUnknown) && succeeded(checkSignature(nodeContext)) && !raise(nodeContext))
       (void)(*row)(nodeContext);
+    if (errors.size() == before)
+      verifyFrom(last ? last->getNextNode() : function.front().empty() ? nullptr : &function.front().front(), node);
+    // Who looks back must not trust what is wrong with this one.
+    if (errors.size() > before)
+      node.setOp("(failed)");
     if (!errors.empty())
       standIn(node);
   }

@@ -52,6 +52,7 @@ public:
   using Body = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)>;
 
   TensorBuilder(mlir::OpBuilder &builder, mlir::Location loc) : builder(builder), loc(loc) {}
+  virtual ~TensorBuilder() = default;
 
   /// result[i...] = body(in0[i...], in1[i...], ...), inputs broadcast to `shape` from the right.
   mlir::Value map(llvm::ArrayRef<mlir::Value> inputs, llvm::ArrayRef<mlir::AffineExpr> shape, mlir::Type element, Body body);
@@ -93,6 +94,11 @@ public:
   static mlir::Value size(mlir::OpBuilder &b, mlir::Location loc, mlir::AffineExpr expr) {
     return edge::materialize(b, loc, expr);
   }
+
+  /// Operands do not fit each other: whoever builds for a node reports it, and goes on with a tensor of no meaning.
+  virtual void misfit(const llvm::Twine &reason) {}
+  /// Known sizes of a tensor are sizes, and known elements are not more than memory can hold; else it is a misfit.
+  bool areSizes(llvm::ArrayRef<mlir::AffineExpr> shape);
 
   mlir::MLIRContext *context() { return builder.getContext(); }
   mlir::AffineExpr expr(int64_t value) { return mlir::getAffineConstantExpr(value, context()); }
@@ -138,6 +144,8 @@ public:
   double floatAttr(llvm::StringRef name, double fallback);
   std::string stringAttr(llvm::StringRef name, llvm::StringRef fallback);
   llvm::SmallVector<int64_t> intsAttr(llvm::StringRef name);
+  /// A list that is not given gets `count` times `fallback`; one of another length is an error.
+  mlir::LogicalResult fillList(llvm::StringRef name, llvm::SmallVectorImpl<int64_t> &values, size_t count, int64_t fallback);
   mlir::Type typeAttr(llvm::StringRef name, bool *isUnsigned = nullptr);
   mlir::Attribute attr(llvm::StringRef name) { return node.getParams().get(name); }
 
@@ -145,9 +153,18 @@ public:
   std::optional<llvm::SmallVector<int64_t>> constantInts(unsigned i);
   std::optional<llvm::SmallVector<double>> constantFloats(unsigned i); // also of integer tensors; at most 4096 elements
   std::optional<llvm::SmallVector<mlir::AffineExpr>> contents(unsigned i);
-  /// `axes` as an input (since some version) or attribute; normalized to [0, rank), sorted. None: not given.
+  /// `axes` as an input (since some version) or attribute; normalized to [0, rank), sorted. None: not given. Not checked, see
+  /// `axesOf`.
   std::optional<llvm::SmallVector<int64_t>> axes(unsigned input, int64_t rank);
+  /// For look-back at nodes that were converted: what they say was checked.
   int64_t normalizeAxis(int64_t axis, int64_t rank) { return axis < 0 ? axis + rank : axis; }
+  /// An axis in [0, rank), or an error.
+  mlir::FailureOr<int64_t> axisOf(int64_t given, int64_t rank);
+  mlir::FailureOr<int64_t> axisAttr(llvm::StringRef name, int64_t fallback, int64_t rank) {
+    return axisOf(intAttr(name, fallback), rank);
+  }
+  /// Each in [0, rank), in the order given, none twice; or an error.
+  mlir::FailureOr<llvm::SmallVector<int64_t>> axesOf(llvm::ArrayRef<int64_t> given, int64_t rank);
 
   /// Results.
   void set(unsigned i, mlir::Value value, bool isUnsigned = false);
@@ -156,6 +173,7 @@ public:
                    mlir::Type element);
   /// Reports this node: what is not supported, and what to do.
   mlir::LogicalResult unsupported(const llvm::Twine &reason);
+  void misfit(const llvm::Twine &reason) override { (void)unsupported(reason); }
   /// Says what was not recognised, without failing.
   void remark(const llvm::Twine &text);
 
@@ -175,6 +193,9 @@ public:
   Converter &converter;
   onnx::NodeOp node;
 };
+
+/// Whether the node has the inputs and attributes that its row reads; what is wrong is reported.
+mlir::LogicalResult checkSignature(NodeContext &node);
 
 using Conversion = std::function<mlir::LogicalResult(NodeContext &)>;
 
@@ -286,6 +307,7 @@ private:
   void addImplicit(mlir::BlockArgument argument, Implicit::Kind kind);
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
   void convertNodes(mlir::func::FuncOp source, bool inputsKnown);
+  void verifyFrom(mlir::Operation *first, onnx::NodeOp node);
   void standIn(onnx::NodeOp node);
   llvm::DenseSet<mlir::Operation *> usedOps();
   mlir::LogicalResult convertReturn(mlir::func::FuncOp source);

@@ -54,6 +54,14 @@ SmallVector<int64_t> NodeContext::intsAttr(StringRef name) {
   return {};
 }
 
+LogicalResult NodeContext::fillList(StringRef name, SmallVectorImpl<int64_t> &values, size_t count, int64_t fallback) {
+  if (values.empty())
+    values.resize(count, fallback);
+  if (values.size() != count)
+    return unsupported("attribute " + name + " has " + Twine(values.size()) + " numbers, it must have " + Twine(count));
+  return success();
+}
+
 Type NodeContext::typeAttr(StringRef name, bool *isUnsigned) {
   auto value = dyn_cast_or_null<TypeAttr>(attr(name));
   if (!value)
@@ -154,6 +162,26 @@ std::optional<SmallVector<int64_t>> NodeContext::axes(unsigned input, int64_t ra
   for (int64_t &axis : *axes)
     axis = normalizeAxis(axis, rank);
   llvm::sort(*axes);
+  return axes;
+}
+
+FailureOr<int64_t> NodeContext::axisOf(int64_t given, int64_t rank) {
+  if (given < -rank || given >= rank)
+    return unsupported("axis " + Twine(given) + " of a tensor of rank " + Twine(rank) +
+                       (rank ? "; give " + Twine(-rank) + " to " + Twine(rank - 1) : Twine(", which has none")));
+  return normalizeAxis(given, rank);
+}
+
+FailureOr<SmallVector<int64_t>> NodeContext::axesOf(ArrayRef<int64_t> given, int64_t rank) {
+  SmallVector<int64_t> axes;
+  for (int64_t value : given) {
+    auto axis = axisOf(value, rank);
+    if (failed(axis))
+      return failure();
+    if (llvm::is_contained(axes, *axis))
+      return unsupported("axis " + Twine(*axis) + " is given twice");
+    axes.push_back(*axis);
+  }
   return axes;
 }
 

@@ -14,7 +14,7 @@ namespace edgecc {
 /// What a value was before nodes that only hand it on.
 static Value behind(Value value, ArrayRef<StringRef> skipped) {
   auto op = value.getDefiningOp<onnx::NodeOp>();
-  while (op && op.getDomain().empty() && llvm::is_contained(skipped, op.getOp())) {
+  while (op && op.getDomain().empty() && llvm::is_contained(skipped, op.getOp()) && !op.getInputs().empty()) {
     value = op.getInputs()[0];
     op = value.getDefiningOp<onnx::NodeOp>();
   }
@@ -52,7 +52,7 @@ static SmallVector<std::pair<unsigned, unsigned>> pairsOf(func::FuncOp source) {
 /// The TensorScatter that makes result `result` of argument `argument`; null if it is made in another way.
 static onnx::NodeOp scatterOf(func::FuncOp source, unsigned argument, unsigned result) {
   auto op = behind(source.front().getTerminator()->getOperand(result), {"Identity"}).getDefiningOp<onnx::NodeOp>();
-  bool fits = op && op.getDomain().empty() && op.getOp() == "TensorScatter" &&
+  bool fits = op && op.getDomain().empty() && op.getOp() == "TensorScatter" && !op.getInputs().empty() &&
               behind(op.getInputs()[0], {"Identity"}) == source.getArgument(argument);
   return fits ? op : onnx::NodeOp();
 }
@@ -126,7 +126,9 @@ void Converter::remarkOnNames(func::FuncOp source) {
 }
 
 void Converter::addImplicit(BlockArgument argument, Implicit::Kind kind) {
-  if (!llvm::any_of(implicit, [&](Implicit &known) { return known.argument == argument.getArgNumber(); }))
+  // What the import refused is no input.
+  if (isa<RankedTensorType>(argument.getType()) &&
+      !llvm::any_of(implicit, [&](Implicit &known) { return known.argument == argument.getArgNumber(); }))
     implicit.push_back({argument.getArgNumber(), kind});
 }
 

@@ -80,7 +80,37 @@ Value TensorBuilder::castScalar(OpBuilder &b, Location loc, Value value, Type to
 // Tensors
 //===----------------------------------------------------------------------===//
 
+static std::string textOf(ArrayRef<AffineExpr> shape) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  llvm::interleave(shape, stream, [&](AffineExpr size) { stream << size; }, "x");
+  return "[" + text + "]";
+}
+
+static std::optional<int64_t> constantOf(AffineExpr expr) {
+  auto constant = dyn_cast<AffineConstantExpr>(edge::canonical(expr));
+  return constant ? std::optional(constant.getValue()) : std::nullopt;
+}
+
+bool TensorBuilder::areSizes(ArrayRef<AffineExpr> shape) {
+  int64_t elements = 1;
+  for (AffineExpr size : shape) {
+    int64_t known = constantOf(size).value_or(1);
+    if (known < 0) {
+      misfit("a result has the size " + Twine(known));
+      return false;
+    }
+    if (llvm::MulOverflow(elements, known, elements) || elements > int64_t(1) << 48) {
+      misfit("a result has the shape " + textOf(shape) + ", more elements than any memory holds");
+      return false;
+    }
+  }
+  return true;
+}
+
 Value TensorBuilder::empty(ArrayRef<AffineExpr> shape, Type element) {
+  if (!areSizes(shape))
+    return empty(SmallVector<AffineExpr>(shape.size(), expr(1)), element);
   RankedTensorType type = edge::tensorType(shape, element);
   SmallVector<Value> sizes;
   for (auto [size, expr] : llvm::zip(type.getShape(), edge::shapeOf(type)))
@@ -110,6 +140,14 @@ Value TensorBuilder::map(ArrayRef<Value> inputs, ArrayRef<AffineExpr> shape, Typ
   for (Value input : inputs) {
     edge::SymbolicShape inputShape = edge::shapeOf(input);
     SmallVector<AffineExpr> results;
+    bool fits = inputShape.size() <= rank;
+    for (auto [size, wanted] : llvm::zip(llvm::reverse(inputShape), llvm::reverse(shape)))
+      if (auto own = constantOf(size), other = constantOf(wanted); own && other && *own != 1 && *own != *other)
+        fits = false;
+    if (!fits) {
+      misfit("shape " + textOf(inputShape) + " does not broadcast to " + textOf(shape));
+      return empty(shape, element);
+    }
     for (auto [i, size] : llvm::enumerate(inputShape)) {
       unsigned dim = rank - inputShape.size() + i;
       bool repeated = NodeContext::isOne(size) && !NodeContext::isOne(edge::canonical(shape[dim]));
@@ -190,6 +228,12 @@ Value TensorBuilder::reshape(Value value, ArrayRef<AffineExpr> shape) {
   RankedTensorType wanted = edge::tensorType(shape, type.getElementType());
   if (wanted == type)
     return value;
+  auto elements = constantOf(edge::product(edge::shapeOf(type), context())), others = constantOf(edge::product(shape, context()));
+  if (!areSizes(shape) || (elements && others && *elements != *others)) {
+    if (elements && others)
+      misfit("shape " + textOf(edge::shapeOf(type)) + " has not the elements of " + textOf(shape));
+    return empty(shape, type.getElementType());
+  }
   if (auto inner = value.getDefiningOp<edge::ReshapeOp>())
     return reshape(inner.getInput(), shape);
   return edge::ReshapeOp::create(builder, loc, wanted, value).getResult();
@@ -263,6 +307,8 @@ Value TensorBuilder::constant(DenseElementsAttr value, StringRef name) {
 SmallVector<Value> TensorBuilder::kernel(StringRef name, AffineExpr tasks, ArrayRef<Value> inputs, ArrayRef<Value> inouts,
                                          ArrayRef<RankedTensorType> outputs,
                                          llvm::function_ref<void(OpBuilder &, Location, ValueRange)> body) {
+  for (RankedTensorType output : outputs)
+    (void)areSizes(edge::shapeOf(output));
   SmallVector<Type> results;
   for (Value inout : inouts)
     results.push_back(inout.getType());

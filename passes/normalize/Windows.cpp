@@ -24,11 +24,11 @@ FailureOr<SmallVector<WindowDim>> readWindow(NodeContext &node, ArrayRef<AffineE
   SmallVector<int64_t> strides = node.intsAttr("strides"), dilations = node.intsAttr("dilations"), pads = node.intsAttr("pads");
   std::string mode = node.stringAttr("auto_pad", "NOTSET");
   bool ceil = node.intAttr("ceil_mode", 0), same = mode == "SAME_UPPER" || mode == "SAME_LOWER";
-  strides.resize(rank, 1);
-  dilations.resize(rank, 1);
-  pads.resize(2 * rank, 0);
   if (kernel.size() != rank)
     return node.unsupported("the kernel has " + Twine(kernel.size()) + " dimensions, the input has " + Twine(rank));
+  if (failed(node.fillList("strides", strides, rank, 1)) || failed(node.fillList("dilations", dilations, rank, 1)) ||
+      failed(node.fillList("pads", pads, 2 * rank, 0)))
+    return failure();
   SmallVector<WindowDim> window(rank);
   for (unsigned i = 0; i < rank; ++i) {
     WindowDim &dim = window[i];
