@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import EdgeccError
 
 _COLORS = ["#3366aa", "#dd7711", "#339955", "#aa3377", "#777777", "#22aaaa", "#bbaa33"]
+_MARKERS = ["o", "^", "s"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +48,14 @@ def _roofline(axes: Any, report: dict[str, Any]) -> None:
                       color="#444444", linewidth=1, label=f"limit: {kind}, {read / 1e9:.0f} GB/s")
     for i, kind in enumerate(dict.fromkeys(r.get("weights", r["arithmetic"]) for r in rows)):
         points = [(x, r) for x, r in zip(xs, rows) if r.get("weights", r["arithmetic"]) == kind]
-        axes.plot([x for x, _ in points], [r["macs_per_second"] / 1e9 for _, r in points], "o", color=_COLORS[i % len(_COLORS)], label=kind)
+        axes.plot([x for x, _ in points], [r["macs_per_second"] / 1e9 for _, r in points], _MARKERS[i // len(_COLORS) % len(_MARKERS)],
+                  color=_COLORS[i % len(_COLORS)], label=kind)
         for x, r in points:
             axes.annotate(f"{r['share']['median']:.0%}", (x, r["macs_per_second"] / 1e9), textcoords="offset points", xytext=(6, -3),
                           fontsize=7)
     axes.set(xscale="log", yscale="log", xlabel="multiply-adds per byte of weights", ylabel="GMAC/s",
              title=f"Layers under their limit, {_threads(threads)}")
-    axes.legend(fontsize=6, loc="lower right")
+    axes.legend(fontsize=6, loc="upper left")
 
 
 def _shares(axes: Any, report: dict[str, Any]) -> None:
