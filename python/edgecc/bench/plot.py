@@ -125,4 +125,7 @@ def run(a: argparse.Namespace) -> int:
         (_roofline if linear else _KINDS[report["format"]])(one, report)
     figure.tight_layout()
     figure.savefig(a.output, metadata={"Date": None} if a.output.suffix == ".svg" else None)
+    if a.output.suffix == ".svg":
+        # Without matplotlib's trailing blanks, which no repository wants.
+        a.output.write_text("".join(line.rstrip() + "\n" for line in a.output.read_text().splitlines()))
     return 0

@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """Writes Signatures.def: what a node of each operator must have, from ONNX's and ONNX Runtime's own schemas.
 
-    passes/normalize/signatures.py      # in a Python that has onnx and onnxruntime
+    tools/dev/onnx_signatures.py           # in a Python that has onnx and onnxruntime, as python/requirements-test.txt pins them
+    tools/dev/onnx_signatures.py --check   # says whether the file is what it would write; exit 1 if not
+
+The file is kept in the repository: a build has no Python packages.
 """
 
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 
 import onnx.defs
 from onnxruntime.capi import _pybind_state
 
-HERE = Path(__file__).resolve().parent
+NORMALIZE = Path(__file__).resolve().parents[2] / "passes/normalize"
 KINDS = {"INT": "i", "FLOAT": "f", "STRING": "s", "INTS": "I", "FLOATS": "F", "STRINGS": "S", "TENSOR": "t"}
 # Where the import makes an element type of an integer (compiler/frontend/Attributes.cpp).
 TYPES = {"to", "dtype", "output_dtype", "output_datatype", "softmax_precision", "stash_type"}
@@ -33,7 +37,7 @@ def kinds(types) -> set[str]:
 
 
 def main() -> None:
-    used = set(re.findall(r'"([A-Z]\w+)"', "".join(f.read_text() for f in sorted(HERE.glob("*.cpp")))))
+    used = set(re.findall(r'"([A-Z]\w+)"', "".join(f.read_text() for f in sorted(NORMALIZE.glob("*.cpp")))))
     schemas, taken = defaultdict(dict), []
     for schema in _pybind_state.get_all_operator_schema():
         if schema.domain in ("", "com.microsoft"):
@@ -73,11 +77,16 @@ def main() -> None:
             most = min(schema.max_output, 1 << 20)
             taken.append(f'EDGECC_SIGNATURE("{domain}", "{name}", {since}, {schema.min_input}, {most}, "{" ".join(inputs)}", '
                          f'"{" ".join(attributes)}")')
-    (HERE / "Signatures.def").write_text(
-        "// Written by signatures.py, from the schemas of ONNX and ONNX Runtime: domain, operator, since, least inputs, most results.\n"
+    text = (
+        "// Written by tools/dev/onnx_signatures.py, from the schemas of ONNX and ONNX Runtime: domain, operator, since, least inputs, most results.\n"
         "// Inputs: kinds of elements (f: floats, n: narrow floats, i: integers, b: booleans); the number of a type that inputs share;\n"
         "// ?: may be missing; *: any number. Attributes: kind (upper case: a list; t: a tensor, y: an element type); !: must be given.\n"
         "// clang-format off\n" + "\n".join(taken) + "\n// clang-format on\n")
+    file = NORMALIZE / "Signatures.def"
+    if sys.argv[1:] != ["--check"]:
+        file.write_text(text)
+    elif file.read_text() != text:
+        sys.exit(f"{file} is not what the schemas say: run {Path(__file__).name}")
 
 
 if __name__ == "__main__":
