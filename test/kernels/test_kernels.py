@@ -11,7 +11,7 @@ import pytest
 from harness import DTYPES, TARGETS, Case, check, runnable, tensor
 
 RNG = np.random.default_rng(7)
-# What these have beside the others is integers only (test_quantized.py).
+# What these have beside the others is integers only (test_quantized_kernels.py).
 INTEGERS = ("x86-64-v4-vnni", "arm64-dotprod")
 NAMES = [name for name in os.environ.get("EDGECC_KERNEL_TARGETS", ",".join(TARGETS)).split(",") if name not in INTEGERS]
 
