@@ -5,9 +5,11 @@ import pathlib
 import re
 import struct
 import subprocess
+import tempfile
 
 import ml_dtypes
 import numpy as np
+import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -174,3 +176,22 @@ def check(cases, target, folder, symbols=2):
             failures.append("case %d on %s: %d of %d wrong, first at %s: %r instead of %r\n%s" % (
                 i, target.name, wrong.sum(), wrong.size, at, got[at], want[at], case.function("c%d" % i)))
     assert not failures, "%d failures\n%s" % (len(failures), "\n".join(failures[:3]))
+
+
+def verify(cases, target):
+    with tempfile.TemporaryDirectory() as folder:
+        check(cases, target, folder)
+
+
+def target_fixture(without=()):
+    """A fixture that is each target of $EDGECC_KERNEL_TARGETS (default: all) in turn, where this machine can run it."""
+    names = [n for n in os.environ.get("EDGECC_KERNEL_TARGETS", ",".join(TARGETS)).split(",") if n not in without]
+
+    @pytest.fixture(params=names)
+    def target(request):
+        found = TARGETS[request.param]
+        if not runnable(found):
+            pytest.skip("this machine cannot run " + found.name)
+        return found
+
+    return target

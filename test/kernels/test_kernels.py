@@ -1,19 +1,16 @@
 """Every layer's kernel, and through edge.linear every row of kernels.def, against a reference in float64."""
 
 import itertools
-import os
-import tempfile
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from harness import DTYPES, TARGETS, Case, check, runnable, tensor
+from harness import DTYPES, Case, target_fixture, tensor, verify
 
 RNG = np.random.default_rng(7)
 # What these have beside the others is integers only (test_quantized_kernels.py).
 INTEGERS = ("x86-64-v4-vnni", "arm64-dotprod")
-NAMES = [name for name in os.environ.get("EDGECC_KERNEL_TARGETS", ",".join(TARGETS)).split(",") if name not in INTEGERS]
 
 
 def random(shape, element):
@@ -32,17 +29,7 @@ def pack(w):
     return np.ascontiguousarray(padded.reshape(-1, 16, k).transpose(0, 2, 1))
 
 
-@pytest.fixture(params=NAMES)
-def target(request):
-    found = TARGETS[request.param]
-    if not runnable(found):
-        pytest.skip("this machine cannot run " + found.name)
-    return found
-
-
-def verify(cases, target):
-    with tempfile.TemporaryDirectory() as folder:
-        check(cases, target, folder)
+target = target_fixture(INTEGERS)
 
 
 # ---- linear --------------------------------------------------------------------------------------------------------------------

@@ -1,31 +1,16 @@
 """Every quantized row of kernels.def, through edge.linear and edge.embedding, against numpy (quantized.py)."""
 
 import itertools
-import os
-import tempfile
 
 import numpy as np
 import pytest
 
-from harness import TARGETS, check, runnable
+from harness import target_fixture, verify
 from quantized import Weight, embedding, linear
-
-NAMES = os.environ.get("EDGECC_KERNEL_TARGETS", ",".join(TARGETS)).split(",")
 
 ACTIVATIONS = ("float", "token", "group")
 
-
-@pytest.fixture(params=NAMES)
-def target(request):
-    found = TARGETS[request.param]
-    if not runnable(found):
-        pytest.skip("this machine cannot run " + found.name)
-    return found
-
-
-def verify(cases, target):
-    with tempfile.TemporaryDirectory() as folder:
-        check(cases, target, folder)
+target = target_fixture()
 
 
 @pytest.fixture
