@@ -303,11 +303,11 @@ Expected<Report> Compilation::run() {
     return std::move(report);
   }
   // Panels of quantized weights have the order of the architecture, which all variants share.
-  if (level != Level::Lowered)
+  if (level != Level::Lowered) {
     (*module)->setAttr(edge::EdgeDialect::kTargetAttr, target.variants.front()->attribute(&context));
-  if (level != Level::Lowered)
     if (Error error = timed("pack", [&] { return runPasses(*module, buildPackPipeline); }))
       return error;
+  }
   report.token = costOfToken(*module);
 
   auto lowered = timed("lower", [&] { return lower(); });

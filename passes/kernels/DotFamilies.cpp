@@ -16,12 +16,16 @@ Var part(Code &code, Var vector, int64_t from, int64_t count) {
   return code.shuffle(vector, vector, llvm::to_vector(llvm::seq(from, from + count)));
 }
 
+/// NEON takes numbers of 4 bits times 16, since that is what a shift or a mask gives.
+Var lowTimes16(Var raw) { return raw << 4; }
+Var highTimes16(Var raw) { return raw & raw.same(-16); }
+
 /// Of panels of pairs, step `step` of 8 k of a unit: channels 0 and 1, then 2 and 3; numbers of 4 bits times 16.
 std::pair<Var, Var> loadPairs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t step) {
   if (panel.bits == 8)
     return {code.loadRaw(panels, at + step * panel.stepBytes, 16), code.loadRaw(panels, at + (step * panel.stepBytes + 16), 16)};
   Var raw = code.loadRaw(panels, at + step * panel.stepBytes, 16);
-  return {raw << 4, raw & raw.same(-16)};
+  return {lowTimes16(raw), highTimes16(raw)};
 }
 
 /// Four k of four channels, the first and the second of a step, from pairs.
@@ -75,12 +79,13 @@ protected:
   Operands byStep(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products, Low low,
                   High high) const {
     Operands operands(cellsOf(panel));
-    for (int64_t product = 0; panel.pairs && product < products; product += 2) {
-      auto [first, second] = quartersOf(code, loadPairs(code, panel, panels, at, product / 2));
-      operands[0].append({first, second});
-    }
-    if (panel.pairs)
+    if (panel.pairs) {
+      for (int64_t product = 0; product < products; product += 2) {
+        auto [first, second] = quartersOf(code, loadPairs(code, panel, panels, at, product / 2));
+        operands[0].append({first, second});
+      }
       return operands;
+    }
     for (auto [cell, list] : llvm::enumerate(operands))
       for (int64_t product = 0; product < products; product += panel.bits == 4 ? 2 : 1) {
         Var raw = loadStep(code, panel, panels, at, cell, panel.bits == 4 ? product / 2 : product);
@@ -112,15 +117,16 @@ protected:
   template <typename Wide>
   Operands byNumber(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products, Wide wide) const {
     Operands operands(cellsOf(panel));
-    std::pair<Var, Var> quarters;
-    for (int64_t product = 0; panel.pairs && product < products; ++product) {
-      if (product % 8 == 0)
-        quarters = quartersOf(code, loadPairs(code, panel, panels, at, product / 8));
-      Var words = code.bitcast(product % 8 < 4 ? quarters.first : quarters.second, code.getI32Type());
-      operands[0].push_back(wide(shiftSigned(words << (24 - product % 4 * 8), 32 - panel.bits), 0));
-    }
-    if (panel.pairs)
+    if (panel.pairs) {
+      std::pair<Var, Var> quarters;
+      for (int64_t product = 0; product < products; ++product) {
+        if (product % 8 == 0)
+          quarters = quartersOf(code, loadPairs(code, panel, panels, at, product / 8));
+        Var words = code.bitcast(product % 8 < 4 ? quarters.first : quarters.second, code.getI32Type());
+        operands[0].push_back(wide(shiftSigned(words << (24 - product % 4 * 8), 32 - panel.bits), 0));
+      }
       return operands;
+    }
     for (auto [cell, list] : llvm::enumerate(operands)) {
       Var words;
       for (int64_t product = 0; product < products; ++product) {
@@ -224,7 +230,7 @@ private:
   }
 };
 
-/// Families of NEON: signed numbers, those of 4 bits times 16, since that is what a shift or a mask gives.
+/// Families of NEON: signed numbers, those of 4 bits times 16.
 template <typename Base> class NeonFamily : public Base {
 public:
   using Base::Base;
@@ -232,8 +238,6 @@ public:
   int64_t factor(int64_t bits) const override { return bits == 4 ? 16 : 1; }
   bool loadsPairs() const override { return true; }
   bool isBiased(const edge::QuantizedPanel &panel) const override { return panel.groups > 1 && panel.size * 128 * 127 < 1 << 22; }
-  static Var low(Var raw) { return raw << 4; }
-  static Var high(Var raw) { return raw & raw.same(-16); }
 };
 
 class SdotFamily : public NeonFamily<RowFamily> {
@@ -243,7 +247,7 @@ public:
   int64_t rowsTogether() const override { return lhs.rows; }
   Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
                    ArrayRef<Var>) const override {
-    return byStep(code, panel, panels, at, products, low, high);
+    return byStep(code, panel, panels, at, products, lowTimes16, highTimes16);
   }
   void product(Code &code, Cell &cell, Var lhs, int64_t from, Var rhs) const override {
     // A product by lane: the broadcast is part of the instruction.
@@ -253,12 +257,20 @@ public:
   }
 };
 
-/// Vectors times panels of pairs: cells of two channels, the sum of either in two lanes until the end.
-class SdotPairFamily : public NeonFamily<DotFamily> {
+/// Cells of a register for two channels.
+class ChannelPairFamily : public NeonFamily<DotFamily> {
 public:
-  SdotPairFamily()
-      : NeonFamily(/*lanes=*/2, /*cellRows=*/1, /*depth=*/8,
-                   LhsForm{/*floats=*/false, /*rows=*/1, /*chunk=*/16, /*loadBytes=*/8}) {}
+  ChannelPairFamily(int64_t cellRows, LhsForm lhs) : NeonFamily(/*lanes=*/2, cellRows, /*depth=*/8, lhs) {}
+  Cell begin(Code &code, std::optional<Var> start) const override { return {startOf(code, start, 4)}; }
+  Var perChannel(Code &code, Var unit, int64_t index) const override {
+    return code.shuffle(unit, unit, {2 * index, 2 * index + 1, 2 * index, 2 * index + 1});
+  }
+};
+
+/// Vectors times panels of pairs: cells of two channels, the sum of either in two lanes until the end.
+class SdotPairFamily : public ChannelPairFamily {
+public:
+  SdotPairFamily() : ChannelPairFamily(/*cellRows=*/1, LhsForm{/*floats=*/false, /*rows=*/1, /*chunk=*/16, /*loadBytes=*/8}) {}
   Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
                    ArrayRef<Var>) const override {
     Operands operands(2);
@@ -271,16 +283,12 @@ public:
   Var loadLhs(Code &code, Value lhs, Var at) const override {
     return code.bitcast(code.splat(code.loadBytes(lhs, at, code.getI64Type()), 2), code.getI8Type());
   }
-  Cell begin(Code &code, std::optional<Var> start) const override { return {startOf(code, start, 4)}; }
   void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override {
     cell[0] = code.intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8", cell[0].type(), {cell[0], rhs, lhs});
   }
   Var finish(Code &code, const Cell &cell, bool biased) const override {
     Var even = code.shuffle(cell[0], cell[0], {0, 2, 0, 2}), odd = code.shuffle(cell[0], cell[0], {1, 3, 1, 3});
     return toFloats(code, even + odd, biased);
-  }
-  Var perChannel(Code &code, Var unit, int64_t index) const override {
-    return code.shuffle(unit, unit, {2 * index, 2 * index + 1, 2 * index, 2 * index + 1});
   }
   Var perRow(Code &code, Value bytes, Var at) const override {
     return code.splat(code.loadBytes(bytes, at, code.getF32Type()), 4);
@@ -291,11 +299,9 @@ public:
 };
 
 /// Cells of two rows and two channels: [row 0 x 2 channels, row 1 x 2 channels].
-class SmmlaFamily : public NeonFamily<DotFamily> {
+class SmmlaFamily : public ChannelPairFamily {
 public:
-  SmmlaFamily()
-      : NeonFamily(/*lanes=*/2, /*cellRows=*/2, /*depth=*/8,
-                   LhsForm{/*floats=*/false, /*rows=*/4, /*chunk=*/8, /*loadBytes=*/16}) {}
+  SmmlaFamily() : ChannelPairFamily(/*cellRows=*/2, LhsForm{/*floats=*/false, /*rows=*/4, /*chunk=*/8, /*loadBytes=*/16}) {}
   int64_t rowsTogether() const override { return lhs.rows; }
   Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
                    ArrayRef<Var>) const override {
@@ -310,7 +316,7 @@ public:
       Var first, second; // 4 k of 4 channels each
       if (panel.bits == 4) {
         Var raw = load(product);
-        first = low(raw), second = high(raw);
+        first = lowTimes16(raw), second = highTimes16(raw);
       } else {
         first = load(product * 2), second = load(product * 2 + 1);
       }
@@ -321,14 +327,10 @@ public:
     return operands;
   }
   Var loadLhs(Code &code, Value lhs, Var at) const override { return code.loadRaw(lhs, at, 16); }
-  Cell begin(Code &code, std::optional<Var> start) const override { return {startOf(code, start, 4)}; }
   void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override {
     cell[0] = code.intrinsic("llvm.aarch64.neon.smmla.v4i32.v16i8", cell[0].type(), {cell[0], lhs, rhs});
   }
   Var finish(Code &code, const Cell &cell, bool biased) const override { return toFloats(code, cell[0], biased); }
-  Var perChannel(Code &code, Var unit, int64_t index) const override {
-    return code.shuffle(unit, unit, {2 * index, 2 * index + 1, 2 * index, 2 * index + 1});
-  }
   Var perRow(Code &code, Value bytes, Var at) const override {
     Var both = code.loadBytes(bytes, at, code.getF32Type(), 2);
     return code.shuffle(both, both, {0, 0, 1, 1});
@@ -349,7 +351,7 @@ public:
   bool isBiased(const edge::QuantizedPanel &) const override { return false; }
   Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
                    ArrayRef<Var>) const override {
-    return byStep(code, panel, panels, at, products, low, high);
+    return byStep(code, panel, panels, at, products, lowTimes16, highTimes16);
   }
   Cell begin(Code &code, std::optional<Var> start) const override {
     Cell cell = RowFamily::begin(code, start);
