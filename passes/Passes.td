@@ -29,7 +29,7 @@ def QuantizeWeights : Pass<"edge-quantize-weights", "::mlir::ModuleOp"> {
   let description = [{
     `scheme` is for every linear layer of at least 32 inputs and 16 outputs, and for every table of at least that size that is read by ids which
     are an input of the model; `layers` (PATTERN=SCHEME, the last that fits counts) for those whose own or whose weight's name fits the
-    pattern, whatever their size. What a scheme may say: passes/quantize/README.md. Each weight gets an entry in the module's
+    pattern, whatever their size. Input channels in a layer's attribute `edge.outliers` stay f16. What a scheme may say: passes/quantize/README.md. Each weight gets an entry in the module's
     `edge.ledger`, and a remark: bytes before and after, and the relative error.
 
     example: test/passes/quantize/quantize-weights.mlir

@@ -52,6 +52,28 @@ OpFoldResult ReshapeOp::fold(FoldAdaptor) {
   return {};
 }
 
+/// The columns of a quantized weight that are not.
+static LogicalResult verifyOutliers(Operation *op, WeightLayout layout, int64_t n, int64_t k, Value indices, Value weights) {
+  if (!indices && !weights)
+    return success();
+  SmallVector<int64_t> wanted{n, 0};
+  if (layout == WeightLayout::Panels)
+    wanted = {int64_t(llvm::divideCeil(n, kPanelWidth)), 0, kPanelWidth};
+  if (indices && weights) {
+    auto type = cast<RankedTensorType>(indices.getType()), weight = cast<RankedTensorType>(weights.getType());
+    if (type.getRank() == 1 && type.hasStaticShape() && type.getElementType().isInteger(32)) {
+      int64_t count = wanted[1] = type.getDimSize(0);
+      if (count >= 1 && count <= k && weight.getShape() == ArrayRef<int64_t>(wanted) && weight.getElementType().isF16())
+        return success();
+    }
+  }
+  InFlightDiagnostic error = op->emitOpError("with ") << k << " input and " << n << " output channels has outliers of type ";
+  (indices ? error << indices.getType() : error << "none") << " with weights of type ";
+  (weights ? error << weights.getType() : error << "none");
+  return error << "; wanted are indices [count] of type i32, at most one per input channel, and weights "
+               << (layout == WeightLayout::Panels ? "[panels, count, 16]" : "[output channels, count]") << " of type f16";
+}
+
 /// The weight of a linear or the table of an embedding, n channels of k numbers.
 static LogicalResult verifyQuantized(Operation *op, QuantizationAttr quantization, WeightLayout layout, int64_t n, int64_t k,
                                      RankedTensorType weight, Value scales, Value zeros) {
@@ -96,12 +118,13 @@ LogicalResult LinearOp::verify() {
   case WeightLayout::Panels: wanted = {(n + kPanelWidth - 1) / kPanelWidth, k, kPanelWidth}; break;
   }
   if (auto quantization = getQuantization()) {
-    // linear_c1, linear_c4, linear_c5
-    if (failed(verifyQuantized(*this, *quantization, getLayout(), n, k, weight, getScales(), getZeros())))
+    // linear_c1, linear_c4, linear_c5, linear_c6
+    if (failed(verifyQuantized(*this, *quantization, getLayout(), n, k, weight, getScales(), getZeros())) ||
+        failed(verifyOutliers(*this, getLayout(), n, k, getOutliers(), getOutlierWeights())))
       return failure();
-  } else if (getScales() || getZeros()) {
-    // linear_c5
-    return emitOpError("has scales or zeros but no quantization");
+  } else if (getScales() || getZeros() || getOutliers() || getOutlierWeights()) {
+    // linear_c5, linear_c6
+    return emitOpError("has scales, zeros or outliers but no quantization");
   } else if (weight.getShape() != ArrayRef<int64_t>(wanted)) // linear_c1
     return emitOpError("with ") << k << " input and " << n << " output channels and layout " << stringifyWeightLayout(getLayout())
                                 << " has a weight of type " << weight;
@@ -133,12 +156,16 @@ LogicalResult EmbeddingOp::verify() {
   // embedding_c1
   auto quantization = getQuantization();
   if (!quantization)
-    return getScales() || getZeros() ? emitOpError("has scales or zeros but no quantization") : success();
+    return getScales() || getZeros() || getOutliers() || getOutlierWeights()
+               ? emitOpError("has scales, zeros or outliers but no quantization")
+               : success();
   auto table = getTable().getType();
   auto rows = (*this)->getAttrOfType<IntegerAttr>("rows");
   int64_t n = rows ? rows.getInt() : table.getDimSize(0) * (getLayout() == WeightLayout::Panels ? kPanelWidth : 1);
-  return verifyQuantized(*this, *quantization, getLayout(), n, getResult().getType().getShape().back(), table, getScales(),
-                         getZeros());
+  int64_t k = getResult().getType().getShape().back();
+  if (failed(verifyQuantized(*this, *quantization, getLayout(), n, k, table, getScales(), getZeros())))
+    return failure();
+  return verifyOutliers(*this, getLayout(), n, k, getOutliers(), getOutlierWeights());
 }
 
 LogicalResult AttentionOp::verify() {

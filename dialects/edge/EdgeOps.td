@@ -28,6 +28,8 @@ def Edge_Dialect : Dialect {
     static constexpr llvm::StringLiteral kTargetAttr = "edge.target";
     /// Module attribute: array of dictionaries, what each lossy pass did to each weight (passes/quantize/Ledger.h).
     static constexpr llvm::StringLiteral kLedgerAttr = "edge.ledger";
+    /// Attribute of a linear or embedding with a float weight: array<i32>, input channels that edge-quantize-weights leaves floats.
+    static constexpr llvm::StringLiteral kOutliersAttr = "edge.outliers";
     /// Function argument and result attributes.
     static constexpr llvm::StringLiteral kNameAttr = "edge.name";       // StringAttr
     static constexpr llvm::StringLiteral kElementAttr = "edge.element"; // StringAttr: the ElementType of runtime/schema/model.fbs
@@ -137,24 +139,31 @@ def Edge_LinearOp : Edge_Op<"linear", [Pure, AttrSizedOperandSegments, SingleBlo
       the quantization's type; zeros, optional, `[n, groups]`, i8 read unsigned, or of the scales' type. k is filled up to whole groups.
     - quantized weight, layout panels: opaque bytes `[ceil(n / 16), bytes of a panel]` i8 with scales and zeros inside
       (dialects/edge/Quantization.h)
+    - outliers: some input channels are multiplied as floats, whatever the quantization says (Dettmers 2022). Their indices `[count]` i32 are
+      constant and ascend; their weights are `[n, count]` f16, with panels `[ceil(n / 16), count, 16]`. The numbers of these channels mean
+      zero, and activations are quantized without them.
     - constraint linear_c1: the weight agrees with k and n under the layout
     - constraint linear_c2: an extra has the shape `[n]` or the result's shape
     - constraint linear_c3: the epilogue takes f32 and the extras' element types
     - constraint linear_c4: a quantized weight is of 4 or 8 bits, in groups of a multiple of 16 or one per channel, with scales f16 or f32
     - constraint linear_c5: scales and zeros are there if the quantization and the layout want them, and only then
+    - constraint linear_c6: outliers have indices and weights as said above, beside a quantized weight
   }];
   let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, Optional<AnyRankedTensor>:$scales, Optional<AnyRankedTensor>:$zeros,
+                       Optional<AnyRankedTensor>:$outliers, Optional<AnyRankedTensor>:$outlier_weights,
                        Variadic<AnyRankedTensor>:$extras, DefaultValuedAttr<Edge_WeightLayout, "WeightLayout::NK">:$layout,
                        OptionalAttr<Edge_QuantizationAttr>:$quantization);
   let results = (outs AnyRankedTensor:$result);
   let regions = (region MaxSizedRegion<1>:$epilogue);
   let assemblyFormat = [{
-    $input `,` $weight (`scales` `(` $scales^ `:` type($scales) `)`)? (`zeros` `(` $zeros^ `:` type($zeros) `)`)? (`extras` `(` $extras^ `:` type($extras) `)`)? attr-dict
+    $input `,` $weight (`scales` `(` $scales^ `:` type($scales) `)`)? (`zeros` `(` $zeros^ `:` type($zeros) `)`)?
+    (`outliers` `(` $outliers^ `,` $outlier_weights `:` type($outliers) `,` type($outlier_weights) `)`)?
+    (`extras` `(` $extras^ `:` type($extras) `)`)? attr-dict
     `:` type($input) `,` type($weight) `->` type($result) ($epilogue^)?
   }];
   let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$input, "::mlir::Value":$weight,
                                  CArg<"::mlir::ValueRange", "{}">:$extras, CArg<"WeightLayout", "WeightLayout::NK">:$layout), [{
-    build($_builder, $_state, result, input, weight, /*scales=*/{}, /*zeros=*/{}, extras, layout, /*quantization=*/{});
+    build($_builder, $_state, result, input, weight, /*scales=*/{}, /*zeros=*/{}, /*outliers=*/{}, /*outlier_weights=*/{}, extras, layout, /*quantization=*/{});
   }]>];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
@@ -237,17 +246,19 @@ def Edge_EmbeddingOp : Edge_Op<"embedding", [Pure, AttrSizedOperandSegments]> {
   let description = [{
     An id outside [-rows, rows) reads row 0; a negative id counts from the end, as in ONNX Gather. A quantized table is what the weight of
     an `edge.linear` is, with the table's rows as output channels.
-    - constraint embedding_c1: a quantized table agrees with the width and with its scales and zeros
+    - constraint embedding_c1: a quantized table agrees with the width and with its scales, zeros and outliers
   }];
   let arguments = (ins AnyRankedTensor:$ids, AnyRankedTensor:$table, Optional<AnyRankedTensor>:$scales, Optional<AnyRankedTensor>:$zeros,
+                       Optional<AnyRankedTensor>:$outliers, Optional<AnyRankedTensor>:$outlier_weights,
                        DefaultValuedAttr<Edge_WeightLayout, "WeightLayout::NK">:$layout, OptionalAttr<Edge_QuantizationAttr>:$quantization);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
-    $ids `,` $table (`scales` `(` $scales^ `:` type($scales) `)`)? (`zeros` `(` $zeros^ `:` type($zeros) `)`)? attr-dict
+    $ids `,` $table (`scales` `(` $scales^ `:` type($scales) `)`)? (`zeros` `(` $zeros^ `:` type($zeros) `)`)?
+    (`outliers` `(` $outliers^ `,` $outlier_weights `:` type($outliers) `,` type($outlier_weights) `)`)? attr-dict
     `:` type($ids) `,` type($table) `->` type($result)
   }];
   let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$ids, "::mlir::Value":$table), [{
-    build($_builder, $_state, result, ids, table, /*scales=*/{}, /*zeros=*/{}, WeightLayout::NK, /*quantization=*/{});
+    build($_builder, $_state, result, ids, table, /*scales=*/{}, /*zeros=*/{}, /*outliers=*/{}, /*outlier_weights=*/{}, WeightLayout::NK, /*quantization=*/{});
   }]>];
   let hasVerifier = 1;
 }

@@ -34,13 +34,19 @@ constexpr double kSmallest = 1e-30;
 
 class Quantization {
 public:
-  Quantization(Code &code, const ActivationLayout &layout, Value from, Value to)
-      : code(code), layout(layout), from(from), to(to) {}
+  Quantization(Code &code, const ActivationLayout &layout, Value from, Value to, const std::optional<OutlierValues> &outliers)
+      : code(code), layout(layout), outliers(outliers), input(from), from(from), to(to) {
+    if (outliers)
+      this->from = code.stack(layout.k);
+  }
 
-  /// Row `row` of the input as row `i` of the block at byte `block`.
+  /// Row `row` of the input as row `i` of block `block`.
   void emit(Var row, Var i, Var block) {
-    rowAt = row * layout.k, sidesAt = block + i * 4;
-    numbersAt = block + i / layout.together * (layout.together * layout.segment) + i % layout.together * layout.chunk;
+    Var blockAt = block * layout.bytes();
+    rowAt = row * layout.k, sidesAt = blockAt + i * 4;
+    numbersAt = blockAt + i / layout.together * (layout.together * layout.segment) + i % layout.together * layout.chunk;
+    if (outliers)
+      takeOutliers(row, block * layout.rows + i);
     if (!layout.perGroup)
       setScale(code.index(0), code.index(layout.k), code.index(0));
     int64_t whole = layout.k / layout.size;
@@ -50,6 +56,16 @@ public:
   }
 
 private:
+  /// Leaves a row without them on the stack: neither the scale nor the sums know of them.
+  void takeOutliers(Var row, Var to) {
+    code.sweep(code.index(layout.k),
+               [&](Var k, int64_t count) { code.store(from, k, code.load(input, row * layout.k + k, count)); });
+    emitOutlierValues(code, *outliers, input, row, layout.k, to);
+    code.loop(code.index(0), code.index(outliers->count), 1,
+              [&](Var index) { code.store(from, code.toIndex(code.loadRaw(outliers->indices, index)), code.f32(0)); });
+    rowAt = code.index(0);
+  }
+
   void setScale(Var begin, Var end, Var group) {
     Var at = rowAt + begin;
     Var highest = code.sweep(end - begin, Fold::Max, code.f32(0),
@@ -115,14 +131,23 @@ private:
 
   Code &code;
   const ActivationLayout &layout;
-  Value from, to;
+  const std::optional<OutlierValues> &outliers;
+  Value input, from, to;
   Var rowAt, numbersAt, sidesAt, inverse, scale;
 };
 
 } // namespace
 
-void emitQuantization(Code &code, const ActivationLayout &layout, Var block, AffineExpr rows, Value from, Value to) {
-  Quantization quantization(code, layout, from, to);
+void emitOutlierValues(Code &code, const OutlierValues &outliers, Value from, Var row, int64_t k, Var to) {
+  code.loop(code.index(0), code.index(outliers.count), 1, [&](Var index) {
+    Var channel = code.toIndex(code.loadRaw(outliers.indices, index));
+    code.store(outliers.to, to * outliers.count + index, code.load(from, row * k + channel));
+  });
+}
+
+void emitQuantization(Code &code, const ActivationLayout &layout, Var block, AffineExpr rows, Value from, Value to,
+                      const std::optional<OutlierValues> &outliers) {
+  Quantization quantization(code, layout, from, to, outliers);
   Var last = code.size(rows) - 1;
   // Rows that fill up a block are never stored: any row will do.
   Var at = block * layout.bytes();
@@ -133,7 +158,7 @@ void emitQuantization(Code &code, const ActivationLayout &layout, Var block, Aff
         code.storeBytes(to, at + group * layout.groupBytes() + (layout.biasAt() + i), bias);
     });
   code.loop(code.index(0), code.index(layout.rows), 1,
-            [&](Var i) { quantization.emit(min(block * layout.rows + i, last), i, at); });
+            [&](Var i) { quantization.emit(min(block * layout.rows + i, last), i, block); });
 }
 
 } // namespace edgecc

@@ -94,9 +94,17 @@ struct ActivationLayout {
   int64_t bytes() const { return llvm::alignTo(correctionsAt() + (corrections ? 4 * rows * groups : 0), 64); }
 };
 
-/// Quantizes block `block` of rows of `from` [rows, k].
+/// Input channels that are multiplied as floats: their indices, and where their values go, [rows, count] f32.
+struct OutlierValues {
+  mlir::Value indices, to;
+  int64_t count;
+};
+
+/// Quantizes block `block` of rows of `from` [rows, k]. Outliers, if any, become zero and go to blocks of rows of their own.
 void emitQuantization(Code &code, const ActivationLayout &layout, Var block, mlir::AffineExpr rows, mlir::Value from,
-                      mlir::Value to);
+                      mlir::Value to, const std::optional<OutlierValues> &outliers);
+/// The outliers of row `row` of `from` [rows, k] as row `to` of their own.
+void emitOutlierValues(Code &code, const OutlierValues &outliers, mlir::Value from, Var row, int64_t k, Var to);
 
 /// The table's name of a quantized weight.
 KernelType kernelType(const edge::QuantizedPanel &panel);
@@ -104,11 +112,18 @@ KernelType kernelType(const edge::QuantizedPanel &panel);
 llvm::SmallVector<const Kernel *> quantizedKernels(const Machine &machine, const edge::QuantizedPanel &panel, bool floats,
                                                    mlir::AffineExpr rows);
 
+/// The floating part of a product: values [rows, count] f32 and weights in panels [ceil(n / 16), count, 16] f16.
+struct OutlierOperands {
+  mlir::Value values, panels;
+  int64_t count;
+};
+
 struct QuantizedOperands {
   mlir::Value lhs;
   const ActivationLayout *activations; ///< null: lhs is [rows, k] of floats
   mlir::Value panels;
   const edge::QuantizedPanel &panel;
+  std::optional<OutlierOperands> outliers;
 };
 void emitQuantizedMatrix(Code &code, const Matrix &matrix, Var task, const QuantizedOperands &operands, MatrixStore store);
 

@@ -32,6 +32,10 @@ public:
         panel(operands.panel), k(matrix.k), unit(panel.order.unit()), units(columns / unit), cellsOfUnit(unit / family.lanes),
         cells(units * cellsOfUnit), rowCells(kernel.m / family.cellRows) {
     firstPanel = column / kPanel * panel.bytes;
+    if (const auto &outliers = operands.outliers) {
+      outlierRow = row * outliers->count;
+      outlierColumn = column / kPanel * (kPanel * outliers->count) + column % kPanel;
+    }
     numbers = scales = code.index(0);
     // A tile narrower than a panel begins inside of one.
     if (columns < kPanel) {
@@ -306,7 +310,26 @@ private:
       for (int64_t u = 0; u < units; ++u)
         family.rows(code, ArrayRef(scaled).slice(u * cellsOfUnit, cellsOfUnit), i, u * unit, tile);
     }
+    if (operands.outliers)
+      addOutliers(tile);
     return tile;
+  }
+
+  /// What the input channels add that are floats: a small product of its own, on the sums of this one.
+  void addOutliers(SmallVectorImpl<TileSums> &tile) {
+    llvm::sort(tile, [](const TileSums &a, const TileSums &b) { return std::tie(a.i, a.j) < std::tie(b.i, b.j); });
+    int64_t lanes = cast<VectorType>(tile.front().sums.type()).getNumElements(), count = operands.outliers->count;
+    TileOperands floats{operands.outliers->values, {}, operands.outliers->panels, {}, kPanel};
+    SmallVector<Var> sums;
+    for (const TileSums &part : tile) {
+      sums.push_back(part.sums);
+      if (part.j == 0)
+        floats.rows.push_back(outlierRow + part.i * count);
+      if (part.i == 0)
+        floats.columns.push_back(outlierColumn + (part.j / kPanel * kPanel * count + part.j % kPanel));
+    }
+    for (auto [part, sum] : llvm::zip_equal(tile, emitTile(code, fmaFamily(lanes), floats, code.index(count), 1, sums)))
+      part.sums = sum;
   }
 
   Code &code;
@@ -315,11 +338,12 @@ private:
   const QuantizedOperands &operands;
   const edge::QuantizedPanel &panel;
   int64_t k, unit, units, cellsOfUnit, cells, rowCells;
-  Var firstPanel;      ///< the byte of the tile's first panel
-  Var numbers, scales; ///< bytes in it before those of the tile's first channel
-  Var lhs;             ///< of the tile's first row: byte, or element
-  Var sides;           ///< its first byte in a table beside the activations
-  Var biases;          ///< bytes from a group's first row to what sums start with
+  Var firstPanel;                ///< the byte of the tile's first panel
+  Var numbers, scales;           ///< bytes in it before those of the tile's first channel
+  Var lhs;                       ///< of the tile's first row: byte, or element
+  Var sides;                     ///< its first byte in a table beside the activations
+  Var biases;                    ///< bytes from a group's first row to what sums start with
+  Var outlierRow, outlierColumn; ///< the tile's first elements of either side
 };
 
 } // namespace

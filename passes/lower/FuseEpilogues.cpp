@@ -87,9 +87,10 @@ private:
       added.push_back(extra);
     }
     llvm::append_range(extras, added);
-    auto fused = edge::LinearOp::create(builder, builder.getFusedLoc({linear.getLoc(), loc}), generic.getResult(0).getType(),
-                                        linear.getInput(), linear.getWeight(), linear.getScales(), linear.getZeros(), extras,
-                                        linear.getLayout(), linear.getQuantizationAttr());
+    auto fused =
+        edge::LinearOp::create(builder, builder.getFusedLoc({linear.getLoc(), loc}), generic.getResult(0).getType(),
+                               linear.getInput(), linear.getWeight(), linear.getScales(), linear.getZeros(), linear.getOutliers(),
+                               linear.getOutlierWeights(), extras, linear.getLayout(), linear.getQuantizationAttr());
     fused->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
 
     Block &block = fused.getEpilogue().emplaceBlock();

@@ -27,16 +27,25 @@ void forRows(Code &code, Var task, int64_t perTask, mlir::AffineExpr rows, llvm:
 /// Rows in a task so that it handles a few thousand elements of `width` each.
 int64_t rowsPerTask(mlir::AffineExpr width);
 
-/// int8 inputs of quantized linears: once for each input and layout, however many linears read it.
+/// Inputs of quantized linears: once for each input, layout and outliers, however many linears read it.
 class InputQuantizer {
 public:
   explicit InputQuantizer(const Machine &machine) : machine(machine) {}
-  /// The input of a linear in a layout, by a kernel before the first linear that asks.
-  mlir::Value quantized(edge::LinearOp op, const ActivationLayout &layout);
+  struct Input {
+    mlir::Value values;   ///< int8 in a layout, or the floats as they are
+    mlir::Value outliers; ///< [rows, count] f32, if the linear has any
+  };
+  /// The input of a linear in a layout (null: floats), by a kernel before the first linear that asks.
+  Input of(edge::LinearOp op, const ActivationLayout *layout);
 
 private:
+  struct Known {
+    std::optional<ActivationLayout> layout;
+    mlir::Value indices;
+    Input input;
+  };
   const Machine &machine;
-  llvm::DenseMap<mlir::Value, llvm::SmallVector<std::pair<ActivationLayout, mlir::Value>, 1>> done;
+  llvm::DenseMap<mlir::Value, llvm::SmallVector<Known, 1>> done;
 };
 
 mlir::LogicalResult lowerLinear(edge::LinearOp op, InputQuantizer &inputs, const Machine &machine);

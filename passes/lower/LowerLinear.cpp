@@ -174,22 +174,42 @@ static void lowerUnpacked(Code &code, edge::LinearOp op, Var firstRow, Var lastR
   code.loop(tall, lastRow, 1, [&](Var row) { columns(1, row); });
 }
 
-Value InputQuantizer::quantized(edge::LinearOp op, const ActivationLayout &layout) {
-  Value input = op.getInput();
-  for (auto &[known, result] : done[input])
-    if (known == layout)
-      return result;
-  AffineExpr rows = leading(op.getInput().getType()), blocks = edge::canonical(rows.ceilDiv(layout.rows));
+InputQuantizer::Input InputQuantizer::of(edge::LinearOp op, const ActivationLayout *layout) {
+  Value values = op.getInput(), indices = op.getOutliers();
+  if (!layout && !indices)
+    return {values, {}};
+  for (Known &known : done[values])
+    if (known.indices == indices && (layout ? known.layout && *known.layout == *layout : !known.layout))
+      return known.input;
+  AffineExpr rows = leading(op.getInput().getType());
   auto context = op.getContext();
-  auto type = edge::tensorType({blocks, getAffineConstantExpr(layout.bytes(), context)}, IntegerType::get(context, 8));
-  int64_t perTask = rowsPerTask(getAffineConstantExpr(layout.k * layout.rows, context));
+  auto size = [&](int64_t value) { return getAffineConstantExpr(value, context); };
+  int64_t k = op.inputChannels(), height = layout ? layout->rows : 1;
+  int64_t count = indices ? cast<RankedTensorType>(indices.getType()).getDimSize(0) : 0;
+  AffineExpr blocks = edge::canonical(rows.ceilDiv(height));
+  SmallVector<Value> ins{values};
+  SmallVector<Type> types;
+  if (layout)
+    types.push_back(edge::tensorType({blocks, size(layout->bytes())}, IntegerType::get(context, 8)));
+  if (indices) {
+    ins.push_back(indices);
+    types.push_back(edge::tensorType({edge::canonical(blocks * height), size(count)}, Float32Type::get(context)));
+  }
+  int64_t perTask = rowsPerTask(size((layout ? k : count) * height));
   OpBuilder builder(op);
-  auto kernel = createKernel(builder, op.getLoc(), "quantize", blocks.ceilDiv(perTask), {input}, {}, {type}, machine.sweepLanes(),
-                             [&](Code &code, Var task, ArrayRef<Value> buffers) {
-    forRows(code, task, perTask, blocks, [&](Var block) { emitQuantization(code, layout, block, rows, buffers[0], buffers[1]); });
+  auto kernel = createKernel(builder, op.getLoc(), layout ? "quantize" : "outliers", blocks.ceilDiv(perTask), ins, {}, types,
+                             machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    std::optional<OutlierValues> outliers;
+    if (indices)
+      outliers = {buffers[1], buffers.back(), count};
+    forRows(code, task, perTask, blocks, [&](Var block) {
+      layout ? emitQuantization(code, *layout, block, rows, buffers[0], buffers[ins.size()], outliers)
+             : emitOutlierValues(code, *outliers, buffers[0], block, k, block);
+    });
   });
-  done[input].push_back({layout, kernel.getResult(0)});
-  return kernel.getResult(0);
+  Input input{layout ? kernel.getResult(0) : values, indices ? kernel.getResults().back() : Value()};
+  done[values].push_back({layout ? std::optional(*layout) : std::nullopt, indices, input});
+  return input;
 }
 
 static LogicalResult lowerQuantized(edge::LinearOp op, const Epilogue &epilogue, InputQuantizer &inputs, const Machine &machine) {
@@ -209,18 +229,21 @@ static LogicalResult lowerQuantized(edge::LinearOp op, const Epilogue &epilogue,
     return op.emitOpError("has no kernel for the quantization ") << *op.getQuantization();
   Matrix matrix{rows, op.outputChannels(), op.inputChannels(), kernels, epilogue.isLong()};
   std::optional<ActivationLayout> activations;
-  Value input = op.getInput();
-  if (!floats) {
+  if (!floats)
     activations.emplace(*kernels.front(), panel, precision, op.inputChannels());
-    input = inputs.quantized(op, *activations);
-  }
-  SmallVector<Value> ins{input, op.getWeight()};
+  InputQuantizer::Input input = inputs.of(op, activations ? &*activations : nullptr);
+  SmallVector<Value> ins{input.values, op.getWeight()};
+  if (input.outliers)
+    ins.append({input.outliers, op.getOutlierWeights()});
+  size_t own = ins.size();
   llvm::append_range(ins, op.getExtras());
   OpBuilder builder(op);
   auto kernel = createKernel(builder, op.getLoc(), "linear", matrixTasks(matrix), ins, {}, op->getResultTypes(),
                              machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
-    Store store(op, epilogue, code, buffers.drop_front(2).drop_back(), buffers.back());
-    QuantizedOperands operands{buffers[0], activations ? &*activations : nullptr, buffers[1], panel};
+    Store store(op, epilogue, code, buffers.drop_front(own).drop_back(), buffers.back());
+    QuantizedOperands operands{buffers[0], activations ? &*activations : nullptr, buffers[1], panel, {}};
+    if (input.outliers)
+      operands.outliers = {buffers[2], buffers[3], cast<RankedTensorType>(op.getOutliers().getType()).getDimSize(0)};
     emitQuantizedMatrix(code, matrix, task, operands, store);
   });
   op->replaceAllUsesWith(kernel);

@@ -75,10 +75,13 @@ LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine) {
   AffineExpr rows = elements(op.getIds().getType());
   int64_t perTask = rowsPerTask(edge::shapeOf(result).back());
 
+  SmallVector<Value> ins{op.getIds(), op.getTable()};
+  if (op.getOutliers())
+    ins.append({op.getOutliers(), op.getOutlierWeights()});
   OpBuilder builder(op);
-  replace(op, createKernel(builder, op.getLoc(), "embedding", rows.ceilDiv(perTask), {op.getIds(), op.getTable()}, {},
-                           op->getResultTypes(), machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
-    Value ids = buffers[0], from = buffers[1], to = buffers[2];
+  replace(op, createKernel(builder, op.getLoc(), "embedding", rows.ceilDiv(perTask), ins, {}, op->getResultTypes(),
+                           machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    Value ids = buffers[0], from = buffers[1], to = buffers.back();
     forRows(code, task, perTask, rows, [&](Var row) {
       Var id = code.convert(code.loadRaw(ids, row), code.getI64Type());
       id = select(id < 0, id + tableRows, id);
@@ -88,6 +91,14 @@ LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine) {
       Var at = row * width;
       if (quantized) {
         emitPanelRow(code, *quantized, from, source, width, [&](Var i, Var values) { code.store(to, at + i, values); });
+        if (op.getOutliers()) {
+          int64_t count = cast<RankedTensorType>(op.getOutliers().getType()).getDimSize(0);
+          Var base = source / edge::kPanelWidth * (count * edge::kPanelWidth) + source % edge::kPanelWidth;
+          code.loop(code.index(0), code.index(count), 1, [&](Var i) {
+            Var channel = code.toIndex(code.loadRaw(buffers[2], i));
+            code.store(to, at + channel, code.load(buffers[3], base + i * edge::kPanelWidth));
+          });
+        }
       } else if (panels) {
         Var base = source / edge::kPanelWidth * (width * edge::kPanelWidth) + source % edge::kPanelWidth;
         code.loop(code.index(0), code.index(width), 1,

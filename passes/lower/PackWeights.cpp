@@ -69,24 +69,31 @@ private:
     if (int64_t(data.size()) != source.n * source.k * source.elementBytes)
       return success(); // A splat or a missing resource: the unpacked form reads it as it is.
 
-    ElementsAttr &packed = known[Key{weight.getValue(), source.n, source.k, source.rowsOfK}];
-    if (!packed) {
-      auto type = RankedTensorType::get({int64_t(llvm::divideCeil(source.n, kPanel)), source.k, kPanel}, element);
-      auto result = pack(type, weight.getName(), [&](char *to, int64_t first, int64_t last) {
-        packPanels(source, to, first, last);
-        // Rows are done with; columns are interleaved with those of the other chunks until all are done.
-        int64_t row = source.k * source.elementBytes;
-        if (source.rowsOfK)
-          files.release(source.data + first * kPanel * row, (std::min(last * kPanel, source.n) - first * kPanel) * row);
-      });
-      if (!result)
-        return op.emitError() << "weight '" << weight.getName() << "': " << llvm::toString(result.takeError());
-      files.release(data.data(), data.size());
-      packed = *result;
-    }
-    op.getWeightMutable().assign(weightWith(packed, weight, op));
+    auto packed = packFloats(op, weight, source, files);
+    if (failed(packed))
+      return failure();
+    op.getWeightMutable().assign(weightWith(*packed, weight, op));
     op.setLayout(edge::WeightLayout::Panels);
     return success();
+  }
+
+  FailureOr<ElementsAttr> packFloats(Operation *op, edge::WeightOp weight, const FloatSource &source, const FileMappings &files) {
+    ElementsAttr &packed = known[Key{weight.getValue(), source.n, source.k, source.rowsOfK}];
+    if (packed)
+      return packed;
+    Type element = cast<RankedTensorType>(weight.getValue().getType()).getElementType();
+    auto type = RankedTensorType::get({int64_t(llvm::divideCeil(source.n, kPanel)), source.k, kPanel}, element);
+    int64_t row = source.k * source.elementBytes;
+    auto result = pack(type, weight.getName(), [&](char *to, int64_t first, int64_t last) {
+      packPanels(source, to, first, last);
+      // Rows are done with; columns are interleaved with those of the other chunks until all are done.
+      if (source.rowsOfK)
+        files.release(source.data + first * kPanel * row, (std::min(last * kPanel, source.n) - first * kPanel) * row);
+    });
+    if (!result)
+      return op->emitError() << "weight '" << weight.getName() << "': " << llvm::toString(result.takeError());
+    files.release(source.data, source.n * row);
+    return packed = *result;
   }
 
   /// A linear or an embedding with a quantized weight of n channels of k numbers.
@@ -139,10 +146,42 @@ private:
     number.set(weightWith(packed, weight, op));
     op.getScalesMutable().clear();
     op.getZerosMutable().clear();
+    if (op.getOutliers() && failed(packOutliers(op, n, k, files)))
+      return failure();
     op.setLayout(edge::WeightLayout::Panels);
     // The panels are filled up; a negative id counts from the true end.
     if (isa<edge::EmbeddingOp>(op.getOperation()))
       op->setAttr("rows", Builder(op).getI64IntegerAttr(n));
+    return success();
+  }
+
+  /// The floating columns of a quantized weight. Kernels believe in the indices: here is where they are seen for the last time.
+  template <typename Op> LogicalResult packOutliers(Op op, int64_t n, int64_t k, const FileMappings &files) {
+    edge::WeightOp indices = weightBehind(op.getOutliers()), weight = weightBehind(op.getOutlierWeights());
+    if (!indices || !weight)
+      return op.emitOpError("has outliers that are computed; their indices and weights must be constants");
+    int64_t count = cast<RankedTensorType>(op.getOutliers().getType()).getDimSize(0);
+    ArrayRef<char> raw = rawBytes(indices.getValue()), data = rawBytes(weight.getValue());
+    if (int64_t(raw.size()) != count * 4 || int64_t(data.size()) != n * count * 2)
+      return op.emitOpError("weight '") << weight.getName() << "': the indices or weights of its outliers are not there";
+    int64_t last = -1;
+    for (int64_t i = 0; i < count; ++i) {
+      int32_t index;
+      std::memcpy(&index, raw.data() + i * 4, 4);
+      if (index <= last || index >= k)
+        return op.emitOpError("weight '") << weight.getName() << "': outlier " << i << " is input channel " << index
+                                          << "; the indices must ascend and be less than " << k;
+      last = index;
+    }
+    auto packed = packFloats(op, weight, {data.data(), n, count, 2, /*rowsOfK=*/true}, files);
+    if (failed(packed))
+      return failure();
+    op.getOutlierWeightsMutable().assign(weightWith(*packed, weight, op));
+    // Layers that read one input with the same outliers share its quantized form.
+    Value &shared = values[{indices.getValue(), op->template getParentOfType<func::FuncOp>()}];
+    if (!shared)
+      shared = op.getOutliers();
+    op.getOutliersMutable().assign(shared);
     return success();
   }
 

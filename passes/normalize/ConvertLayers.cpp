@@ -43,14 +43,15 @@ Value linear(NodeContext &node, Value input, const WeightRef &weight, Type eleme
   shape.back() = weight.outputs();
   auto layout = weight.transposed ? edge::WeightLayout::NK : edge::WeightLayout::KN;
   return edge::LinearOp::create(node.builder, node.loc, edge::tensorType(shape, element), input, weight.value, weight.scales,
-                                weight.zeros, ValueRange(), layout, weight.quantization);
+                                weight.zeros, /*outliers=*/{}, /*outlier_weights=*/{}, ValueRange(), layout, weight.quantization);
 }
 
 Value lookup(NodeContext &node, Value ids, const WeightRef &table, AffineExpr width, Type element) {
   edge::SymbolicShape shape = edge::shapeOf(ids);
   shape.push_back(width);
   return edge::EmbeddingOp::create(node.builder, node.loc, edge::tensorType(shape, element), ids, table.value, table.scales,
-                                   table.zeros, edge::WeightLayout::NK, table.quantization);
+                                   table.zeros, /*outliers=*/{}, /*outlier_weights=*/{}, edge::WeightLayout::NK,
+                                   table.quantization);
 }
 
 //===----------------------------------------------------------------------===//

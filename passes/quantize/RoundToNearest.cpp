@@ -69,24 +69,6 @@ std::pair<float, float> extremes(const float *weights, int64_t count) {
   return {low, high};
 }
 
-/// Half to even, too large becomes the largest.
-uint16_t toHalf(float value) {
-  uint32_t bits = bit_cast<uint32_t>(value), sign = bits >> 16 & 0x8000;
-  bits &= 0x7fffffff;
-  if (bits >= bit_cast<uint32_t>(65520.0f))
-    return sign | 0x7bff;
-  // Below 2^-14 the unit is 2^-24: adding 0.5 puts it at the end of the mantissa.
-  if (bits < bit_cast<uint32_t>(0x1p-14f))
-    return sign | (bit_cast<uint32_t>(bit_cast<float>(bits) + 0.5f) - bit_cast<uint32_t>(0.5f));
-  bits += 0xfff + (bits >> 13 & 1);
-  return sign | ((bits - (112u << 23)) >> 13);
-}
-
-float fromHalf(uint16_t half) {
-  float value = bit_cast<float>(uint32_t(half & 0x7fff) << 13) * 0x1p112f;
-  return half & 0x8000 ? -value : value;
-}
-
 } // namespace
 
 double RoundingError::relative() const { return power > 0 ? std::sqrt(lost / power) : 0; }
@@ -173,6 +155,23 @@ RoundingError ChannelRounder::round(const float *channel, uint8_t *numbers, char
       error += {lost[lane], power[lane]};
   }
   return error;
+}
+
+uint16_t toHalf(float value) {
+  uint32_t bits = bit_cast<uint32_t>(value), sign = bits >> 16 & 0x8000;
+  bits &= 0x7fffffff;
+  if (bits >= bit_cast<uint32_t>(65520.0f))
+    return sign | 0x7bff;
+  // Below 2^-14 the unit is 2^-24: adding 0.5 puts it at the end of the mantissa.
+  if (bits < bit_cast<uint32_t>(0x1p-14f))
+    return sign | (bit_cast<uint32_t>(bit_cast<float>(bits) + 0.5f) - bit_cast<uint32_t>(0.5f));
+  bits += 0xfff + (bits >> 13 & 1);
+  return sign | ((bits - (112u << 23)) >> 13);
+}
+
+float fromHalf(uint16_t half) {
+  float value = bit_cast<float>(uint32_t(half & 0x7fff) << 13) * 0x1p112f;
+  return half & 0x8000 ? -value : value;
 }
 
 bool widenHalf(const char *from, int64_t count, float *to) {

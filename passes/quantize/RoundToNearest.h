@@ -46,6 +46,10 @@ private:
   bool hasZeros, halfScales;
 };
 
+/// To f16, half to even, what is too large to the largest; and back.
+uint16_t toHalf(float value);
+float fromHalf(uint16_t half);
+
 /// Widens `count` numbers of 16 or 32 bits to f32; false if one is infinite or no number.
 bool widenHalf(const char *from, int64_t count, float *to);
 bool widenBrainFloat(const char *from, int64_t count, float *to);

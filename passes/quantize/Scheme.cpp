@@ -52,7 +52,7 @@ Expected<LayerScheme> parseLayerScheme(StringRef text) {
   auto scheme = parseScheme(word);
   if (!scheme)
     return scheme.takeError();
-  auto glob = GlobPattern::create(pattern);
+  auto glob = GlobPattern::create(pattern, /*MaxSubPatterns=*/256);
   if (!glob)
     return createStringError("'" + text + "': " + toString(glob.takeError()));
   return LayerScheme{pattern.str(), std::move(*glob), std::move(*scheme)};

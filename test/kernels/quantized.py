@@ -17,10 +17,28 @@ class Weight:
         self.scales = (0.5 + rng.random((n, self.groups))).astype(DTYPES[scale])
         middle = 1 << (bits - 1)
         self.zeros = np.full((n, self.groups), middle, np.float64)
+        self.outliers, self.columns = None, None
         if zeros == "i8":
             self.zeros = rng.integers(0, 1 << bits, (n, self.groups)).astype(np.float64)
         if zeros == "float":
             self.zeros = (middle + rng.integers(-8 * middle, 8 * middle, (n, self.groups)) / 8).astype(np.float64)
+
+    def keep(self, rng, channels):
+        """Input channels that stay floats: their numbers mean zero."""
+        self.outliers = np.asarray(sorted(channels), np.int32)
+        self.columns = rng.standard_normal((self.n, len(channels))).astype(np.float16)
+        for channel in self.outliers:
+            self.q[:, channel] = self.zeros[:, channel // self.size]
+        return self
+
+    def outlier_operands(self, shapes, elements, inputs):
+        """How an op says its outliers, which become its next operands; their weights are [ceil(n / 16), outliers, 16]."""
+        filled, count = np.pad(self.columns, ((0, -self.n % 16), (0, 0))), len(self.outliers)
+        columns = np.ascontiguousarray(filled.reshape(-1, 16, count).transpose(0, 2, 1))
+        shapes += [[count], list(columns.shape)]
+        elements += ["i32", "f16"]
+        inputs += [self.outliers, columns]
+        return "outliers(%%2, %%3 : tensor<%dxi32>, %s)" % (count, tensor(list(columns.shape), "f16"))
 
     def attribute(self, activations):
         return "#edge.quantization<bits = %d, group = %d, scale = %s%s, activations = %s>" % (
@@ -90,20 +108,28 @@ def quantize(x, size):
     return (np.rint(padded * inverse).astype(np.float64) * scale).reshape(m, -1)[:, :k]
 
 
-def linear(rng, m, weight, activations, arch, dynamic=True, lhs="f32", out=None, bias=False, zero_row=False):
+def linear(rng, m, weight, activations, arch, dynamic=True, lhs="f32", out=None, bias=False, zero_row=False, outlier_size=1):
     n, k, out = weight.n, weight.k, out or lhs
     x = rng.standard_normal((m, k)).astype(DTYPES[lhs])
     if zero_row:
         x[m // 2] = 0
-    seen = {"float": x.astype(np.float64), "token": quantize(x, k), "group": quantize(x, weight.size)}[activations]
+    if weight.outliers is not None:
+        x[:, weight.outliers] *= outlier_size
+    rest = x.copy()
+    if weight.outliers is not None:
+        rest[:, weight.outliers] = 0
+    seen = {"float": rest.astype(np.float64), "token": quantize(rest, k), "group": quantize(rest, weight.size)}[activations]
     y = seen @ weight.values().T
     panels = weight.panels(arch)
     rows = "s0" if dynamic else m
     shapes, elements, inputs = [[rows, k], list(panels.shape)], [lhs, "i8"], [x, panels]
     extras, region = "", ""
+    if weight.outliers is not None:
+        y = y + x[:, weight.outliers].astype(np.float64) @ weight.columns.astype(np.float64).T
+        extras = weight.outlier_operands(shapes, elements, inputs)
     if bias:
         b = rng.standard_normal(n).astype(np.float32)
-        y, extras = y + b, "extras(%%2 : tensor<%dxf32>)" % n
+        y, extras = y + b, extras + " extras(%%%d : tensor<%dxf32>)" % (len(inputs), n)
         shapes, elements, inputs = shapes + [[n]], elements + ["f32"], inputs + [b]
         region = "{\n^bb0(%a: f32, %b: f32):\n%s = arith.addf %a, %b : f32\nedge.yield %s : f32\n}"
     text = "  %r = edge.linear %0, %1 {} {{layout = 2 : i32, quantization = {}}} : {}, {} -> {} {}".format(
@@ -114,6 +140,11 @@ def linear(rng, m, weight, activations, arch, dynamic=True, lhs="f32", out=None,
 def embedding(ids, weight, arch):
     ids = np.asarray(ids, np.int64)
     panels = weight.panels(arch)
-    text = "  %r = edge.embedding %0, %1 {{layout = 2 : i32, rows = {} : i64, quantization = {}}} : {}, {} -> {}".format(
-        weight.n, weight.attribute("float"), tensor(["s0"], "i64"), tensor(list(panels.shape), "i8"), tensor(["s0", weight.k], "f32"))
-    return Case(text, [ids, panels], weight.values()[ids], [["s0"], list(panels.shape)], ["s0", weight.k], ["i64", "i8"], "f32", [len(ids)])
+    values, outliers = weight.values(), ""
+    shapes, elements, inputs = [["s0"], list(panels.shape)], ["i64", "i8"], [ids, panels]
+    if weight.outliers is not None:
+        values[:, weight.outliers] = weight.columns
+        outliers = weight.outlier_operands(shapes, elements, inputs)
+    text = "  %r = edge.embedding %0, %1 {} {{layout = 2 : i32, rows = {} : i64, quantization = {}}} : {}, {} -> {}".format(
+        outliers, weight.n, weight.attribute("float"), tensor(["s0"], "i64"), tensor(list(panels.shape), "i8"), tensor(["s0", weight.k], "f32"))
+    return Case(text, inputs, values[ids], shapes, ["s0", weight.k], elements, "f32", [len(ids)])

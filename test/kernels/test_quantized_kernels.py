@@ -82,3 +82,21 @@ def test_epilogue_and_types(target, rng):
 def test_embedding(target, rng):
     kinds = [(4, 32, "f16", None), (8, 0, "f32", None), (4, 0, "f16", "i8"), (8, 32, "f16", "float"), (4, 64, "f16", "i8")]
     verify([embedding([0, 33, 16, 15, 39], Weight(rng, 40, k, *kind), target.arch) for k, kind in itertools.product((64, 70), kinds)], target)
+
+
+@pytest.mark.parametrize("activations", ACTIVATIONS)
+def test_outliers(target, rng, activations):
+    """One column, a dozen, both ends of k; they are a hundred times the rest, which must not coarsen it."""
+    cases = []
+    for (bits, group, zeros), (m, k, n), dynamic in itertools.product(
+            ((4, 32, None), (8, 0, None), (4, 0, "i8"), (8, 32, "i8")), ((1, 64, 48), (6, 100, 20), (29, 64, 33)), (True, False)):
+        if group or activations != "group":
+            for channels in ({0}, {k - 1, *range(3, 25, 2)}):
+                weight = Weight(rng, n, k, bits, group, "f16", zeros).keep(rng, channels)
+                cases.append(linear(rng, m, weight, activations, target.arch, dynamic, bias=m == 6, outlier_size=100))
+    verify(cases, target)
+
+
+def test_outliers_of_narrow_floats_and_tables(target, rng):
+    verify([linear(rng, 5, Weight(rng, 40, 64, 4, 32).keep(rng, {1, 62}), a, target.arch, lhs="f16") for a in ("float", "token")] +
+           [embedding([0, 33, 16], Weight(rng, 40, 70, 4, 32).keep(rng, {0, 5, 69}), target.arch)], target)

@@ -133,7 +133,7 @@ func.func @linear_c5(%x: tensor<1x32xf32>, %w: tensor<16x2x8xi8>, %s: tensor<16x
 // -----
 
 func.func @linear_c5(%x: tensor<1x32xf32>, %w: tensor<16x32xf32>, %s: tensor<16x2xf16>) -> tensor<1x16xf32> {
-  // expected-error @+1 {{has scales or zeros but no quantization}}
+  // expected-error @+1 {{has scales, zeros or outliers but no quantization}}
   %0 = edge.linear %x, %w scales(%s : tensor<16x2xf16>) : tensor<1x32xf32>, tensor<16x32xf32> -> tensor<1x16xf32>
   return %0 : tensor<1x16xf32>
 }
@@ -149,10 +149,36 @@ func.func @linear_c5(%x: tensor<1x32xf32>, %w: tensor<1x512xi8>, %s: tensor<16x2
 
 // -----
 
+func.func @linear_c6(%x: tensor<1x32xf32>, %w: tensor<16x2x8xi8>, %s: tensor<16x2xf16>, %i: tensor<3xi32>, %o: tensor<16x2xf16>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{with 32 input and 16 output channels has outliers of type 'tensor<3xi32>' with weights of type 'tensor<16x2xf16>'; wanted are indices [count] of type i32, at most one per input channel, and weights [output channels, count] of type f16}}
+  %0 = edge.linear %x, %w scales(%s : tensor<16x2xf16>) outliers(%i, %o : tensor<3xi32>, tensor<16x2xf16>)
+      {quantization = #edge.quantization<bits = 4, group = 16, scale = f16>} : tensor<1x32xf32>, tensor<16x2x8xi8> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
+func.func @linear_c6(%x: tensor<1x32xf32>, %w: tensor<16x32xf32>, %i: tensor<3xi32>, %o: tensor<16x3xf16>) -> tensor<1x16xf32> {
+  // expected-error @+1 {{has scales, zeros or outliers but no quantization}}
+  %0 = edge.linear %x, %w outliers(%i, %o : tensor<3xi32>, tensor<16x3xf16>) : tensor<1x32xf32>, tensor<16x32xf32> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
+// -----
+
 func.func @embedding_c1(%ids: tensor<3xi64>, %t: tensor<16x2x8xi8>, %s: tensor<15x2xf16>) -> tensor<3x32xf32> {
   // expected-error @+1 {{wants scales [16, 2] of type 'f16'}}
   %0 = edge.embedding %ids, %t scales(%s : tensor<15x2xf16>) {quantization = #edge.quantization<bits = 4, group = 16, scale = f16>}
       : tensor<3xi64>, tensor<16x2x8xi8> -> tensor<3x32xf32>
+  return %0 : tensor<3x32xf32>
+}
+
+// -----
+
+func.func @embedding_c1(%ids: tensor<3xi64>, %t: tensor<1x576xi8>, %i: tensor<3xi32>, %o: tensor<16x3xf16>) -> tensor<3x32xf32> {
+  // expected-error @+1 {{and weights [panels, count, 16] of type f16}}
+  %0 = edge.embedding %ids, %t outliers(%i, %o : tensor<3xi32>, tensor<16x3xf16>) {layout = 2 : i32, quantization = #edge.quantization<bits = 8, group = 0, scale = f32>}
+      : tensor<3xi64>, tensor<1x576xi8> -> tensor<3x32xf32>
   return %0 : tensor<3x32xf32>
 }
 

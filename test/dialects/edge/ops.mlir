@@ -61,6 +61,15 @@ func.func @quantized(%ids: tensor<1xi64>, %w: tensor<16x2x16xi8>, %s: tensor<16x
   return %1 : tensor<1x16xf32>
 }
 
+// Three input channels stay floats.
+// CHECK-LABEL: @outliers
+// CHECK: edge.linear %{{.*}}, %{{.*}} scales(%{{.*}} : tensor<16x1xf32>) outliers(%{{.*}}, %{{.*}} : tensor<3xi32>, tensor<16x3xf16>) {quantization
+func.func @outliers(%x: tensor<1x64xf32>, %w: tensor<16x1x64xi8>, %s: tensor<16x1xf32>, %i: tensor<3xi32>, %o: tensor<16x3xf16>) -> tensor<1x16xf32> {
+  %0 = edge.linear %x, %w scales(%s : tensor<16x1xf32>) outliers(%i, %o : tensor<3xi32>, tensor<16x3xf16>)
+      {quantization = #edge.quantization<bits = 8, group = 0, scale = f32, activations = token>} : tensor<1x64xf32>, tensor<16x1x64xi8> -> tensor<1x16xf32>
+  return %0 : tensor<1x16xf32>
+}
+
 // Rows go into the cache, and the attention reads all that is held: past + tokens.
 // CHECK-LABEL: @append_and_attend
 // CHECK: %[[K:.*]] = edge.append %{{.*}}, %{{.*}} at #{{.*}} : tensor<1x2x?x8xf32, #{{.*}}>, tensor<1x?x2x8xf32, #{{.*}}> -> tensor<1x2x?x8xf32, #{{.*}}>
