@@ -1,6 +1,7 @@
 //===- Compiler.cpp ---------------------------------------------------------------===//
 #include "compiler/Compiler.h"
 #include "compiler/StaticCode.h"
+#include "compiler/calibrate/HostCalibrator.h"
 #include "compiler/codegen/Codegen.h"
 #include "compiler/frontend/Frontend.h"
 #include "compiler/package/ArtifactFile.h"
@@ -28,8 +29,10 @@ void registerDialects(mlir::DialectRegistry &registry) {
 
 namespace {
 
-QuantizeRequest quantization(const Options &options) {
-  return {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
+CompressRequest compression(const Options &options) {
+  CompressRequest request;
+  request.quantize = {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
+  return request;
 }
 
 /// Before a large model is read.
@@ -132,17 +135,28 @@ Error Compilation::runPasses(mlir::ModuleOp on, function_ref<void(mlir::OpPassMa
 }
 
 Error Compilation::compress() {
-  QuantizeRequest quantize = quantization(options);
-  if (!quantize.any())
+  CompressRequest request = compression(options);
+  if (!request.any())
     return Error::success();
+  std::optional<HostCalibrator> calibrator;
+  if (!options.calibrate.empty()) {
+    auto samples =
+        readSamples({options.calibrate, options.tokenizer, options.input, options.calibrateSamples, options.calibrateLength},
+                    module->lookupSymbol<mlir::func::FuncOp>("main"));
+    if (!samples)
+      return samples.takeError();
+    // Running the model needs all dialects, and a pass may not load any.
+    context.loadAllAvailableDialects();
+    request.calibrator = &calibrator.emplace(std::move(*samples), threads(), options.progress);
+  }
   std::optional<Progress> bar;
-  quantize.progress = [&](uint64_t done, uint64_t total) {
+  request.quantize.progress = [&](uint64_t done, uint64_t total) {
     if (!bar)
       bar.emplace("quantizing", total, options.progress);
     bar->update(done);
   };
-  return timed("quantize",
-               [&] { return runPasses(*module, [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, quantize); }); });
+  return timed("compress",
+               [&] { return runPasses(*module, [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, request); }); });
 }
 
 /// One module per variant, in the order of the target's.
@@ -341,8 +355,8 @@ std::string describePipeline(const Options &options, mlir::MLIRContext &context)
     stream << "\n";
   };
   describe("normalize: once", buildNormalizePipeline);
-  if (QuantizeRequest quantize = quantization(options); quantize.any())
-    describe("compress: once", [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, quantize); });
+  if (CompressRequest request = compression(options); request.any())
+    describe("compress: once", [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, request); });
   describe("pack: once", buildPackPipeline);
   describe("lower: for each CPU variant", buildLowerPipeline);
   return text;

@@ -39,6 +39,10 @@ struct Options {
   CodeDelivery code = CodeDelivery::Embedded;
   std::string quant = "none";           ///< scheme of quantized weights (passes/quantize/README.md)
   std::vector<std::string> quantLayers; ///< PATTERN=SCHEME, for the layers that a pattern fits
+  std::string calibrate;                ///< samples for passes that look at what flows through the model; empty: none
+  std::string tokenizer;                ///< of text to calibrate on; empty: the one beside the model
+  int64_t calibrateSamples = 128;       ///< at most
+  int64_t calibrateLength = 512;        ///< tokens of a sample at most
   unsigned threads = 0;                 ///< for code generation; 0: as many as the machine has
   bool progress = false;
   std::string compiler = "edgecc";

@@ -16,8 +16,9 @@ void buildNormalizePipeline(OpPassManager &pm) {
   // From here on no `onnx` op is left and every size is an expression of named dimensions.
 }
 
-void buildCompressPipeline(OpPassManager &pm, const QuantizeRequest &quantize) {
+void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
   // Before the entries are specialized: a weight is rounded once, whoever reads it.
+  const QuantizeRequest &quantize = request.quantize;
   if (quantize.any())
     pm.addPass(createQuantizeWeights({quantize.scheme, quantize.layers}, quantize.progress));
 }

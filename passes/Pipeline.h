@@ -3,6 +3,7 @@
 #define EDGECC_PASSES_PIPELINE_H
 
 #include "mlir/Pass/PassManager.h"
+#include "passes/calibrate/Calibrator.h"
 #include "passes/quantize/QuantizeWeights.h"
 
 namespace edgecc {
@@ -19,8 +20,16 @@ struct QuantizeRequest {
   bool any() const { return scheme != "none" || !layers.empty(); }
 };
 
-/// Passes that make the model smaller and lose something. Nothing that was not asked for.
-void buildCompressPipeline(mlir::OpPassManager &pm, const QuantizeRequest &quantize);
+/// What shall be lost. Nothing is, unless it is asked for.
+struct CompressRequest {
+  QuantizeRequest quantize;
+  Calibrator *calibrator = nullptr; ///< of the module that the pipeline runs on; null: there are no samples
+
+  bool any() const { return quantize.any(); }
+};
+
+/// Passes that make the model smaller and lose something.
+void buildCompressPipeline(mlir::OpPassManager &pm, const CompressRequest &request);
 
 /// Weights into the form that the kernels read. The same for all variants of an architecture, so that they share one copy.
 void buildPackPipeline(mlir::OpPassManager &pm);

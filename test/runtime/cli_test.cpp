@@ -1,6 +1,6 @@
 // edgecc-run and edgecc-dump from the outside: what they print, write and refuse.
+#include "runtime/arrays/Npy.h"
 #include "test/runtime/Artifact.h"
-#include "tools/edgecc-run/Npy.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -12,7 +12,7 @@
 
 using namespace edgecc;
 using namespace edgecc::test;
-using tools::Array;
+using arrays::Array;
 
 namespace {
 
@@ -64,22 +64,22 @@ protected:
 };
 
 TEST_F(CliTest, RunsOnNpy) {
-  ASSERT_EQ(tools::writeNpy(path("x.npy"), x), "");
+  ASSERT_EQ(arrays::writeNpy(path("x.npy"), x), "");
   Result result = run("--input x=" + path("x.npy") + " --output-dir " + path("out") + " --threads 2 --repeat 3");
   ASSERT_EQ(result.status, 0) << result.text;
   EXPECT_CONTAINS(result.text, "y: f32 [2, 3]");
   EXPECT_CONTAINS(result.text, "median of 3");
   Array y;
-  ASSERT_EQ(tools::readNpy(path("out/y.npy"), y), "");
+  ASSERT_EQ(arrays::readNpy(path("out/y.npy"), y), "");
   expectSum(y);
 }
 
 TEST_F(CliTest, RunsOnNpz) {
-  ASSERT_EQ(tools::writeNpz(path("x.npz"), {{"x", x}}), "");
+  ASSERT_EQ(arrays::writeNpz(path("x.npz"), {{"x", x}}), "");
   Result result = run("--inputs " + path("x.npz") + " --outputs " + path("y.npz"));
   ASSERT_EQ(result.status, 0) << result.text;
   std::map<std::string, Array> outputs;
-  ASSERT_EQ(tools::readNpz(path("y.npz"), outputs), "");
+  ASSERT_EQ(arrays::readNpz(path("y.npz"), outputs), "");
   expectSum(outputs["y"]);
 }
 
@@ -142,8 +142,8 @@ TEST_F(CliTest, ListsAndDumps) {
 }
 
 TEST_F(CliTest, DamagedArraysAreRefused) {
-  ASSERT_EQ(tools::writeNpy(path("x.npy"), x), "");
-  ASSERT_EQ(tools::writeNpz(path("x.npz"), {{"x", x}, {"second", x}}), "");
+  ASSERT_EQ(arrays::writeNpy(path("x.npy"), x), "");
+  ASSERT_EQ(arrays::writeNpz(path("x.npz"), {{"x", x}, {"second", x}}), "");
   for (const char *name : {"x.npy", "x.npz"}) {
     std::ifstream file(path(name), std::ios::binary);
     const std::vector<uint8_t> bytes(std::istreambuf_iterator<char>(file), {});
@@ -151,15 +151,15 @@ TEST_F(CliTest, DamagedArraysAreRefused) {
     Array array;
     for (size_t size = 0; size < bytes.size(); ++size) {
       save("cut", std::vector<uint8_t>(bytes.begin(), bytes.begin() + long(size)));
-      EXPECT_NE(tools::readNpy(path("cut"), array), "");
-      EXPECT_NE(tools::readNpz(path("cut"), arrays), "");
+      EXPECT_NE(arrays::readNpy(path("cut"), array), "");
+      EXPECT_NE(arrays::readNpz(path("cut"), arrays), "");
     }
     for (size_t i = 0; i < bytes.size(); ++i) {
       std::vector<uint8_t> flipped = bytes;
       flipped[i] ^= 0xff;
       save("flipped", flipped);
-      tools::readNpy(path("flipped"), array); // refused or not; the sanitizers watch
-      tools::readNpz(path("flipped"), arrays);
+      arrays::readNpy(path("flipped"), array); // refused or not; the sanitizers watch
+      arrays::readNpz(path("flipped"), arrays);
     }
   }
 }

@@ -1,6 +1,6 @@
 #include "tools/edgecc-run/Tensors.h"
 
-#include "tools/edgecc-run/Npy.h"
+#include "runtime/arrays/Npy.h"
 
 #include <algorithm>
 #include <chrono>
@@ -8,6 +8,9 @@
 #include <filesystem>
 
 namespace edgecc::tools {
+
+using arrays::Array;
+
 namespace {
 
 int complain(const std::string &sentence) {
@@ -17,13 +20,13 @@ int complain(const std::string &sentence) {
 
 std::string readInputs(const TensorOptions &options, std::map<std::string, Array> &arrays) {
   if (!options.inputArchive.empty())
-    if (std::string fault = readNpz(options.inputArchive, arrays); !fault.empty())
+    if (std::string fault = edgecc::arrays::readNpz(options.inputArchive, arrays); !fault.empty())
       return fault;
   for (const std::string &input : options.inputs) {
     const size_t equals = input.find('=');
     if (equals == std::string::npos)
       return "--input " + input + ": write it as name=file.npy";
-    if (std::string fault = readNpy(input.substr(equals + 1), arrays[input.substr(0, equals)]); !fault.empty())
+    if (std::string fault = edgecc::arrays::readNpy(input.substr(equals + 1), arrays[input.substr(0, equals)]); !fault.empty())
       return fault;
   }
   return "";
@@ -87,14 +90,14 @@ int runTensors(const Model &model, Session &session, const TensorOptions &option
     printf("%s: %s [%s]\n", tensor.name, edgecc_type_name(output.type), shape.c_str());
   }
   if (!options.outputArchive.empty())
-    if (std::string fault = writeNpz(options.outputArchive, results); !fault.empty())
+    if (std::string fault = edgecc::arrays::writeNpz(options.outputArchive, results); !fault.empty())
       return complain(fault);
   if (options.outputDir.empty())
     return 0;
   std::error_code ignored; // a directory that cannot be made shows when the file is written
   std::filesystem::create_directories(options.outputDir, ignored);
   for (const auto &[name, array] : results)
-    if (std::string fault = writeNpy(options.outputDir + "/" + fileName(name) + ".npy", array); !fault.empty())
+    if (std::string fault = edgecc::arrays::writeNpy(options.outputDir + "/" + fileName(name) + ".npy", array); !fault.empty())
       return complain(fault);
   return 0;
 }

@@ -59,6 +59,15 @@ cl::list<std::string>
     quantLayers("quant-layer",
                 cl::desc("Another scheme for the layers whose own or whose weight's name a pattern fits: 'lm_head*=w8a8'"),
                 cl::value_desc("pattern=scheme"), cl::cat(category));
+cl::opt<std::string> calibrate("calibrate",
+                               cl::desc("Samples for passes that look at what flows through the model: text, .ids or .npz"),
+                               cl::value_desc("file"), cl::cat(category));
+cl::opt<std::string> tokenizer("tokenizer", cl::desc("Of the text to calibrate on (default: the one beside the model)"),
+                               cl::value_desc("file"), cl::cat(category));
+cl::opt<int64_t> calibrateSamples("calibrate-samples", cl::desc("Samples at most (default: 128)"), cl::init(128),
+                                  cl::value_desc("count"), cl::cat(category));
+cl::opt<int64_t> calibrateLength("calibrate-length", cl::desc("Tokens of a sample at most (default: 512)"), cl::init(512),
+                                 cl::value_desc("tokens"), cl::cat(category));
 cl::opt<std::string> reportFile("report", cl::desc("Write what was done, and the memory contract, as JSON"),
                                 cl::value_desc("file.json"), cl::cat(category));
 cl::opt<unsigned> threads("threads", cl::desc("Threads for code generation (default: all)"), cl::value_desc("count"),
@@ -110,6 +119,12 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
   options.quant = quant;
   options.quantLayers.assign(quantLayers.begin(), quantLayers.end());
+  options.calibrate = calibrate;
+  options.tokenizer = tokenizer;
+  if (calibrateSamples < 1 || calibrateLength < 1)
+    return createStringError("--calibrate-samples and --calibrate-length must be at least 1");
+  options.calibrateSamples = calibrateSamples;
+  options.calibrateLength = calibrateLength;
   options.threads = threads;
   options.progress = !quiet && sys::Process::StandardErrIsDisplayed();
   options.compiler = "edgecc " EDGECC_VERSION;

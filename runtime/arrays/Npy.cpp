@@ -1,4 +1,4 @@
-#include "tools/edgecc-run/Npy.h"
+#include "runtime/arrays/Npy.h"
 
 #include <cstdio>
 #include <cstring>
@@ -9,7 +9,7 @@
 #include <zlib.h>
 #endif
 
-namespace edgecc::tools {
+namespace edgecc::arrays {
 namespace {
 
 using Bytes = std::vector<uint8_t>;
@@ -303,4 +303,4 @@ std::string writeNpz(const std::string &path, const std::map<std::string, Array>
   return writeFile(path, out);
 }
 
-} // namespace edgecc::tools
+} // namespace edgecc::arrays

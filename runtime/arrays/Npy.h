@@ -3,8 +3,8 @@
 // Why our own: Debian has no library for them, and the formats are small: a header that is a Python literal, and a zip archive.
 //
 //===----------------------------------------------------------------------===//
-#ifndef EDGECC_TOOLS_NPY_H
-#define EDGECC_TOOLS_NPY_H
+#ifndef EDGECC_RUNTIME_ARRAYS_NPY_H
+#define EDGECC_RUNTIME_ARRAYS_NPY_H
 
 #include "edgecc/edgecc.h"
 
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace edgecc::tools {
+namespace edgecc::arrays {
 
 /// A contiguous, row-major array.
 struct Array {
@@ -29,5 +29,5 @@ std::string writeNpy(const std::string &path, const Array &array);
 std::string readNpz(const std::string &path, std::map<std::string, Array> &arrays);
 std::string writeNpz(const std::string &path, const std::map<std::string, Array> &arrays);
 
-} // namespace edgecc::tools
-#endif // EDGECC_TOOLS_NPY_H
+} // namespace edgecc::arrays
+#endif // EDGECC_RUNTIME_ARRAYS_NPY_H

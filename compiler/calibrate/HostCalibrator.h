@@ -1,0 +1,46 @@
+//===- HostCalibrator.h - Calibration on this machine ------------------------===//
+#ifndef EDGECC_COMPILER_CALIBRATE_HOSTCALIBRATOR_H
+#define EDGECC_COMPILER_CALIBRATE_HOSTCALIBRATOR_H
+
+#include "compiler/calibrate/HostModel.h"
+#include "compiler/calibrate/Samples.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/AsmState.h"
+#include "passes/calibrate/Calibrator.h"
+
+namespace edgecc {
+
+/// Compiles what is asked for with the compiler's own code generator and runs it in this process: what is observed is what an
+/// artifact would compute here. Samples are run one after the other, each on all threads.
+class HostCalibrator : public Calibrator {
+public:
+  HostCalibrator(std::vector<Sample> samples, unsigned threads, bool progress)
+      : given(std::move(samples)), threads(threads), progress(progress) {}
+
+  size_t samples() const override { return given.size(); }
+  llvm::Error observe(llvm::StringRef what, llvm::ArrayRef<mlir::Value> values, Sink sink) override;
+  llvm::Error advanceTo(mlir::Operation *op) override;
+  void restart() override;
+
+private:
+  using RawSink = llvm::function_ref<llvm::Error(size_t sample, llvm::ArrayRef<edgecc_output> outputs)>;
+  /// Runs from the cut to `values`.
+  llvm::Error run(llvm::StringRef what, mlir::func::FuncOp function, llvm::ArrayRef<mlir::Value> values, RawSink sink);
+
+  /// A value at the cut, of one sample.
+  struct Kept {
+    edgecc_type type;
+    std::vector<int64_t> shape;
+    mlir::AsmResourceBlob memory; ///< scratch if it is large
+  };
+
+  std::vector<Sample> given;
+  unsigned threads;
+  bool progress;
+  /// The cut: what is known there, and its contents for each sample.
+  std::vector<mlir::Value> begins;
+  std::vector<std::vector<Kept>> contents;
+};
+
+} // namespace edgecc
+#endif // EDGECC_COMPILER_CALIBRATE_HOSTCALIBRATOR_H

@@ -1,0 +1,235 @@
+//===- Samples.cpp ------------------------------------------------------------===//
+#include "compiler/calibrate/Samples.h"
+#include "dialects/edge/Shape.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Program.h"
+
+using namespace llvm;
+namespace edgecc {
+namespace {
+
+/// Shorter documents say nothing: a title, an empty line.
+constexpr size_t kLeastTokens = 4;
+
+struct Input {
+  std::string name, element;
+  SmallVector<std::pair<int64_t, int64_t>> bounds; // of each dimension
+};
+
+std::vector<Input> inputsOf(mlir::func::FuncOp main) {
+  std::vector<Input> inputs;
+  SmallVector<edge::SymbolAttr> symbols = edge::symbolsOf(main);
+  for (mlir::BlockArgument argument : main.getArguments()) {
+    unsigned i = argument.getArgNumber();
+    if (main.getArgAttr(i, edge::EdgeDialect::kStateAttr))
+      continue;
+    auto text = [&](StringRef attribute) {
+      auto string = main.getArgAttrOfType<mlir::StringAttr>(i, attribute);
+      return string ? string.str() : std::string();
+    };
+    Input input{text(edge::EdgeDialect::kNameAttr), text(edge::EdgeDialect::kElementAttr), {}};
+    for (mlir::AffineExpr size : edge::shapeOf(argument))
+      input.bounds.push_back(edge::boundsOf(size, symbols));
+    inputs.push_back(std::move(input));
+  }
+  return inputs;
+}
+
+class Reader {
+public:
+  Reader(const SampleOptions &options, mlir::func::FuncOp main) : options(options), inputs(inputsOf(main)) {
+    main.walk([&](edge::EmbeddingOp embedding) {
+      mlir::Value ids = embedding.getIds();
+      while (auto reshape = ids.getDefiningOp<edge::ReshapeOp>())
+        ids = reshape.getInput();
+      if (isa<mlir::BlockArgument>(ids))
+        vocabulary = std::min(vocabulary, embedding.getTable().getType().getDimSize(0));
+    });
+  }
+
+  Expected<std::vector<Sample>> read() {
+    StringRef file = options.file;
+    if (Error error = file.ends_with(".npz") ? readArrays() : file.ends_with(".ids") ? readTokens(file) : readText())
+      return error;
+    if (samples.empty())
+      return fail("has no sample of at least " + Twine(kLeastTokens) + " tokens");
+    return std::move(samples);
+  }
+
+private:
+  Error fail(const Twine &what) { return createStringError("--calibrate " + Twine(options.file) + ": " + what); }
+  bool full() const { return int64_t(samples.size()) >= options.count; }
+
+  Error readArrays();
+  Error readText();
+  Error readTokens(StringRef file);
+  Expected<std::string> findTokenizer();
+  Error addDocument(ArrayRef<int64_t> ids);
+
+  const SampleOptions &options;
+  std::vector<Input> inputs;
+  int64_t vocabulary = INT64_MAX;
+  std::vector<Sample> samples;
+};
+
+Error Reader::readArrays() {
+  std::map<std::string, arrays::Array> all;
+  if (std::string fault = arrays::readNpz(options.file, all); !fault.empty())
+    return createStringError(Twine("--calibrate ") + fault);
+  int64_t rows = -1, atOnce = INT64_MAX;
+  for (const Input &input : inputs) {
+    auto found = all.find(input.name);
+    if (found == all.end())
+      return fail("has no array for the model's input '" + input.name + "'");
+    const arrays::Array &array = found->second;
+    if (input.element != edgecc_type_name(array.type))
+      return fail("'" + input.name + "' is " + edgecc_type_name(array.type) + ", but the model takes " + input.element);
+    if (array.shape.empty() || array.shape.size() != input.bounds.size())
+      return fail("'" + input.name + "' has " + Twine(array.shape.size()) + " dimensions, but the model's input has " +
+                  Twine(input.bounds.size()));
+    if (rows >= 0 && array.shape[0] != rows)
+      return fail("'" + input.name + "' has " + Twine(array.shape[0]) + " rows, but '" + inputs.front().name + "' has " +
+                  Twine(rows));
+    rows = array.shape[0];
+    atOnce = std::min(atOnce, input.bounds[0].second);
+    for (auto [i, size] : enumerate(ArrayRef(array.shape).drop_front()))
+      if (size < input.bounds[i + 1].first || size > input.bounds[i + 1].second)
+        return fail("dimension " + Twine(i + 1) + " of '" + input.name + "' is " + Twine(size) + ", but the model takes " +
+                    Twine(input.bounds[i + 1].first) + " to " + Twine(input.bounds[i + 1].second) + " (see --dim)");
+  }
+  // A few rows a call: what is observed of them is held at the same time.
+  constexpr int64_t kRows = 8;
+  atOnce = std::min(atOnce, kRows);
+  for (int64_t first = 0; first < rows && !full(); first += atOnce) {
+    int64_t count = std::min(atOnce, rows - first);
+    Sample sample;
+    for (const Input &input : inputs) {
+      const arrays::Array &array = all[input.name];
+      arrays::Array &part = sample[input.name];
+      size_t rowBytes = array.bytes.size() / array.shape[0];
+      part.type = array.type;
+      part.shape = array.shape;
+      part.shape[0] = count;
+      part.bytes.assign(array.bytes.begin() + first * rowBytes, array.bytes.begin() + (first + count) * rowBytes);
+    }
+    samples.push_back(std::move(sample));
+  }
+  return Error::success();
+}
+
+Expected<std::string> Reader::findTokenizer() {
+  if (!options.tokenizer.empty())
+    return options.tokenizer;
+  SmallString<128> folder = sys::path::parent_path(options.model);
+  SmallString<128> known = folder;
+  sys::path::append(known, "tokenizer.model");
+  if (sys::fs::exists(known))
+    return known.str().str();
+  std::error_code code;
+  SmallVector<std::string> found;
+  for (sys::fs::directory_iterator it(folder.empty() ? "." : folder.str(), code), end; it != end && !code; it.increment(code))
+    if (StringRef name = sys::path::filename(it->path());
+        name.starts_with("tok") && (name.ends_with(".bin") || name.ends_with(".model")))
+      found.push_back(it->path());
+  if (found.size() == 1)
+    return found.front();
+  return fail("is text, and there is no tokenizer beside the model; name one with --tokenizer (or give .ids or .npz)");
+}
+
+Error Reader::addDocument(ArrayRef<int64_t> ids) {
+  for (int64_t id : ids)
+    if (id < 0 || id >= vocabulary)
+      return fail("token " + Twine(id) + " is none of the model's " + Twine(vocabulary) + ": the tokenizer is another model's");
+  const Input &input = inputs.front();
+  auto [least, most] = input.bounds.back();
+  most = std::min(most, options.length);
+  while (!ids.empty() && !full()) {
+    ArrayRef<int64_t> piece = ids.take_front(most);
+    ids = ids.drop_front(piece.size());
+    if (piece.size() < kLeastTokens || int64_t(piece.size()) < least)
+      continue;
+    arrays::Array &array = samples.emplace_back()[input.name];
+    array.shape.assign(input.bounds.size(), 1);
+    array.shape.back() = int64_t(piece.size());
+    auto store = [&](auto type) {
+      for (int64_t id : piece) {
+        decltype(type) number = id;
+        const auto *bytes = reinterpret_cast<const uint8_t *>(&number);
+        array.bytes.insert(array.bytes.end(), bytes, bytes + sizeof(number));
+      }
+    };
+    array.type = input.element == "i64" ? EDGECC_I64 : EDGECC_I32;
+    input.element == "i64" ? store(int64_t()) : store(int32_t());
+  }
+  return Error::success();
+}
+
+Error Reader::readText() {
+  auto tokenizer = findTokenizer();
+  if (!tokenizer)
+    return tokenizer.takeError();
+  static int anchor;
+  StringRef folder = sys::path::parent_path(sys::fs::getMainExecutable(nullptr, &anchor));
+  auto program = sys::findProgramByName("edgecc-tokenize", folder);
+  if (!program && !(program = sys::findProgramByName("edgecc-tokenize")))
+    return fail("is text, and edgecc-tokenize, which makes tokens of it, is neither in " + folder + " nor in PATH");
+  SmallString<128> ids, said;
+  if (std::error_code code = sys::fs::createTemporaryFile("edgecc-calibrate", "ids", ids))
+    return fail("no temporary file for its tokens: " + code.message());
+  if (std::error_code code = sys::fs::createTemporaryFile("edgecc-calibrate", "log", said))
+    return fail("no temporary file for what edgecc-tokenize says: " + code.message());
+  scope_exit removing([&] {
+    sys::fs::remove(ids);
+    sys::fs::remove(said);
+  });
+  std::string count = std::to_string(options.count);
+  StringRef arguments[] = {*program, options.file, "--tokenizer", *tokenizer, "--count", count, "-o", ids};
+  std::string fault;
+  int status =
+      sys::ExecuteAndWait(*program, arguments, std::nullopt, {std::nullopt, std::nullopt, StringRef(said)}, 0, 0, &fault);
+  if (status != 0) {
+    auto log = MemoryBuffer::getFile(said);
+    StringRef text = log ? (*log)->getBuffer().trim() : StringRef();
+    text.consume_front("edgecc-tokenize: ");
+    return createStringError(Twine("--calibrate ") + options.file + ": " + (text.empty() ? StringRef(fault) : text));
+  }
+  return readTokens(ids);
+}
+
+Error Reader::readTokens(StringRef file) {
+  if (inputs.size() != 1 || (inputs[0].element != "i64" && inputs[0].element != "i32") || inputs[0].bounds.empty()) {
+    std::string names;
+    for (const Input &input : inputs)
+      names += (names.empty() ? "'" : ", '") + input.name + "'";
+    return fail("has tokens, but the model's inputs are " + names + "; give an .npz with an array for each");
+  }
+  auto buffer = MemoryBuffer::getFile(file);
+  if (!buffer)
+    return fail(buffer.getError().message());
+  SmallVector<StringRef> lines;
+  (*buffer)->getBuffer().split(lines, '\n', -1, /*KeepEmpty=*/false);
+  for (StringRef line : lines) {
+    if (full())
+      break;
+    SmallVector<StringRef> words;
+    line.split(words, ' ', -1, /*KeepEmpty=*/false);
+    std::vector<int64_t> ids;
+    for (StringRef word : words)
+      if (word.trim(",\t\r").getAsInteger(10, ids.emplace_back()))
+        return fail("'" + word + "' is no token id");
+    if (Error error = addDocument(ids))
+      return error;
+  }
+  return Error::success();
+}
+
+} // namespace
+
+Expected<std::vector<Sample>> readSamples(const SampleOptions &options, mlir::func::FuncOp main) {
+  return Reader(options, main).read();
+}
+
+} // namespace edgecc

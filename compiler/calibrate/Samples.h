@@ -1,0 +1,30 @@
+//===- Samples.h - What a model is calibrated on ------------------------------===//
+#ifndef EDGECC_COMPILER_CALIBRATE_SAMPLES_H
+#define EDGECC_COMPILER_CALIBRATE_SAMPLES_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "runtime/arrays/Npy.h"
+#include "llvm/Support/Error.h"
+
+namespace edgecc {
+
+/// What one call of the model is given: arrays by the names of the inputs.
+using Sample = std::map<std::string, arrays::Array>;
+
+struct SampleOptions {
+  std::string file;      ///< .npz, .ids, else text
+  std::string tokenizer; ///< for text; empty: tokenizer.model or the one tok*.bin beside the model
+  std::string model;     ///< path of the model
+  int64_t count = 128;   ///< samples at most
+  int64_t length = 512;  ///< tokens of a sample at most
+};
+
+/// The samples for `main`, a function after normalize:
+/// - .ids, for a model whose one input is token ids: numbers, a document a line; longer ones are cut into pieces.
+/// - text: the same, through edgecc-tokenize, which lies beside this program.
+/// - .npz: an array for each input; cut along the first dimension into calls of as many rows as the model takes.
+/// Errors name the file and what does not fit: an input that is missing, a type, a token that the vocabulary has not.
+llvm::Expected<std::vector<Sample>> readSamples(const SampleOptions &options, mlir::func::FuncOp main);
+
+} // namespace edgecc
+#endif // EDGECC_COMPILER_CALIBRATE_SAMPLES_H

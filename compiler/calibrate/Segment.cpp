@@ -1,0 +1,104 @@
+//===- Segment.cpp ------------------------------------------------------------===//
+#include "compiler/calibrate/Segment.h"
+#include "dialects/edge/Shape.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+namespace edgecc {
+
+static StringAttr elementName(Type type, MLIRContext *context) {
+  std::string name;
+  llvm::raw_string_ostream(name) << type;
+  return StringAttr::get(context, type.isInteger(1) ? "boolean" : name);
+}
+
+/// Unused states go, and the others are numbered from 0: the plan wants them so.
+static void keepUsedStates(func::FuncOp function) {
+  llvm::BitVector unused(function.getNumArguments());
+  Builder builder(function.getContext());
+  int64_t number = 0;
+  for (BlockArgument argument : function.getArguments()) {
+    unsigned i = argument.getArgNumber();
+    if (!function.getArgAttr(i, edge::EdgeDialect::kStateAttr))
+      continue;
+    if (argument.use_empty())
+      unused.set(i);
+    else
+      function.setArgAttr(i, edge::EdgeDialect::kStateAttr, builder.getI64IntegerAttr(number++));
+  }
+  (void)function.eraseArguments(unused);
+}
+
+OwningOpRef<ModuleOp> cutSegment(func::FuncOp function, ArrayRef<Value> begins, ArrayRef<Value> ends) {
+  IRMapping mapping;
+  OwningOpRef<ModuleOp> module(cast<ModuleOp>(function->getParentOfType<ModuleOp>()->clone(mapping)));
+  auto main = cast<func::FuncOp>(mapping.lookup(function.getOperation()));
+  for (auto other : llvm::make_early_inc_range(module->getOps<func::FuncOp>()))
+    if (other != main)
+      other.erase();
+  main.setName("main");
+  main->removeAttr("edge.advance");
+  MLIRContext *context = main.getContext();
+  OpBuilder builder(context);
+
+  SmallVector<Value> results;
+  for (Value end : ends)
+    results.push_back(mapping.lookup(end));
+  for (auto [i, begin] : llvm::enumerate(begins)) {
+    Value old = mapping.lookup(begin);
+    auto type = cast<RankedTensorType>(old.getType());
+    DictionaryAttr attributes = builder.getDictionaryAttr(
+        {builder.getNamedAttr(edge::EdgeDialect::kNameAttr, builder.getStringAttr(kBeginName + Twine(i))),
+         builder.getNamedAttr(edge::EdgeDialect::kElementAttr, elementName(type.getElementType(), context))});
+    unsigned at = main.getNumArguments();
+    (void)main.insertArgument(at, type, attributes, old.getLoc());
+    old.replaceAllUsesWith(main.getArgument(at));
+    llvm::replace(results, old, Value(main.getArgument(at)));
+  }
+
+  Operation *end = main.front().getTerminator();
+  end->setOperands(results);
+  main.setType(FunctionType::get(context, main.getArgumentTypes(), end->getOperandTypes()));
+  SmallVector<Attribute> resultAttributes;
+  for (auto [i, result] : llvm::enumerate(results))
+    resultAttributes.push_back(builder.getDictionaryAttr(
+        {builder.getNamedAttr(edge::EdgeDialect::kNameAttr, builder.getStringAttr("end" + Twine(i))),
+         builder.getNamedAttr(edge::EdgeDialect::kElementAttr,
+                              elementName(cast<RankedTensorType>(result.getType()).getElementType(), context))}));
+  main.setAllResultAttrs(ArrayRef<Attribute>(resultAttributes));
+
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(main.front())))
+    if (isOpTriviallyDead(&op))
+      op.erase();
+  keepUsedStates(main);
+  return module;
+}
+
+SmallVector<Value> liveBefore(Operation *op) {
+  Block *block = op->getBlock();
+  llvm::SetVector<Value> live;
+  SmallVector<Value> wanted;
+  for (auto it = op->getIterator(); it != block->end(); ++it)
+    it->walk([&](Operation *inner) { llvm::append_range(wanted, inner->getOperands()); });
+  llvm::SmallPtrSet<Value, 16> seen;
+  while (!wanted.empty()) {
+    Value value = wanted.pop_back_val();
+    Operation *maker = value.getDefiningOp();
+    // Arguments are inputs of every segment; what stands inside or behind `op` is in this one.
+    if (!maker || maker->getBlock() != block || !maker->isBeforeInBlock(op) || !seen.insert(value).second)
+      continue;
+    bool again = isa<edge::WeightOp, edge::DimOp, edge::ReshapeOp, edge::AppendOp, tensor::EmptyOp, arith::ConstantOp>(maker) ||
+                 !isa<RankedTensorType>(value.getType());
+    if (again)
+      maker->walk([&](Operation *inner) { llvm::append_range(wanted, inner->getOperands()); });
+    else
+      live.insert(value);
+  }
+  return live.takeVector();
+}
+
+} // namespace edgecc

@@ -1,0 +1,56 @@
+//===- Calibrator.h - Asking the running model ------------------------------===//
+//
+// A pass that loses something looks at what flows through the model when it works on real inputs: the module as it stands,
+// compiled for this machine, run on the user's samples. Passes know only this interface; who compiles and runs is in
+// compiler/calibrate, which passes may not know.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGECC_PASSES_CALIBRATE_CALIBRATOR_H
+#define EDGECC_PASSES_CALIBRATE_CALIBRATOR_H
+
+#include "mlir/IR/Operation.h"
+#include "mlir/IR/Value.h"
+#include "llvm/Support/Error.h"
+
+namespace edgecc {
+
+/// One value of one sample as f32, whatever its type was: contiguous, row-major. Lives as long as the call that hands it out.
+struct Observed {
+  llvm::ArrayRef<int64_t> shape;
+  llvm::ArrayRef<float> data;
+  /// Of [batch, tokens, ...]: 0 where a token only fills up a batch. Empty: none does.
+  llvm::ArrayRef<uint8_t> isToken;
+
+  int64_t width() const { return shape.empty() ? 1 : shape.back(); }
+  /// The value as [rows, width].
+  int64_t rows() const { return width() == 0 ? 0 : int64_t(data.size()) / width(); }
+  llvm::ArrayRef<float> row(int64_t i) const { return data.slice(i * width(), width()); }
+  /// Whether row i belongs to a token. A value that has not its rows by tokens, in the batch's order, has no filling.
+  bool counts(int64_t i) const;
+};
+
+class Calibrator {
+public:
+  /// Called for one sample after the other, in their order; `values` in the order that was asked for.
+  using Sink = llvm::function_ref<llvm::Error(size_t sample, llvm::ArrayRef<Observed> values)>;
+
+  virtual ~Calibrator();
+
+  /// Samples are calls of the model: a sequence, or a batch of them.
+  virtual size_t samples() const = 0;
+
+  /// Runs the function that `values` belong to, as it is now, on each sample. `what` names the work for the progress bar.
+  /// Only what the values need is executed. A value is a tensor that the function computes, or one of its arguments.
+  virtual llvm::Error observe(llvm::StringRef what, llvm::ArrayRef<mlir::Value> values, Sink sink) = 0;
+
+  /// From now on `observe` starts at `op`: what stands before it is run once more, as it is now, and what `op` and those behind
+  /// it need of it is kept, for all samples, in scratch files. For passes that change one layer after the other: what is in
+  /// front of `op` may be changed afterwards without effect. Going back is not possible, but by `restart`.
+  virtual llvm::Error advanceTo(mlir::Operation *op) = 0;
+
+  /// Back to the beginning of the function.
+  virtual void restart() = 0;
+};
+
+} // namespace edgecc
+#endif // EDGECC_PASSES_CALIBRATE_CALIBRATOR_H

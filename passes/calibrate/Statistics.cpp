@@ -1,0 +1,87 @@
+//===- Statistics.cpp -------------------------------------------------------===//
+#include "passes/calibrate/Statistics.h"
+
+using namespace mlir;
+namespace edgecc {
+
+Calibrator::~Calibrator() = default;
+
+bool Observed::counts(int64_t i) const {
+  return isToken.empty() || rows() % int64_t(isToken.size()) != 0 || isToken[i / (rows() / int64_t(isToken.size()))];
+}
+
+RowMatrix tokenRows(const Observed &value) {
+  Eigen::Map<const RowMatrix> all(value.data.data(), value.rows(), value.width());
+  if (value.isToken.empty())
+    return all;
+  std::vector<int64_t> kept;
+  for (int64_t i = 0; i < value.rows(); ++i)
+    if (value.counts(i))
+      kept.push_back(i);
+  return all(kept, Eigen::all);
+}
+
+void ChannelStatistics::add(const Observed &value) {
+  RowMatrix rows = tokenRows(value);
+  if (tokens == 0) {
+    largest = Eigen::VectorXf::Zero(rows.cols());
+    sum = squares = Eigen::VectorXd::Zero(rows.cols());
+  }
+  if (rows.rows() == 0)
+    return;
+  tokens += rows.rows();
+  largest = largest.cwiseMax(rows.cwiseAbs().colwise().maxCoeff().transpose());
+  sum += rows.cast<double>().colwise().sum().transpose();
+  squares += rows.cast<double>().cwiseAbs2().colwise().sum().transpose();
+}
+
+void SecondMoment::add(const Observed &value) {
+  RowMatrix rows = tokenRows(value);
+  if (tokens == 0)
+    sum = Eigen::MatrixXf::Zero(rows.cols(), rows.cols());
+  tokens += rows.rows();
+  sum.selfadjointView<Eigen::Lower>().rankUpdate(rows.transpose());
+}
+
+llvm::Expected<std::vector<ChannelStatistics>> channelStatistics(Calibrator &calibrator, StringRef what, ArrayRef<Value> values) {
+  std::vector<ChannelStatistics> result(values.size());
+  llvm::Error error = calibrator.observe(what, values, [&](size_t, ArrayRef<Observed> observed) {
+    for (auto [statistics, value] : llvm::zip(result, observed))
+      statistics.add(value);
+    return llvm::Error::success();
+  });
+  if (error)
+    return error;
+  return result;
+}
+
+llvm::Error secondMoments(Calibrator &calibrator, StringRef what, ArrayRef<Value> values, int64_t memory,
+                          llvm::function_ref<llvm::Error(size_t, const SecondMoment &)> sink) {
+  auto bytes = [](Value value) {
+    int64_t channels = cast<RankedTensorType>(value.getType()).getShape().back();
+    return channels * channels * int64_t(sizeof(float));
+  };
+  for (size_t first = 0, last = 0; first < values.size(); first = last) {
+    int64_t held = 0;
+    do
+      held += bytes(values[last++]);
+    while (last < values.size() && held + bytes(values[last]) <= memory);
+    std::vector<SecondMoment> moments(last - first);
+    llvm::Error error = calibrator.observe(what, values.slice(first, last - first), [&](size_t, ArrayRef<Observed> observed) {
+      for (auto [moment, value] : llvm::zip(moments, observed))
+        moment.add(value);
+      return llvm::Error::success();
+    });
+    if (error)
+      return error;
+    for (auto [i, moment] : llvm::enumerate(moments)) {
+      // Both triangles: what is done with it next wants them.
+      moment.sum = moment.sum.selfadjointView<Eigen::Lower>();
+      if (llvm::Error error = sink(first + i, moment))
+        return error;
+    }
+  }
+  return llvm::Error::success();
+}
+
+} // namespace edgecc

@@ -1,0 +1,49 @@
+//===- Statistics.h - What passes want to know of a value -------------------===//
+//
+// Sums over the tokens of all samples, of one value whose last dimension has the channels.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGECC_PASSES_CALIBRATE_STATISTICS_H
+#define EDGECC_PASSES_CALIBRATE_STATISTICS_H
+
+#include "passes/calibrate/Calibrator.h"
+#include <Eigen/Core>
+
+namespace edgecc {
+
+using RowMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// The rows of an observed value that belong to tokens, [tokens, channels]. Copies only where rows are left out.
+RowMatrix tokenRows(const Observed &value);
+
+/// Per channel: the largest magnitude, the sum and the sum of squares.
+struct ChannelStatistics {
+  int64_t tokens = 0;
+  Eigen::VectorXf largest;
+  Eigen::VectorXd sum, squares;
+
+  void add(const Observed &value);
+  Eigen::VectorXf mean() const { return (sum / double(std::max<int64_t>(tokens, 1))).cast<float>(); }
+  Eigen::VectorXf meanSquare() const { return (squares / double(std::max<int64_t>(tokens, 1))).cast<float>(); }
+};
+
+/// X^T X over all tokens, [channels, channels], and their number: the Hessian of a linear layer's squared error, but for the
+/// factor of 2 (Frantar 2022, section 3).
+struct SecondMoment {
+  int64_t tokens = 0;
+  Eigen::MatrixXf sum;
+
+  void add(const Observed &value);
+};
+
+/// Observes each value once, all in one run.
+llvm::Expected<std::vector<ChannelStatistics>> channelStatistics(Calibrator &calibrator, llvm::StringRef what,
+                                                                 llvm::ArrayRef<mlir::Value> values);
+
+/// X^T X of each value. Values whose matrices do not fit `memory` bytes together are observed in several runs, and each is handed
+/// to `sink` as soon as it is complete.
+llvm::Error secondMoments(Calibrator &calibrator, llvm::StringRef what, llvm::ArrayRef<mlir::Value> values, int64_t memory,
+                          llvm::function_ref<llvm::Error(size_t, const SecondMoment &)> sink);
+
+} // namespace edgecc
+#endif // EDGECC_PASSES_CALIBRATE_STATISTICS_H

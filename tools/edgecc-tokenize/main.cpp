@@ -1,0 +1,57 @@
+//===- edgecc-tokenize - Texts to token ids, a document a line ---------------===//
+//
+// Why a program of its own: libsentencepiece brings its own copy of protobuf, which must not meet the one that reads ONNX models.
+// `edgecc --calibrate FILE.txt` runs it; its output is a calibration file, too (.ids).
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/text/Documents.h"
+#include "runtime/text/Tokenizer.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+
+using namespace edgecc;
+
+static int complain(const std::string &sentence) {
+  fprintf(stderr, "edgecc-tokenize: %s\n", sentence.c_str());
+  return 1;
+}
+
+int main(int argc, char **argv) {
+  CLI::App app("Writes the token ids of each document of a text as a line of numbers.\n"
+               "Documents end at <|endoftext|>, or, in a text that has none, with the line.");
+  std::string path, tokenizerPath, output;
+  size_t count = SIZE_MAX;
+  app.add_option("text", path, "the text")->required();
+  app.add_option("--tokenizer", tokenizerPath, "a SentencePiece .model or a llama2.c tok*.bin")->required();
+  app.add_option("-o", output, "file to write (default: standard output)");
+  app.add_option("--count", count, "documents at most");
+  CLI11_PARSE(app, argc, argv);
+
+  std::string fault;
+  std::unique_ptr<text::Tokenizer> tokenizer = text::Tokenizer::open(tokenizerPath, fault);
+  if (!tokenizer)
+    return complain(fault);
+  std::ifstream file(path, std::ios::binary);
+  if (!file)
+    return complain(path + ": cannot be opened");
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  FILE *to = output.empty() ? stdout : fopen(output.c_str(), "w");
+  if (!to)
+    return complain(output + ": cannot be written");
+  for (std::string_view document : text::splitDocuments(text)) {
+    if (count-- == 0)
+      break;
+    const char *space = "";
+    for (int64_t id : tokenizer->encode(document)) {
+      fprintf(to, "%s%lld", space, static_cast<long long>(id));
+      space = " ";
+    }
+    fputc('\n', to);
+  }
+  if (fflush(to) != 0 || ferror(to))
+    return complain((output.empty() ? "standard output" : output) + ": cannot be written");
+  return 0;
+}
