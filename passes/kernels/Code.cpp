@@ -102,6 +102,19 @@ Value Code::flat(Value buffer, AffineExpr elements) {
                                            ArrayRef<OpFoldResult>{getIndexAttr(1)});
 }
 
+Value Code::choose(Var index, ArrayRef<Value> buffers) {
+  Value chosen = buffers.back();
+  if (buffers.size() > 1 && !llvm::all_equal(llvm::map_range(buffers, [](Value it) { return it.getType(); }))) {
+    Type any = MemRefType::get({ShapedType::kDynamic}, cast<MemRefType>(chosen.getType()).getElementType());
+    SmallVector<Value> sized = llvm::map_to_vector(
+        buffers, [&](Value it) { return it.getType() == any ? it : Value(memref::CastOp::create(*this, any, it)); });
+    return choose(index, sized);
+  }
+  for (int64_t i = int64_t(buffers.size()) - 2; i >= 0; --i)
+    chosen = createOrFold<arith::SelectOp>(Value(index == i), buffers[i], chosen);
+  return chosen;
+}
+
 Var Code::loadRaw(Value buffer, Var at, int64_t count) {
   Type element = cast<MemRefType>(buffer.getType()).getElementType();
   if (count == 1)

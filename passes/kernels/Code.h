@@ -98,6 +98,8 @@ public:
 
   /// A buffer of `elements` as one dimension. All loads and stores below take flat buffers and positions in elements.
   mlir::Value flat(mlir::Value buffer, mlir::AffineExpr elements);
+  /// Buffer number `index` of flat ones.
+  mlir::Value choose(Var index, llvm::ArrayRef<mlir::Value> buffers);
   /// `count` elements at `at` (a scalar for 1) as they are.
   Var loadRaw(mlir::Value buffer, Var at, int64_t count = 1);
   /// The same, floats widened to f32.

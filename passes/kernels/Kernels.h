@@ -84,25 +84,36 @@ struct Matrix {
   /// Of kernelsFor(). If the last has more than one row it computes rows beyond the last, too, which are not stored.
   llvm::ArrayRef<const Kernel *> kernels;
   bool longStore; ///< storing is a page of code: emit it once per tile, not once per register
+  /// Products of the same left side with as many weights, whose sums are stored together.
+  int64_t products = 1;
+  /// Several weights side by side are columns of one product: no task has panels on either side of a multiple of this; 0:
+  /// whatever.
+  int64_t granule = 0;
 };
 
-/// Takes the sums of row `row + i` from column `column + j` on; the last of them may be beyond n.
-using MatrixStore = llvm::function_ref<void(Var row, int64_t i, Var column, int64_t j, Var sums)>;
+/// Takes the sums of each product, of row `row + i` from column `column + j` on; the last of them may be beyond n.
+using MatrixStore = llvm::function_ref<void(Var row, int64_t i, Var column, int64_t j, llvm::ArrayRef<Var> sums)>;
 
 /// A register of sums in a tile: row i, columns from j on.
 struct TileSums {
   int64_t i, j;
   Var sums;
 };
-/// Computes the tile of a kernel, `columns` wide, at a place.
-using TileBody = llvm::function_ref<llvm::SmallVector<TileSums>(const Kernel &kernel, int64_t columns, Var row, Var column)>;
+/// Computes the tile of a kernel, `columns` wide, at a place, for one of the products.
+using TileBody =
+    llvm::function_ref<llvm::SmallVector<TileSums>(const Kernel &kernel, int64_t columns, Var row, Var column, Var product)>;
 
 /// How many tasks emitMatrix wants.
 mlir::AffineExpr matrixTasks(const Matrix &matrix);
-/// Loops and tails of any matrix.
-void emitTiles(Code &code, const Matrix &matrix, Var task, TileBody body, MatrixStore store);
-/// With panels [ceil(n / 16), k, 16] of floats.
-void emitMatrix(Code &code, const Matrix &matrix, Var task, mlir::Value lhs, mlir::Value panels, MatrixStore store);
+/// The panels of the widest tile of a ladder: what a granule must be a multiple of.
+int64_t widestTile(llvm::ArrayRef<const Kernel *> kernels);
+/// The first column of a task.
+Var firstColumn(Code &code, const Matrix &matrix, Var task);
+/// Loops and tails of any matrix. Body and store see columns less `start`: those of the weight that the task belongs to.
+void emitTiles(Code &code, const Matrix &matrix, Var task, Var start, TileBody body, MatrixStore store);
+/// With panels [ceil(n / 16), k, 16] of floats for each product.
+void emitMatrix(Code &code, const Matrix &matrix, Var task, Var start, mlir::Value lhs, llvm::ArrayRef<mlir::Value> panels,
+                MatrixStore store);
 
 } // namespace edgecc
 #endif // EDGECC_PASSES_KERNELS_KERNELS_H

@@ -41,7 +41,7 @@ namespace {
 /// How the result is cut into tasks: blocks of rows x groups of panels.
 struct Cut {
   explicit Cut(const Matrix &matrix) {
-    const Kernel &tallest = *matrix.kernels.front(), &vector = *matrix.kernels.back();
+    const Kernel &tallest = *matrix.kernels.front();
     panels = llvm::divideCeil(matrix.n, kPanel);
     auto rows = constantSize(matrix.rows);
     // Several tiles under each other use the panels of a group while they are in the cache.
@@ -53,8 +53,10 @@ struct Cut {
     constexpr int64_t kProducts = 65536;
     int64_t assumedRows = rows ? blockRows : tallest.m;
     int64_t wanted = kProducts / std::max<int64_t>(1, assumedRows * matrix.k * kPanel);
-    int64_t widest = std::max({tallest.n, vector.n, kPanel}) / kPanel;
-    groupPanels = std::min(panels, int64_t(llvm::alignTo(std::max<int64_t>(1, wanted), widest)));
+    int64_t widest = widestTile(matrix.kernels);
+    groupPanels = std::min(panels, int64_t(llvm::alignTo(std::max<int64_t>(1, wanted / matrix.products), widest)));
+    while (matrix.granule && matrix.granule % groupPanels)
+      groupPanels -= widest;
   }
   int64_t panels, groupPanels, blockRows;
   int64_t groups() const { return llvm::divideCeil(panels, groupPanels); }
@@ -96,17 +98,26 @@ AffineExpr matrixTasks(const Matrix &matrix) {
   return matrix.rows.ceilDiv(cut.blockRows) * cut.groups();
 }
 
-void emitTiles(Code &code, const Matrix &matrix, Var task, TileBody body, MatrixStore store) {
+int64_t widestTile(ArrayRef<const Kernel *> kernels) {
+  return std::max({kernels.front()->n, kernels.back()->n, kPanel}) / kPanel;
+}
+
+Var firstColumn(Code &code, const Matrix &matrix, Var task) {
+  Cut cut(matrix);
+  return task / code.size(matrix.rows.ceilDiv(cut.blockRows)) * (cut.groupPanels * kPanel);
+}
+
+void emitTiles(Code &code, const Matrix &matrix, Var task, Var start, TileBody body, MatrixStore store) {
   Cut cut(matrix);
   Var rows = code.size(matrix.rows);
   // Neighbouring tasks share their panels, not their rows: weights are what is expensive to bring in.
   Var blocks = code.size(matrix.rows.ceilDiv(cut.blockRows));
   Var firstRow = task % blocks * cut.blockRows;
   Var lastRow = min(firstRow + cut.blockRows, rows);
-  Var firstColumn = task / blocks * (cut.groupPanels * kPanel);
+  Var firstColumn = edgecc::firstColumn(code, matrix, task) - start;
   Var lastColumn = cut.panels % cut.groupPanels == 0
                        ? firstColumn + cut.groupPanels * kPanel
-                       : min(firstColumn + cut.groupPanels * kPanel, code.index(cut.panels * kPanel));
+                       : min(firstColumn + cut.groupPanels * kPanel, code.index(cut.panels * kPanel) - start);
 
   int64_t largest = 0;
   for (const Kernel *kernel : matrix.kernels)
@@ -114,25 +125,32 @@ void emitTiles(Code &code, const Matrix &matrix, Var task, TileBody body, Matrix
   const Kernel &last = *matrix.kernels.back();
   auto known = constantSize(matrix.rows);
   bool partialRows = last.m > 1 && !(known && *known % last.m == 0);
-  // Panels that are filled up beyond n make a page of any store.
-  bool longStore = matrix.longStore || matrix.n % kPanel != 0;
-  Value tileBuffer = longStore || partialRows ? code.stack(largest) : Value();
+  // Panels that are filled up beyond n make a page of any store; sums of several products wait for each other.
+  bool longStore = matrix.longStore || matrix.n % kPanel != 0 || matrix.products > 1;
+  Value tileBuffer = longStore || partialRows ? code.stack(largest * matrix.products) : Value();
   auto tile = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
     bool partial = partialRows && &kernel == &last;
-    SmallVector<TileSums> tile = body(kernel, columns, row, column);
     if (!longStore && !partial) {
-      for (const TileSums &part : tile)
+      for (const TileSums &part : body(kernel, columns, row, column, code.index(0)))
         store(row, part.i, column, part.j, part.sums);
       return;
     }
-    for (const TileSums &part : tile)
-      code.store(tileBuffer, code.index(part.i * columns + part.j), part.sums);
-    auto vector = dyn_cast<VectorType>(tile.front().sums.type());
-    int64_t lanes = vector ? vector.getNumElements() : 1;
+    int64_t lanes = 1;
+    code.loop(code.index(0), code.index(matrix.products), 1, [&](Var product) {
+      SmallVector<TileSums> tile = body(kernel, columns, row, column, product);
+      for (const TileSums &part : tile)
+        code.store(tileBuffer, product * largest + (part.i * columns + part.j), part.sums);
+      if (auto vector = dyn_cast<VectorType>(tile.front().sums.type()))
+        lanes = vector.getNumElements();
+    });
     Var height = partial ? min(code.index(kernel.m), lastRow - row) : code.index(kernel.m);
     code.loop(code.index(0), height, 1, [&](Var i) {
-      code.loop(code.index(0), code.index(columns), lanes,
-                [&](Var j) { store(row + i, 0, column + j, 0, code.load(tileBuffer, i * columns + j, lanes)); });
+      code.loop(code.index(0), code.index(columns), lanes, [&](Var j) {
+        SmallVector<Var> sums;
+        for (int64_t product = 0; product < matrix.products; ++product)
+          sums.push_back(code.load(tileBuffer, i * columns + j + product * largest, lanes));
+        store(row + i, 0, column + j, 0, sums);
+      });
     });
   };
 
@@ -153,13 +171,13 @@ void emitTiles(Code &code, const Matrix &matrix, Var task, TileBody body, Matrix
   }
 }
 
-void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value panels, MatrixStore store) {
+void emitMatrix(Code &code, const Matrix &matrix, Var task, Var start, Value lhs, ArrayRef<Value> panels, MatrixStore store) {
   Var depth = code.index(matrix.k);
   bool narrow = !cast<MemRefType>(lhs.getType()).getElementType().isF32();
   Value stage = narrow ? code.stack(matrix.kernels.front()->m * kStage) : Value();
-  auto body = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
+  auto body = [&](const Kernel &kernel, int64_t columns, Var row, Var column, Var product) {
     const auto &family = static_cast<const FloatFamily &>(kernel.family);
-    TileOperands operands{lhs, {}, panels, {}, kPanel};
+    TileOperands operands{lhs, {}, code.choose(product, panels), {}, kPanel};
     // One address and constants: what is spelled (row + i) * k keeps a register for each i.
     Var lhsAt = row * matrix.k, panelAt = column * matrix.k;
     for (int64_t i = 0; i < kernel.m; ++i)
@@ -177,7 +195,7 @@ void emitMatrix(Code &code, const Matrix &matrix, Var task, Value lhs, Value pan
         tile.push_back({i, int64_t(j) * family.lanes, family.reduce(code, sums[i * vectors + j])});
     return tile;
   };
-  emitTiles(code, matrix, task, body, store);
+  emitTiles(code, matrix, task, start, body, store);
 }
 
 } // namespace edgecc

@@ -125,7 +125,9 @@ struct QuantizedOperands {
   const edge::QuantizedPanel &panel;
   std::optional<OutlierOperands> outliers;
 };
-void emitQuantizedMatrix(Code &code, const Matrix &matrix, Var task, const QuantizedOperands &operands, MatrixStore store);
+/// `operands` gives those of a product.
+void emitQuantizedMatrix(Code &code, const Matrix &matrix, Var task, Var start,
+                         llvm::function_ref<QuantizedOperands(Var product)> operands, MatrixStore store);
 
 /// store(k, values) for all k of a channel of quantized panels.
 void emitPanelRow(Code &code, const edge::QuantizedPanel &panel, mlir::Value panels, Var channel, int64_t k,

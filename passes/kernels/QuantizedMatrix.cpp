@@ -348,11 +348,13 @@ private:
 
 } // namespace
 
-void emitQuantizedMatrix(Code &code, const Matrix &matrix, Var task, const QuantizedOperands &operands, MatrixStore store) {
-  auto body = [&](const Kernel &kernel, int64_t columns, Var row, Var column) {
-    return QuantizedTile(code, matrix, kernel, columns, operands, row, column).emit();
+void emitQuantizedMatrix(Code &code, const Matrix &matrix, Var task, Var start, function_ref<QuantizedOperands(Var)> operands,
+                         MatrixStore store) {
+  auto body = [&](const Kernel &kernel, int64_t columns, Var row, Var column, Var product) {
+    QuantizedOperands chosen = operands(product);
+    return QuantizedTile(code, matrix, kernel, columns, chosen, row, column).emit();
   };
-  emitTiles(code, matrix, task, body, store);
+  emitTiles(code, matrix, task, start, body, store);
 }
 
 void emitPanelRow(Code &code, const edge::QuantizedPanel &panel, Value panels, Var channel, int64_t k,

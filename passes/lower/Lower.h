@@ -48,7 +48,21 @@ private:
   llvm::DenseMap<mlir::Value, llvm::SmallVector<Known, 1>> done;
 };
 
-mlir::LogicalResult lowerLinear(edge::LinearOp op, InputQuantizer &inputs, const Machine &machine);
+/// Linears that become one kernel.
+struct LinearGroup {
+  /// Of one input, side by side: each has columns and a result of its own.
+  llvm::SmallVector<edge::LinearOp> parts;
+  /// Of a single part: a product of the same input whose elements are an extra of the part's and go nowhere else.
+  edge::LinearOp gate;
+};
+
+/// Finds the linears that can share a kernel (LinearGroups.cpp); `layers` in the order of their block. What the kernel reads is
+/// moved before the first of a group's parts.
+std::vector<LinearGroup> groupLinears(llvm::ArrayRef<mlir::Operation *> layers, const Machine &machine);
+/// The ladder of kernels for a linear in panels; empty if there is none.
+llvm::SmallVector<const Kernel *> kernelsOf(edge::LinearOp op, const Machine &machine);
+
+mlir::LogicalResult lowerLinear(const LinearGroup &group, InputQuantizer &inputs, const Machine &machine);
 mlir::LogicalResult lowerAttention(edge::AttentionOp op, const Machine &machine);
 mlir::LogicalResult lowerRope(edge::RopeOp op, const Machine &machine);
 mlir::LogicalResult lowerRmsNorm(edge::RmsNormOp op, const Machine &machine);

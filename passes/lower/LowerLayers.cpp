@@ -68,14 +68,26 @@ struct LowerLayers : impl::LowerLayersBase<LowerLayers> {
         layers.push_back(op);
     });
     lower::InputQuantizer inputs(machine);
-    for (Operation *op : layers)
-      if (failed(lowerLayer(op, inputs, machine)))
+    // A group is lowered where its first part stands; then none of its linears is left.
+    DenseMap<Operation *, const lower::LinearGroup *> groups;
+    std::vector<lower::LinearGroup> found = lower::groupLinears(layers, machine);
+    for (const lower::LinearGroup &group : found) {
+      for (edge::LinearOp part : group.parts)
+        groups[part] = part == group.parts.front() ? &group : nullptr;
+      if (group.gate)
+        groups[group.gate] = nullptr;
+    }
+    for (Operation *op : layers) {
+      auto group = groups.find(op);
+      if (group != groups.end() && !group->second)
+        continue;
+      if (failed(group != groups.end() ? lower::lowerLinear(*group->second, inputs, machine) : lowerLayer(op, machine)))
         return signalPassFailure();
+    }
   }
 
-  static LogicalResult lowerLayer(Operation *op, lower::InputQuantizer &inputs, const Machine &machine) {
+  static LogicalResult lowerLayer(Operation *op, const Machine &machine) {
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
-        .Case([&](edge::LinearOp it) { return lower::lowerLinear(it, inputs, machine); })
         .Case([&](edge::AttentionOp it) { return lower::lowerAttention(it, machine); })
         .Case([&](edge::RopeOp it) { return lower::lowerRope(it, machine); })
         .Case([&](edge::RmsNormOp it) { return lower::lowerRmsNorm(it, machine); })

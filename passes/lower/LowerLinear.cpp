@@ -1,140 +1,71 @@
 //===- LowerLinear.cpp - edge.linear ----------------------------------------===//
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/IR/IRMapping.h"
 #include "passes/kernels/Quantized.h"
+#include "passes/lower/Epilogue.h"
 #include "passes/lower/Lower.h"
+#include <numeric>
 
 using namespace mlir;
 namespace edgecc::lower {
 namespace {
 
-/// The region of a linear, applied to one sum or a vector of them.
-class Epilogue {
-public:
-  explicit Epilogue(edge::LinearOp op) : op(op) {}
-
-  /// All that the region uses and does must fit into a kernel.
-  LogicalResult check() {
-    if (op.getEpilogue().empty())
-      return success();
-    for (Operation &inner : op.getEpilogue().front().without_terminator()) {
-      vectorizes &= inner.hasTrait<OpTrait::ConstantLike>() || OpTrait::hasElementwiseMappableTraits(&inner);
-      if (inner.getNumRegions())
-        return op.emitOpError("has an epilogue with a region in it: ") << inner.getName();
-      for (Value operand : inner.getOperands())
-        if (operand.getParentRegion() != &op.getEpilogue() && !matchConstant(operand))
-          return op.emitOpError("has an epilogue that captures a value which is no constant");
-    }
-    return success();
-  }
-
-  /// Whether it is more than a few instructions.
-  bool isLong() const {
-    if (op.getEpilogue().empty())
-      return false;
-    Block &block = op.getEpilogue().front();
-    constexpr unsigned kFew = 8;
-    return !llvm::hasNItemsOrLess(block, kFew) ||
-           llvm::any_of(block, [](Operation &inner) { return isa<math::MathDialect>(inner.getDialect()); });
-  }
-
-  /// Sums of channels from `column` on, at `place` in the result -> its elements. `extras` are flat buffers.
-  Var apply(Code &code, ArrayRef<Value> extras, Var place, Var column, Var sums) const {
-    if (op.getEpilogue().empty())
-      return sums;
-    auto vector = dyn_cast<VectorType>(sums.type());
-    int64_t count = vector ? vector.getNumElements() : 1;
-    Block &block = op.getEpilogue().front();
-    SmallVector<Var> inputs{sums};
-    for (auto [extra, buffer, arg] : llvm::zip(op.getExtras(), extras, block.getArguments().drop_front())) {
-      bool perChannel = cast<RankedTensorType>(extra.getType()).getRank() == 1 && op.getResult().getType().getRank() != 1;
-      Var element = code.loadRaw(buffer, perChannel ? column : place, count);
-      if (arg.getType().isInteger(1))
-        element = code.var(arith::CmpIOp::create(code, arith::CmpIPredicate::ne, element, element.same(0)));
-      inputs.push_back(element);
-    }
-    if (count == 1 || vectorizes)
-      return inlineRegion(code, inputs, count);
-    Type element = block.getTerminator()->getOperand(0).getType();
-    Var result = code.splat(code.var(arith::ConstantOp::create(code, cast<TypedAttr>(code.getZeroAttr(element)))), count);
-    for (int64_t lane = 0; lane < count; ++lane) {
-      SmallVector<Var> scalars;
-      for (Var input : inputs)
-        scalars.push_back(code.extract(input, lane));
-      result = code.var(vector::InsertOp::create(code, inlineRegion(code, scalars, 1), result, lane));
-    }
-    return result;
-  }
-
-private:
-  static bool matchConstant(Value value) {
-    Operation *def = value.getDefiningOp();
-    return def && def->hasTrait<OpTrait::ConstantLike>();
-  }
-
-  Var inlineRegion(Code &code, ArrayRef<Var> inputs, int64_t count) const {
-    Block &block = op.getEpilogue().front();
-    IRMapping mapping;
-    for (auto [arg, input] : llvm::zip(block.getArguments(), inputs))
-      mapping.map(arg, Value(input));
-    auto wide = [&](Type type) { return count == 1 ? type : Type(VectorType::get({count}, type)); };
-    auto mapped = [&](Value value) {
-      if (!mapping.contains(value)) {
-        auto constant = code.var(code.clone(*value.getDefiningOp())->getResult(0));
-        mapping.map(value, Value(code.splat(constant, count)));
-      }
-      return mapping.lookup(value);
-    };
-    for (Operation &inner : block.without_terminator()) {
-      if (inner.hasTrait<OpTrait::ConstantLike>())
-        continue;
-      SmallVector<Value> operands = llvm::map_to_vector(inner.getOperands(), mapped);
-      OperationState state(inner.getLoc(), inner.getName());
-      state.addOperands(operands);
-      state.addTypes(llvm::map_to_vector(inner.getResultTypes(), wide));
-      state.addAttributes(inner.getAttrs());
-      Operation *clone = code.create(state);
-      mapping.map(inner.getResults(), clone->getResults());
-    }
-    return code.var(mapped(block.getTerminator()->getOperand(0)));
-  }
-
-  mutable edge::LinearOp op;
-  bool vectorizes = true;
+/// The buffers of a linear beside its input, flat.
+struct Buffers {
+  Value panels, outlierPanels;
+  SmallVector<Value> extras;
 };
 
 /// Sums -> epilogue -> result, with care for the last panel.
 class Store {
 public:
-  Store(edge::LinearOp op, const Epilogue &epilogue, Code &code, ArrayRef<Value> extras, Value result)
-      : epilogue(epilogue), code(code), extras(extras), result(result), n(op.outputChannels()) {}
+  /// `n` is the result's width, which the kernel may have to find out.
+  Store(const Epilogue &epilogue, Code &code, ArrayRef<Value> extras, Value result, Var n)
+      : epilogue(epilogue), code(code), extras(extras), result(result), n(n) {}
+
+  /// A second product's sums go through its own epilogue first and are what `extras` lacks.
+  void setGate(const Epilogue &gate, ArrayRef<Value> itsExtras, Type itsElement) {
+    this->gate = &gate, gateExtras = itsExtras, gateElement = itsElement;
+  }
 
   /// Sums of channels that may lie beyond the last one, where a panel is filled up.
-  void operator()(Var row, int64_t i, Var column, int64_t j, Var sums) {
-    auto vector = dyn_cast<VectorType>(sums.type());
-    int64_t lanes = vector ? vector.getNumElements() : 1;
-    Var place = row * n + column + (i * n + j), channel = column + j;
-    if (n % edge::kPanelWidth == 0)
+  void operator()(Var row, int64_t i, Var column, int64_t j, ArrayRef<Var> sums) {
+    auto vector = dyn_cast<VectorType>(sums.front().type());
+    int64_t lanes = vector ? vector.getNumElements() : 1, width = n.known().value_or(0);
+    Var place = row * n + column + (n * i + j), channel = column + j;
+    if (width % edge::kPanelWidth == 0)
       return whole(place, channel, sums);
-    if (n % lanes == 0)
+    if (width % lanes == 0)
       return code.branch(channel < n, [&] { whole(place, channel, sums); });
     code.branch(channel + lanes <= n, [&] { whole(place, channel, sums); }, [&] {
       if (!spill)
-        spill = code.stack(edge::kPanelWidth);
-      code.store(spill, code.index(0), sums);
-      code.loop(channel, code.index(n), 1, [&](Var at) { whole(place + (at - channel), at, code.load(spill, at - channel)); });
+        spill = code.stack(edge::kPanelWidth * 2);
+      for (auto [index, sum] : llvm::enumerate(sums))
+        code.store(spill, code.index(index * edge::kPanelWidth), sum);
+      code.loop(channel, n, 1, [&](Var at) {
+        SmallVector<Var> single;
+        for (size_t index = 0; index < sums.size(); ++index)
+          single.push_back(code.load(spill, at - channel + index * edge::kPanelWidth));
+        whole(place + (at - channel), at, single);
+      });
     });
   }
 
   /// Sums of channels that exist, at a place in the result.
-  void whole(Var place, Var channel, Var sums) { code.store(result, place, epilogue.apply(code, extras, place, channel, sums)); }
+  void whole(Var place, Var channel, ArrayRef<Var> sums) {
+    std::optional<Var> given;
+    if (gate)
+      given = code.convert(gate->apply(code, gateExtras, place, channel, sums.back()), gateElement);
+    code.store(result, place, epilogue.apply(code, extras, place, channel, sums.front(), given));
+  }
 
 private:
   const Epilogue &epilogue;
   Code &code;
   ArrayRef<Value> extras;
   Value result, spill;
-  int64_t n;
+  Var n;
+  const Epilogue *gate = nullptr;
+  ArrayRef<Value> gateExtras;
+  Type gateElement;
 };
 
 } // namespace
@@ -147,9 +78,9 @@ static void lowerUnpacked(Code &code, edge::LinearOp op, Var firstRow, Var lastR
   if (op.getLayout() == edge::WeightLayout::NK) {
     code.loop(firstRow, lastRow, 1, [&](Var row) {
       code.loop(code.index(0), code.index(n), 1, [&](Var column) {
-        store.whole(row * n + column, column, code.sweep(code.index(k), Fold::Add, code.f32(0), [&](Var i, int64_t count) {
+        store.whole(row * n + column, column, {code.sweep(code.index(k), Fold::Add, code.f32(0), [&](Var i, int64_t count) {
           return code.load(lhs, row * k + i, count) * code.load(rhs, column * k + i, count);
-        }));
+        })});
       });
     });
     return;
@@ -212,79 +143,163 @@ InputQuantizer::Input InputQuantizer::of(edge::LinearOp op, const ActivationLayo
   return input;
 }
 
-static LogicalResult lowerQuantized(edge::LinearOp op, const Epilogue &epilogue, InputQuantizer &inputs, const Machine &machine) {
-  if (op.getLayout() != edge::WeightLayout::Panels)
+SmallVector<const Kernel *> kernelsOf(edge::LinearOp op, const Machine &machine) {
+  if (auto quantization = op.getQuantization())
+    return quantizedKernels(machine, edge::QuantizedPanel(*quantization, op.inputChannels(), edge::PanelOrder(machine.arch())),
+                            quantization->getActivations() == edge::ActivationPrecision::Float, leading(op.getInput().getType()));
+  auto type = kernelType(op.getWeight().getType().getElementType());
+  return type ? kernelsFor(machine, KernelType::F32, *type) : SmallVector<const Kernel *>();
+}
+
+/// What a linear must be for a kernel.
+static LogicalResult check(edge::LinearOp op, ArrayRef<const Kernel *> kernels, const Machine &machine) {
+  if (ShapedType::isDynamic(op.inputChannels()) || ShapedType::isDynamic(op.outputChannels()))
+    return op.emitOpError("needs static channels, but has ") << op.getInput().getType() << " and " << op.getWeight().getType();
+  bool packed = op.getLayout() == edge::WeightLayout::Panels;
+  auto quantization = op.getQuantization();
+  if (!quantization) {
+    if (packed && kernels.empty())
+      return op.emitOpError("has no kernel for weights of type ") << op.getWeight().getType().getElementType();
+    return success();
+  }
+  if (!packed)
     return op.emitOpError("has a quantized weight in layout nk; edge-pack-weights must have run");
-  edge::PanelOrder order(machine.arch());
-  edge::QuantizedPanel panel(*op.getQuantization(), op.inputChannels(), order);
-  if (op.getWeight().getType().getDimSize(1) != panel.bytes)
+  int64_t bytes = edge::QuantizedPanel(*quantization, op.inputChannels(), edge::PanelOrder(machine.arch())).bytes;
+  if (op.getWeight().getType().getDimSize(1) != bytes)
     return op.emitOpError("has panels of ") << op.getWeight().getType().getDimSize(1) << " bytes, but those of "
-                                            << (machine.arch().empty() ? "any machine" : machine.arch()) << " have "
-                                            << panel.bytes << "; weights must be packed for the architecture of edge.target";
-  AffineExpr rows = leading(op.getInput().getType());
-  auto precision = op.getQuantization()->getActivations();
-  bool floats = precision == edge::ActivationPrecision::Float;
-  auto kernels = quantizedKernels(machine, panel, floats, rows);
+                                            << (machine.arch().empty() ? "any machine" : machine.arch()) << " have " << bytes
+                                            << "; weights must be packed for the architecture of edge.target";
   if (kernels.empty())
-    return op.emitOpError("has no kernel for the quantization ") << *op.getQuantization();
-  Matrix matrix{rows, op.outputChannels(), op.inputChannels(), kernels, epilogue.isLong()};
-  std::optional<ActivationLayout> activations;
-  if (!floats)
-    activations.emplace(*kernels.front(), panel, precision, op.inputChannels());
-  InputQuantizer::Input input = inputs.of(op, activations ? &*activations : nullptr);
-  SmallVector<Value> ins{input.values, op.getWeight()};
-  if (input.outliers)
-    ins.append({input.outliers, op.getOutlierWeights()});
-  size_t own = ins.size();
-  llvm::append_range(ins, op.getExtras());
-  OpBuilder builder(op);
-  auto kernel = createKernel(builder, op.getLoc(), "linear", matrixTasks(matrix), ins, {}, op->getResultTypes(),
-                             machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
-    Store store(op, epilogue, code, buffers.drop_front(own).drop_back(), buffers.back());
-    QuantizedOperands operands{buffers[0], activations ? &*activations : nullptr, buffers[1], panel, {}};
-    if (input.outliers)
-      operands.outliers = {buffers[2], buffers[3], cast<RankedTensorType>(op.getOutliers().getType()).getDimSize(0)};
-    emitQuantizedMatrix(code, matrix, task, operands, store);
-  });
-  op->replaceAllUsesWith(kernel);
-  op->erase();
+    return op.emitOpError("has no kernel for the quantization ") << *quantization;
   return success();
 }
 
-LogicalResult lowerLinear(edge::LinearOp op, InputQuantizer &inputs, const Machine &machine) {
-  if (ShapedType::isDynamic(op.inputChannels()) || ShapedType::isDynamic(op.outputChannels()))
-    return op.emitOpError("needs static channels, but has ") << op.getInput().getType() << " and " << op.getWeight().getType();
-  Epilogue epilogue(op);
-  if (failed(epilogue.check()))
-    return failure();
-
-  if (op.getQuantization())
-    return lowerQuantized(op, epilogue, inputs, machine);
-
-  bool packed = op.getLayout() == edge::WeightLayout::Panels;
-  SmallVector<const Kernel *> kernels;
-  if (auto type = kernelType(op.getWeight().getType().getElementType()))
-    kernels = kernelsFor(machine, KernelType::F32, *type);
-  if (packed && kernels.empty())
-    return op.emitOpError("has no kernel for weights of type ") << op.getWeight().getType().getElementType();
+/// A right side that was computed.
+static void lowerComputed(edge::LinearOp op, const Epilogue &epilogue, const Machine &machine) {
+  constexpr int64_t kRows = 4;
   AffineExpr rows = leading(op.getInput().getType());
-  Matrix matrix{rows, op.outputChannels(), op.inputChannels(), kernels, epilogue.isLong()};
-  constexpr int64_t kUnpackedRows = 4;
-  AffineExpr tasks = packed ? matrixTasks(matrix) : rows.ceilDiv(kUnpackedRows);
-
   SmallVector<Value> ins{op.getInput(), op.getWeight()};
   llvm::append_range(ins, op.getExtras());
   OpBuilder builder(op);
-  auto kernel = createKernel(builder, op.getLoc(), "linear", tasks, ins, {}, op->getResultTypes(), machine.sweepLanes(),
-                             [&](Code &code, Var task, ArrayRef<Value> buffers) {
-    Store store(op, epilogue, code, buffers.drop_front(2).drop_back(), buffers.back());
-    if (packed)
-      return emitMatrix(code, matrix, task, buffers[0], buffers[1], store);
-    Var first = task * kUnpackedRows, last = min(first + kUnpackedRows, code.size(rows));
+  auto kernel = createKernel(builder, op.getLoc(), "linear", rows.ceilDiv(kRows), ins, {}, op->getResultTypes(),
+                             machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    Store store(epilogue, code, buffers.drop_front(2).drop_back(), buffers.back(), code.index(op.outputChannels()));
+    Var first = task * kRows, last = min(first + kRows, code.size(rows));
     lowerUnpacked(code, op, first, last, buffers[0], buffers[1], machine, store);
   });
   op->replaceAllUsesWith(kernel);
   op->erase();
+}
+
+LogicalResult lowerLinear(const LinearGroup &group, InputQuantizer &inputs, const Machine &machine) {
+  edge::LinearOp op = group.parts.front(), gate = group.gate;
+  auto kernels = kernelsOf(op, machine);
+  Epilogue epilogue(op), gateEpilogue(gate);
+  if (failed(check(op, kernels, machine)) || failed(epilogue.check()) || (gate && failed(gateEpilogue.check())))
+    return failure();
+  if (op.getLayout() != edge::WeightLayout::Panels) {
+    lowerComputed(op, epilogue, machine);
+    return success();
+  }
+
+  Matrix matrix{leading(op.getInput().getType()), 0, op.inputChannels(), kernels, epilogue.isLong()};
+  matrix.products = gate ? 2 : 1;
+  SmallVector<int64_t> starts, widths;
+  for (edge::LinearOp part : group.parts) {
+    starts.push_back(matrix.n);
+    widths.push_back(part.outputChannels());
+    matrix.n += widths.back();
+    if (group.parts.size() > 1)
+      matrix.granule = std::gcd(matrix.granule, widths.back() / edge::kPanelWidth);
+  }
+  std::optional<edge::QuantizedPanel> panel;
+  std::optional<ActivationLayout> activations;
+  if (auto quantization = op.getQuantization()) {
+    panel.emplace(*quantization, op.inputChannels(), edge::PanelOrder(machine.arch()));
+    if (quantization->getActivations() != edge::ActivationPrecision::Float)
+      activations.emplace(*kernels.front(), *panel, quantization->getActivations(), op.inputChannels());
+  }
+  InputQuantizer::Input input = inputs.of(op, activations ? &*activations : nullptr);
+  int64_t outliers = input.outliers ? cast<RankedTensorType>(op.getOutliers().getType()).getDimSize(0) : 0;
+
+  // Behind the input: of each linear its weight, its outliers' weights, its extras; then the results.
+  SmallVector<Value> ins{input.values};
+  if (outliers)
+    ins.push_back(input.outliers);
+  SmallVector<edge::LinearOp> all(group.parts);
+  if (gate)
+    all.push_back(gate);
+  SmallVector<Type> types;
+  SmallVector<Location> locations;
+  for (edge::LinearOp linear : all) {
+    ins.push_back(linear.getWeight());
+    if (outliers)
+      ins.push_back(linear.getOutlierWeights());
+    for (Value extra : linear.getExtras())
+      if (!gate || extra != gate.getResult())
+        ins.push_back(extra);
+    if (linear != gate)
+      types.push_back(linear.getResult().getType());
+    locations.push_back(linear.getLoc());
+  }
+  OpBuilder builder(op);
+  auto kernel = createKernel(builder, builder.getFusedLoc(locations), "linear", matrixTasks(matrix), ins, {}, types,
+                             machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    ArrayRef<Value> rest = buffers.drop_front(outliers ? 2 : 1);
+    auto next = [&] {
+      Value first = rest.front();
+      rest = rest.drop_front();
+      return first;
+    };
+    SmallVector<Buffers> own;
+    for (edge::LinearOp linear : all) {
+      Buffers its{next(), outliers ? next() : Value(), {}};
+      for (Value extra : linear.getExtras())
+        its.extras.push_back(gate && extra == gate.getResult() ? Value() : next());
+      own.push_back(its);
+    }
+    // Which part the task belongs to.
+    Var part = code.index(0), start = part, n = code.index(widths[0]);
+    for (size_t i = 1; i < starts.size(); ++i) {
+      Var reached = code.index(starts[i]) <= firstColumn(code, matrix, task);
+      part = select(reached, code.index(i), part);
+      start = select(reached, code.index(starts[i]), start);
+      n = select(reached, code.index(widths[i]), n);
+    }
+    auto chosen = [&](auto buffer) {
+      SmallVector<Value> candidates;
+      for (const Buffers &its : ArrayRef(own).take_front(group.parts.size()))
+        candidates.push_back(buffer(its));
+      return code.choose(part, candidates);
+    };
+    Buffers mine{chosen([](const Buffers &its) { return its.panels; }), {}, {}};
+    if (outliers)
+      mine.outlierPanels = chosen([](const Buffers &its) { return its.outlierPanels; });
+    for (size_t i = 0; i < own.front().extras.size(); ++i)
+      mine.extras.push_back(own.front().extras[i] ? chosen([i](const Buffers &its) { return its.extras[i]; }) : Value());
+
+    Store store(epilogue, code, mine.extras, code.choose(part, rest), n);
+    SmallVector<Value> panels{mine.panels}, outlierPanels{mine.outlierPanels};
+    if (gate) {
+      store.setGate(gateEpilogue, own.back().extras, gate.getResult().getType().getElementType());
+      panels.push_back(own.back().panels), outlierPanels.push_back(own.back().outlierPanels);
+    }
+    if (!panel)
+      return emitMatrix(code, matrix, task, start, buffers[0], panels, store);
+    emitQuantizedMatrix(code, matrix, task, start, [&](Var product) {
+      QuantizedOperands operands{buffers[0], activations ? &*activations : nullptr, code.choose(product, panels), *panel, {}};
+      if (outliers)
+        operands.outliers = {buffers[1], code.choose(product, outlierPanels), outliers};
+      return operands;
+    }, store);
+  });
+  for (auto [linear, result] : llvm::zip_equal(group.parts, kernel.getResults())) {
+    edge::LinearOp done = linear;
+    done.getResult().replaceAllUsesWith(result);
+    done->erase();
+  }
+  if (gate)
+    gate->erase();
   return success();
 }
 

@@ -148,3 +148,58 @@ def embedding(ids, weight, arch):
     text = "  %r = edge.embedding %0, %1 {} {{layout = 2 : i32, rows = {} : i64, quantization = {}}} : {}, {} -> {}".format(
         outliers, weight.n, weight.attribute("float"), tensor(["s0"], "i64"), tensor(list(panels.shape), "i8"), tensor(["s0", weight.k], "f32"))
     return Case(text, inputs, values[ids], shapes, ["s0", weight.k], elements, "f32", [len(ids)])
+
+
+def gated(rng, m, gate, up, activations, arch, dynamic=True):
+    """up(x) * (gate(x) + b): two products of one input, of which only this is stored."""
+    k, n, rows = gate.k, gate.n, "s0" if dynamic else m
+    x, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal(n).astype(np.float32)
+    seen = x.astype(np.float64) if activations == "float" else quantize(x, k)
+    panels = [w.panels(arch) for w in (gate, up)]
+    shapes = [[rows, k], list(panels[0].shape), list(panels[1].shape), [n]]
+    types = [tensor(s, e) for s, e in zip(shapes, ("f32", "i8", "i8", "f32"))]
+    result = tensor([rows, n], "f32")
+    attributes = "{layout = 2 : i32, quantization = %s}" % gate.attribute(activations)
+    text = f"""  %g = edge.linear %0, %1 extras(%3 : {types[3]}) {attributes} : {types[0]}, {types[1]} -> {result} {{
+  ^bb0(%s: f32, %b: f32):
+    %t = arith.addf %s, %b : f32
+    edge.yield %t : f32
+  }}
+  %r = edge.linear %0, %2 extras(%g : {result}) {attributes} : {types[0]}, {types[2]} -> {result} {{
+  ^bb0(%s: f32, %g0: f32):
+    %t = arith.mulf %s, %g0 : f32
+    edge.yield %t : f32
+  }}"""
+    y = (seen @ up.values().T) * (seen @ gate.values().T + b)
+    return Case(text, [x, *panels, b], y, shapes, [rows, n], ["f32", "i8", "i8", "f32"], "f32", [m])
+
+
+def side_by_side(rng, m, wide, narrow, activations, arch):
+    """Three products of one input, each with a bias: [m, 2, n] + [m, 1, n] * [m, 1, n]."""
+    k, n = narrow[0].k, narrow[0].n
+    weights = [wide, *narrow]
+    x = rng.standard_normal((m, k)).astype(np.float32)
+    seen = x.astype(np.float64) if activations == "float" else quantize(x, k)
+    panels, biases = [w.panels(arch) for w in weights], [rng.standard_normal(w.n).astype(np.float32) for w in weights]
+    shapes = [[m, k], *(list(p.shape) for p in panels), *([w.n] for w in weights)]
+    elements = ["f32"] + ["i8"] * 3 + ["f32"] * 3
+    types = [tensor(s, e) for s, e in zip(shapes, elements)]
+    attributes = "{layout = 2 : i32, quantization = %s}" % wide.attribute(activations)
+    text = "".join(f"""  %q{i} = edge.linear %0, %{i + 1} extras(%{i + 4} : {types[i + 4]}) {attributes} : {types[0]}, {types[i + 1]} -> tensor<{m}x{w.n}xf32> {{
+  ^bb0(%s: f32, %b: f32):
+    %t = arith.addf %s, %b : f32
+    edge.yield %t : f32
+  }}
+""" for i, w in enumerate(weights))
+    text += f"""  %parts = edge.reshape %q0 : tensor<{m}x{2 * n}xf32> -> tensor<{m}x2x{n}xf32>
+  %none = tensor.empty() : tensor<{m}x2x{n}xf32>
+  %r = linalg.generic {{indexing_maps = [affine_map<(i, h, j) -> (i, h, j)>, affine_map<(i, h, j) -> (i, j)>, affine_map<(i, h, j) -> (i, j)>,
+      affine_map<(i, h, j) -> (i, h, j)>], iterator_types = ["parallel", "parallel", "parallel"]}}
+      ins(%parts, %q1, %q2 : tensor<{m}x2x{n}xf32>, tensor<{m}x{n}xf32>, tensor<{m}x{n}xf32>) outs(%none : tensor<{m}x2x{n}xf32>) {{
+  ^bb0(%a: f32, %b: f32, %c: f32, %o: f32):
+    %p = arith.mulf %b, %c : f32
+    %s = arith.addf %a, %p : f32
+    linalg.yield %s : f32
+  }} -> tensor<{m}x2x{n}xf32>"""
+    q, a, b = (seen @ w.values().T + bias for w, bias in zip(weights, biases))
+    return Case(text, [x, *panels, *biases], q.reshape(m, 2, n) + (a * b)[:, None], shapes, [m, 2, n], elements, "f32", [1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness import target_fixture, verify
-from quantized import Weight, embedding, linear
+from quantized import Weight, embedding, gated, linear, side_by_side
 
 ACTIVATIONS = ("float", "token", "group")
 
@@ -100,3 +100,17 @@ def test_outliers(target, rng, activations):
 def test_outliers_of_narrow_floats_and_tables(target, rng):
     verify([linear(rng, 5, Weight(rng, 40, 64, 4, 32).keep(rng, {1, 62}), a, target.arch, lhs="f16") for a in ("float", "token")] +
            [embedding([0, 33, 16], Weight(rng, 40, 70, 4, 32).keep(rng, {0, 5, 69}), target.arch)], target)
+
+
+@pytest.mark.parametrize("activations", ("float", "token"))
+def test_gated(target, rng, activations):
+    """Two weights in one kernel; a last panel that is not full; rows that fill no tile."""
+    verify([gated(rng, m, Weight(rng, n, 96, bits, group), Weight(rng, n, 96, bits, group), activations, target.arch, dynamic)
+            for (bits, group), (m, n), dynamic in itertools.product(((4, 32), (8, 0)), ((1, 64), (5, 40), (30, 80)), (True, False))], target)
+
+
+@pytest.mark.parametrize("activations", ("float", "token"))
+def test_side_by_side(target, rng, activations):
+    """Query, key and value: tasks of three weights, of two widths."""
+    verify([side_by_side(rng, m, Weight(rng, 256, k, bits, group), [Weight(rng, 128, k, bits, group) for _ in range(2)], activations, target.arch)
+            for (bits, group), m, k in itertools.product(((4, 32), (8, 0)), (1, 5, 30), (64, 1024))], target)
