@@ -32,7 +32,7 @@ RULES = {
     "tools/edgecc-run": "runtime json cli sentencepiece",
     "tools/edgecc-tokenize": "runtime cli",
     "tools/edgecc-dump": "runtime flatbuffers json cli",
-    "tools/edgecc-bench": "runtime tools/edgecc-run json cli",
+    "tools/edgecc-bench": "runtime json cli",
 }
 
 

@@ -4,8 +4,8 @@
 // runs with different numbers of calls. So nothing is measured here, and nothing depends on a clock.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/text/LanguageModel.h"
 #include "tools/edgecc-bench/Bench.h"
-#include "tools/edgecc-run/LanguageModel.h"
 
 namespace edgecc::tools {
 
@@ -36,7 +36,7 @@ std::string countCalls(const BenchOptions &options, bool isLanguageModel, unsign
         return status.message();
     return "";
   }
-  LanguageModel language(model, session);
+  text::LanguageModel language(model, session);
   if (std::string fault = language.find(""); !fault.empty())
     return fault;
   std::vector<float> logits;

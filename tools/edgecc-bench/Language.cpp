@@ -4,8 +4,8 @@
 // The memory's speed is measured immediately before each decode sample: their ratio is what can be compared between days.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/text/LanguageModel.h"
 #include "tools/edgecc-bench/Bench.h"
-#include "tools/edgecc-run/LanguageModel.h"
 
 #include <tuple>
 
@@ -29,9 +29,9 @@ private:
   std::string plan();
   std::string firstToken(unsigned threads);
   std::string round(unsigned threads, bool isFirst);
-  std::string prefill(LanguageModel &language, Session &session, Row &row, bool warmUp);
-  std::string decode(LanguageModel &language, Session &session, Row &row);
-  std::string fillTo(LanguageModel &language, Session &session, int64_t position);
+  std::string prefill(text::LanguageModel &language, Session &session, Row &row, bool warmUp);
+  std::string decode(text::LanguageModel &language, Session &session, Row &row);
+  std::string fillTo(text::LanguageModel &language, Session &session, int64_t position);
   std::string rewind(Session &session, int64_t position);
   std::string openSession(unsigned threads, Session &session) const;
   Row &row(const char *what, int64_t tokens, unsigned threads);
@@ -116,7 +116,7 @@ std::string LanguageBench::firstToken(unsigned threads) {
   sessionOptions.context = capacity;
   if (Status status = session.open(fresh, &sessionOptions); !status)
     return status.message();
-  LanguageModel language(fresh, session);
+  text::LanguageModel language(fresh, session);
   if (std::string fault = language.find(""); !fault.empty())
     return fault;
   const std::vector<int64_t> prompt = someTokens(std::min<int64_t>(options.prompt, capacity), language.vocabulary());
@@ -125,7 +125,7 @@ std::string LanguageBench::firstToken(unsigned threads) {
   return fault;
 }
 
-std::string LanguageBench::prefill(LanguageModel &language, Session &session, Row &row, bool warmUp) {
+std::string LanguageBench::prefill(text::LanguageModel &language, Session &session, Row &row, bool warmUp) {
   const std::vector<int64_t> tokens = someTokens(row.tokens, language.vocabulary());
   if (warmUp) {
     if (std::string fault = rewind(session, 0); !fault.empty())
@@ -141,7 +141,7 @@ std::string LanguageBench::prefill(LanguageModel &language, Session &session, Ro
   return fault;
 }
 
-std::string LanguageBench::fillTo(LanguageModel &language, Session &session, int64_t position) {
+std::string LanguageBench::fillTo(text::LanguageModel &language, Session &session, int64_t position) {
   const int64_t held = edgecc_session_position(session.handle());
   if (held > position)
     return rewind(session, position);
@@ -149,7 +149,7 @@ std::string LanguageBench::fillTo(LanguageModel &language, Session &session, int
 }
 
 // The tokens before the context is full: so a context of 2048 can be measured in an artifact of 2048.
-std::string LanguageBench::decode(LanguageModel &language, Session &session, Row &row) {
+std::string LanguageBench::decode(text::LanguageModel &language, Session &session, Row &row) {
   const int64_t count = std::max<int64_t>(1, std::min<int64_t>(options.decodeTokens, row.tokens - 1)), begin = row.tokens - count;
   if (std::string fault = fillTo(language, session, begin); !fault.empty())
     return fault;
@@ -179,7 +179,7 @@ std::string LanguageBench::round(unsigned threads, bool isFirst) {
   Session session;
   if (std::string fault = openSession(threads, session); !fault.empty())
     return fault;
-  LanguageModel language(model, session);
+  text::LanguageModel language(model, session);
   if (std::string fault = language.find(options.entry); !fault.empty())
     return fault;
   if (isFirst && rows.empty()) {

@@ -1,6 +1,6 @@
 #include "tools/edgecc-bench/Profile.h"
 
-#include "tools/edgecc-run/LanguageModel.h"
+#include "runtime/text/LanguageModel.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -107,7 +107,7 @@ namespace {
 
 std::string profileLanguageModel(const BenchOptions &options, const Model &model, Session &session, Profiler &profiler) {
   const int64_t room = edgecc_session_context(session.handle());
-  LanguageModel language(model, session);
+  text::LanguageModel language(model, session);
   if (std::string fault = language.find(""); !fault.empty())
     return fault;
   std::vector<float> logits;

@@ -1,7 +1,7 @@
 #include "tools/edgecc-run/Generate.h"
 
+#include "runtime/text/LanguageModel.h"
 #include "runtime/text/Tokenizer.h"
-#include "tools/edgecc-run/LanguageModel.h"
 
 #include <algorithm>
 #include <chrono>
@@ -56,7 +56,7 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
     return complain(fault);
   if (options.prompt && !tokenizer)
     return complain("--prompt needs --tokenizer FILE: the model has none inside (or give --ids)");
-  LanguageModel language(model, session);
+  text::LanguageModel language(model, session);
   if (fault = language.find(options.entry); !fault.empty())
     return complain(fault);
   std::vector<int64_t> history = options.prompt ? tokenizer->encode(*options.prompt) : options.ids;

@@ -1,10 +1,10 @@
-#include "tools/edgecc-run/LanguageModel.h"
+#include "runtime/text/LanguageModel.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
-namespace edgecc::tools {
+namespace edgecc::text {
 
 static bool isInteger(edgecc_type type) { return type == EDGECC_I64 || type == EDGECC_I32; }
 static bool isFloat(edgecc_type type) { return type == EDGECC_F32 || type == EDGECC_F16 || type == EDGECC_BF16; }
@@ -169,4 +169,4 @@ std::string LanguageModel::readLogits(const Entry &entry, std::vector<float> &lo
   return "";
 }
 
-} // namespace edgecc::tools
+} // namespace edgecc::text

@@ -1,18 +1,18 @@
 //===- LanguageModel.h - Tokens in, logits out ------------------------------===//
 //
-// Why apart from Generate: how a compiled language model is driven (which entry for how many tokens, which inputs it still has)
+// Why its own: how a compiled language model is driven (which entry for how many tokens, which inputs it still has)
 // is one thing, what is written with it another.
 //
 //===----------------------------------------------------------------------===//
-#ifndef EDGECC_TOOLS_LANGUAGEMODEL_H
-#define EDGECC_TOOLS_LANGUAGEMODEL_H
+#ifndef EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H
+#define EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H
 
 #include "edgecc/edgecc.hpp"
 
 #include <string>
 #include <vector>
 
-namespace edgecc::tools {
+namespace edgecc::text {
 
 class LanguageModel {
 public:
@@ -47,5 +47,5 @@ private:
   int64_t vocabularySize = 0;
 };
 
-} // namespace edgecc::tools
-#endif // EDGECC_TOOLS_LANGUAGEMODEL_H
+} // namespace edgecc::text
+#endif // EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H
