@@ -11,8 +11,11 @@ void addToLedger(ModuleOp module, ArrayRef<LedgerEntry> entries) {
   SmallVector<Attribute> list;
   if (auto known = module->getAttrOfType<ArrayAttr>(edge::EdgeDialect::kLedgerAttr))
     llvm::append_range(list, known);
-  for (const LedgerEntry &entry : entries)
-    list.push_back(builder.getDictionaryAttr({
+  for (const LedgerEntry &entry : entries) {
+    NamedAttrList figures;
+    for (const auto &[name, value] : entry.figures)
+      figures.set(name, builder.getF64FloatAttr(value));
+    NamedAttrList fields({
         builder.getNamedAttr("weight", builder.getStringAttr(entry.weight)),
         builder.getNamedAttr("layer", builder.getStringAttr(entry.layer)),
         builder.getNamedAttr("scheme", builder.getStringAttr(entry.scheme)),
@@ -20,7 +23,11 @@ void addToLedger(ModuleOp module, ArrayRef<LedgerEntry> entries) {
         builder.getNamedAttr("bytes_after", builder.getI64IntegerAttr(entry.after)),
         builder.getNamedAttr("error", builder.getF64FloatAttr(entry.error)),
         builder.getNamedAttr("decibels", builder.getF64FloatAttr(entry.decibels)),
-    }));
+    });
+    if (!figures.empty())
+      fields.set("figures", figures.getDictionary(module.getContext()));
+    list.push_back(fields.getDictionary(module.getContext()));
+  }
   module->setAttr(edge::EdgeDialect::kLedgerAttr, builder.getArrayAttr(list));
 }
 
@@ -45,8 +52,18 @@ std::vector<LedgerEntry> readLedger(ModuleOp module) {
       auto value = fields.getAs<FloatAttr>(name);
       return value ? value.getValueAsDouble() : 0;
     };
-    entries.push_back({text("weight"), text("layer"), text("scheme"), integer("bytes_before"), integer("bytes_after"),
-                       real("error"), real("decibels")});
+    entries.push_back({text("weight"),
+                       text("layer"),
+                       text("scheme"),
+                       integer("bytes_before"),
+                       integer("bytes_after"),
+                       real("error"),
+                       real("decibels"),
+                       {}});
+    if (auto figures = fields.getAs<DictionaryAttr>("figures"))
+      for (NamedAttribute figure : figures)
+        if (auto value = dyn_cast<FloatAttr>(figure.getValue()))
+          entries.back().figures[figure.getName().str()] = value.getValueAsDouble();
   }
   return entries;
 }

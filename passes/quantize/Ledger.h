@@ -3,6 +3,7 @@
 #define EDGECC_PASSES_QUANTIZE_LEDGER_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct LedgerEntry {
   int64_t before = 0, after = 0; ///< bytes
   double error = 0;              ///< ||w - w'|| / ||w||
   double decibels = 0;           ///< signal to noise
+  /// What else was measured, by name: "output_error", ...
+  std::map<std::string, double> figures;
 };
 
 void addToLedger(mlir::ModuleOp module, llvm::ArrayRef<LedgerEntry> entries);
