@@ -18,7 +18,7 @@ struct LedgerEntry {
   double error = 0;              ///< ||w - w'|| / ||w||
   double decibels = 0;           ///< signal to noise
   /// What else was measured, by name: "output_error", ...
-  std::map<std::string, double> figures;
+  std::map<std::string, double> figures = {};
 };
 
 void addToLedger(mlir::ModuleOp module, llvm::ArrayRef<LedgerEntry> entries);
