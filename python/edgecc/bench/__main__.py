@@ -13,6 +13,7 @@ _COMMANDS = {
     "models": "one random model as artifact, GGUF files and ONNX files",
     "compare": "our artifact beside llama.cpp and ONNX Runtime, in turn",
     "plot": "reports as SVG or PNG",
+    "bars": "what is wanted of this machine and of AArch64, met or not, in one table",
 }
 
 
