@@ -171,7 +171,7 @@ def test_stories_as_published(tmp_path):
     assert text.startswith(expected[:-5])
 
 
-@pytest.mark.parametrize("name, expected", (("stories260K", 1.254), ("out2Msp", 1.326), ("babyllama_tok105", 0.609)))
+@pytest.mark.parametrize("name, expected", (("stories260K", 1.254), ("out2Msp", 1.326), ("babyllama_tok105", 0.609), ("bitllama_3M", 1.142)))
 def test_loss_as_published(name, expected, tmp_path):
     """Mean negative log-likelihood over the first 25 stories, as in the data's notes."""
     if not (DATA / "text" / "toy-RNN").exists():
