@@ -17,7 +17,7 @@ from edgecc.export import ExportError, export, find_package_model, write_random_
 from edgecc.export.__main__ import main  # noqa: E402
 from edgecc.export.random_model import PRESETS  # noqa: E402
 from export_models import DATA, Oracle, is_state, present_of  # noqa: E402
-from rxnmapper_task import masked_examples  # noqa: E402
+from edgecc.eval.reactions import masked_examples  # noqa: E402
 from torch_models import spread  # noqa: E402
 
 SMALL = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, vocab_size=128,
