@@ -51,20 +51,24 @@ std::string bytesText(uint64_t bytes) {
   return text;
 }
 
-/// The sums over the ledger.
+/// The sums over the weights in the ledger.
 struct Losses {
-  uint64_t before = 0, after = 0;
+  uint64_t weights = 0, before = 0, after = 0;
   double mean = 0;
-  const LedgerEntry *worst;
+  const LedgerEntry *worst = nullptr;
 
-  explicit Losses(ArrayRef<LedgerEntry> ledger) : worst(&ledger.front()) {
+  explicit Losses(ArrayRef<LedgerEntry> ledger) {
     for (const LedgerEntry &entry : ledger) {
+      if (entry.before == 0)
+        continue;
+      ++weights;
       before += entry.before;
       after += entry.after;
-      mean += entry.error / ledger.size();
-      if (entry.error > worst->error)
+      mean += entry.error;
+      if (!worst || entry.error > worst->error)
         worst = &entry;
     }
+    mean /= std::max<uint64_t>(weights, 1);
   }
 };
 
@@ -124,6 +128,9 @@ void Report::describePlan(mlir::ModuleOp module, uint64_t weightBytes) {
   for (plan::StateOp state : plan.getBody().getOps<plan::StateOp>())
     states.push_back({state.getName().str(), state.getElement().str(), typeText(state.getElement(), state.getShape(), all),
                       bytesAt(state, capacity)});
+  exitLayers = plan.getLayers();
+  for (plan::ExitOp exit : plan.getBody().getOps<plan::ExitOp>())
+    exits.push_back({exit.getLayer(), exit.getConfidence().str(), exit.getThreshold().convertToDouble()});
   for (plan::EntryOp op : plan.getBody().getOps<plan::EntryOp>()) {
     Entry entry{op.getName().str(), {}, {}, op.getArena()};
     for (plan::TensorOp tensor : op.getBody().getOps<plan::TensorOp>())
@@ -176,15 +183,16 @@ json::Value Report::toJson() const {
     estimateList.push_back(
         json::Object{{"device", it.device}, {"prefill_tokens_per_second", it.prefill}, {"decode_tokens_per_second", it.decode}});
   json::Object quantized;
-  if (!ledger.empty()) {
-    Losses losses(ledger);
-    quantized = json::Object{{"weights", ledger.size()},
+  if (Losses losses(ledger); losses.weights)
+    quantized = json::Object{{"weights", losses.weights},
                              {"bytes_before", losses.before},
                              {"bytes_after", losses.after},
                              {"mean_relative_error", losses.mean},
                              {"worst_relative_error", losses.worst->error},
                              {"worst_weight", losses.worst->weight}};
-  }
+  json::Array exitList;
+  for (const Exit &exit : exits)
+    exitList.push_back(json::Object{{"layer", exit.layer}, {"confidence", exit.confidence}, {"threshold", exit.threshold}});
   return json::Object{{"model", model},
                       {"output", output},
                       {"other_files", json::Array(otherFiles)},
@@ -195,6 +203,7 @@ json::Value Report::toJson() const {
                       {"layers", std::move(counts)},
                       {"quantized", std::move(quantized)},
                       {"ledger", edgecc::toJson(ledger)},
+                      {"exits", std::move(exitList)},
                       {"estimates", std::move(estimateList)},
                       {"symbols", std::move(symbolList)},
                       {"states", std::move(stateList)},
@@ -215,11 +224,12 @@ void Report::print(raw_ostream &os) const {
       os << (i ? ", " : " ") << layer.second << " " << layer.first;
     os << "\n";
   }
-  if (!ledger.empty()) {
-    Losses losses(ledger);
-    os << "  quantized " << ledger.size() << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
+  if (Losses losses(ledger); losses.weights)
+    os << "  quantized " << losses.weights << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
        << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error) << losses.worst->weight << ")\n";
-  }
+  for (const Exit &exit : exits)
+    os << "  exit      after " << exit.layer << " of " << exitLayers << " layers"
+       << format(" if the %s is at least %.3f\n", exit.confidence.c_str(), exit.threshold);
   if (!symbols.empty()) {
     os << "  sizes    ";
     for (auto [i, symbol] : llvm::enumerate(symbols)) {

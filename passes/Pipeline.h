@@ -4,6 +4,7 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "passes/calibrate/Calibrator.h"
+#include "passes/earlyexit/Exits.h"
 #include "passes/quantize/QuantizeWeights.h"
 
 namespace edgecc {
@@ -23,9 +24,10 @@ struct QuantizeRequest {
 /// What shall be lost. Nothing is, unless it is asked for.
 struct CompressRequest {
   QuantizeRequest quantize;
+  earlyexit::RequestText exits;
   Calibrator *calibrator = nullptr; ///< of the module that the pipeline runs on; null: there are no samples
 
-  bool any() const { return quantize.any(); }
+  bool any() const { return quantize.any() || !exits.layers.empty(); }
 };
 
 /// Passes that make the model smaller and lose something.
