@@ -182,3 +182,20 @@ def test_on_aarch64(program, build_dir, aarch64_run, tmp_path):
     rests = [line.split(f" {marks[1]} ")[1] for line in text.splitlines()]
     assert sum(f" {a}" == b for a, b in zip(rests, written["here"].splitlines())) >= 3
     assert "no '<act>' (--split, --until: ids, as the file has them)" in refusal(program, artifact("phone_agent", build_dir), "--completions", lines)
+
+
+def test_depths(program, build_dir, tmp_path):
+    """Where tokens may end early, they are measured one by one, and the layers that each ran are counted."""
+    agent = DATA / "models/phone_agent"
+    edge, reference = tmp_path / "exits.edge", artifact("phone_agent", build_dir)
+    edgecc.compile(model_directory("phone_agent", build_dir) / "model.onnx", edge, exit_layers="4", exit_threshold=0.9, timeout=300)
+    report = evaluate(program, tmp_path, edge, "--reference", reference, "--text", agent / "complex.txt", "--completions", agent / "simple.txt",
+                      "--count", 10, "--tokenizer", agent / "tokenizer.model")
+    for figures, most in ((report["text"], report["text"]["tokens"]), (report["completions"], report["completions"]["tokens"])):
+        depths = figures["depths"]
+        assert len(depths) == 9 and sum(depths) == depths[4] + depths[8] and 0 < sum(depths) <= most
+        assert depths[4] > 0 and depths[8] > 0
+        assert figures["layers"] == pytest.approx((4 * depths[4] + 8 * depths[8]) / sum(depths))
+    assert sum(report["text"]["depths"]) == report["text"]["tokens"] and report["text"]["kl_mean"] > 0
+    plain = evaluate(program, tmp_path, reference, "--text", agent / "complex.txt", "--count", 10, "--tokenizer", agent / "tokenizer.model")
+    assert "layers" not in plain["text"]

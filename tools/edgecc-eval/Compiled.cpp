@@ -14,11 +14,14 @@ std::string Compiled::open(const std::string &path, const EvalOptions &options) 
   if (Status status = session.open(model, &sessionOptions); !status)
     return path + ": " + status.message();
 
-  // The entry that gives all logits at once, else the one that gives each token's.
+  // The entry that gives all logits at once, else the one that gives each token's, and so the one that can end early.
   std::string entry = options.entry;
-  for (const char *known : {"score", "decode"})
-    if (entry.empty() && edgecc_model_find_entry(model.handle(), known) >= 0)
-      entry = known;
+  const ptrdiff_t decode = edgecc_model_find_entry(model.handle(), "decode");
+  const bool endsEarly = decode >= 0 && edgecc_model_entry_exits(model.handle(), size_t(decode));
+  if (entry.empty() && !endsEarly && edgecc_model_find_entry(model.handle(), "score") >= 0)
+    entry = "score";
+  else if (entry.empty() && decode >= 0)
+    entry = "decode";
   if (std::string fault = scoring.emplace(model, session).find(entry); !fault.empty())
     return path + ": " + fault;
   if (std::string fault = writing.emplace(model, session).find(""); !fault.empty())
@@ -39,6 +42,18 @@ std::string Compiled::open(const std::string &path, const EvalOptions &options) 
            {"state_bytes_per_position", memory.bytes_per_position},
            {"vocabulary", scoring->vocabulary()}};
   return "";
+}
+
+void Compiled::addDepths(const text::LanguageModel &language, Json &result) {
+  uint64_t calls = 0, layers = 0;
+  for (size_t depth = 0; depth < language.depths().size(); ++depth) {
+    calls += language.depths()[depth];
+    layers += language.depths()[depth] * depth;
+  }
+  if (calls) {
+    result["layers"] = double(layers) / double(calls);
+    result["depths"] = language.depths();
+  }
 }
 
 } // namespace edgecc::tools

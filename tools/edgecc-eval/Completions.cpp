@@ -135,6 +135,7 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
     return fault;
   const double n = double(lines.size());
   result = {{"lines", lines.size()}, {"right", right}, {"accuracy", double(right) / n}, {"tokens", tokens}};
+  Compiled::addDepths(*model.writing, result);
   if (reference) {
     result["reference_accuracy"] = double(referenceRight) / n;
     result["kept"] = referenceRight ? Json(double(right) / double(referenceRight)) : Json();

@@ -113,6 +113,7 @@ std::string measureDivergence(const Windows &windows, Compiled &model, Compiled 
     progress.step();
   }
   result = divergence.result();
+  Compiled::addDepths(*model.scoring, result);
   return "";
 }
 

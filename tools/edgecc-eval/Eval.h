@@ -39,6 +39,9 @@ struct Compiled {
   std::optional<text::LanguageModel> scoring, writing;
   Json facts; ///< what the report says about the file
 
+  /// How many layers its calls of one token ran, on average and how often each depth; nothing if it has no exits.
+  static void addDepths(const text::LanguageModel &language, Json &result);
+
   /// "" or why it cannot be measured.
   std::string open(const std::string &path, const EvalOptions &options);
 };

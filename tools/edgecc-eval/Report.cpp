@@ -5,6 +5,16 @@ namespace {
 
 double at(const Json &json, const char *key) { return json[key].get<double>(); }
 
+void printDepths(const Json &figures) {
+  if (!figures.contains("layers"))
+    return;
+  printf("%-10s %.2f on average;", "layers", at(figures, "layers"));
+  for (size_t depth = 0; depth < figures["depths"].size(); ++depth)
+    if (const uint64_t calls = figures["depths"][depth])
+      printf(" %zu: %llu", depth, static_cast<unsigned long long>(calls));
+  printf(" tokens\n");
+}
+
 void printModel(const char *title, const Json &model) {
   printf("%-10s %s: %.3f MB file, %.3f MB weights, %.0f B of cache per token, arena %.3f MB\n", title,
          model["path"].get<std::string>().c_str(), at(model, "file_bytes") / 1e6, at(model, "weights_bytes") / 1e6,
@@ -29,6 +39,7 @@ void printTable(const Json &report) {
       printf("%-10s %.3f %% of the likeliest tokens", "agreement", 100 * at(text, "agreement"));
     }
     printf("\n");
+    printDepths(text);
   }
   if (report.contains("completions")) {
     const Json &lines = report["completions"];
@@ -37,6 +48,7 @@ void printTable(const Json &report) {
     if (lines.contains("same"))
       printf("; the reference %.2f %%, %.2f %% the same", 100 * at(lines, "reference_accuracy"), 100 * at(lines, "same"));
     printf("\n");
+    printDepths(lines);
   }
   if (report.contains("speed")) {
     const Json &speed = report["speed"];

@@ -80,7 +80,8 @@ int main(int argc, char **argv) {
   app.add_option("--at-least", options.atLeast, "refuse a text that gives fewer tokens")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  app.add_option("--entry", options.entry, "score the text by this entry (default: score, or decode where there is none)");
+  app.add_option("--entry", options.entry,
+                 "score the text by this entry (default: score, or decode where that can end early or is all there is)");
   app.add_option("--threads", options.threads, "that work on a call (default: the performance cores)");
   app.add_option("--cpu", options.cpu, "CPU features to use, as for edgecc-run");
   app.add_flag("!--no-speed", options.speed, "measure no times");
