@@ -10,6 +10,7 @@
 #include "mlir/Parser/Parser.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
+#include "passes/quantize/CacheType.h"
 #include "passes/quantize/Scheme.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -32,6 +33,7 @@ namespace {
 CompressRequest compression(const Options &options) {
   CompressRequest request;
   request.quantize = {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
+  request.cache = options.kv;
   return request;
 }
 
@@ -42,6 +44,8 @@ Error checkQuantization(const Options &options) {
   for (StringRef layer : options.quantLayers)
     if (auto named = parseLayerScheme(layer); !named)
       return createStringError("--quant-layer " + toString(named.takeError()));
+  if (!options.kv.empty() && !parseCacheType(options.kv))
+    return createStringError("--kv=%s: a KV cache can be kept as f32, f16, int8 or int4", options.kv.c_str());
   return Error::success();
 }
 

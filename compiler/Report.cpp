@@ -51,20 +51,24 @@ std::string bytesText(uint64_t bytes) {
   return text;
 }
 
-/// The sums over the ledger.
+/// The sums over the ledger's weights, or its caches.
 struct Losses {
-  uint64_t before = 0, after = 0;
+  uint64_t count = 0, before = 0, after = 0;
   double mean = 0;
-  const LedgerEntry *worst;
+  const LedgerEntry *worst = nullptr;
 
-  explicit Losses(ArrayRef<LedgerEntry> ledger) : worst(&ledger.front()) {
+  Losses(ArrayRef<LedgerEntry> ledger, bool caches) {
     for (const LedgerEntry &entry : ledger) {
+      if (entry.isCache != caches)
+        continue;
+      ++count;
       before += entry.before;
       after += entry.after;
-      mean += entry.error / ledger.size();
-      if (entry.error > worst->error)
+      mean += entry.error;
+      if (!worst || entry.error > worst->error)
         worst = &entry;
     }
+    mean /= std::max<uint64_t>(1, count);
   }
 };
 
@@ -72,7 +76,12 @@ struct Losses {
 
 json::Value toJson(ArrayRef<LedgerEntry> ledger) {
   json::Array list;
-  for (const LedgerEntry &entry : ledger)
+  for (const LedgerEntry &entry : ledger) {
+    if (entry.isCache) {
+      list.push_back(json::Object{
+          {"cache", entry.weight}, {"scheme", entry.scheme}, {"bytes_before", entry.before}, {"bytes_after", entry.after}});
+      continue;
+    }
     list.push_back(json::Object{{"weight", entry.weight},
                                 {"layer", entry.layer},
                                 {"scheme", entry.scheme},
@@ -80,6 +89,7 @@ json::Value toJson(ArrayRef<LedgerEntry> ledger) {
                                 {"bytes_after", entry.after},
                                 {"relative_error", entry.error},
                                 {"snr_db", entry.decibels}});
+  }
   return list;
 }
 
@@ -96,13 +106,13 @@ void Report::describePlan(mlir::ModuleOp module, uint64_t weightBytes) {
   SmallVector<edge::SymbolAttr> all = edge::symbolsOf(module);
   model = plan.getName().str();
   memory.weights = weightBytes;
-  int64_t capacity = 0;
+  int64_t capacity = 0, least = 0;
   std::vector<int64_t> values;
   for (edge::SymbolAttr symbol : all) {
     symbols.push_back({symbol.getName().str(), stringifySymbolRole(symbol.getRole()).str(), symbol.getMin(), symbol.getMax()});
     values.push_back(symbol.getMax());
     if (symbol.getRole() == edge::SymbolRole::Capacity)
-      capacity = symbol.getMax();
+      capacity = symbol.getMax(), least = symbol.getMin();
   }
 
   auto bytesAt = [&](plan::StateOp state, int64_t context) {
@@ -134,7 +144,8 @@ void Report::describePlan(mlir::ModuleOp module, uint64_t weightBytes) {
   }
   std::set<int64_t> contexts = {0};
   if (capacity > 0) {
-    memory.bytesPerToken = statesAt(capacity) - statesAt(capacity - 1);
+    // Groups of tokens come at once.
+    memory.bytesPerToken = capacity > least ? (statesAt(capacity) - statesAt(least)) / (capacity - least) : 0;
     contexts = {capacity};
     for (int64_t usual : {512, 2048, 4096})
       if (usual < capacity)
@@ -175,16 +186,19 @@ json::Value Report::toJson() const {
   for (const Estimate &it : estimates())
     estimateList.push_back(
         json::Object{{"device", it.device}, {"prefill_tokens_per_second", it.prefill}, {"decode_tokens_per_second", it.decode}});
-  json::Object quantized;
-  if (!ledger.empty()) {
-    Losses losses(ledger);
-    quantized = json::Object{{"weights", ledger.size()},
+  json::Object quantized, cache;
+  if (Losses losses(ledger, /*caches=*/false); losses.count)
+    quantized = json::Object{{"weights", losses.count},
                              {"bytes_before", losses.before},
                              {"bytes_after", losses.after},
                              {"mean_relative_error", losses.mean},
                              {"worst_relative_error", losses.worst->error},
                              {"worst_weight", losses.worst->weight}};
-  }
+  if (Losses losses(ledger, /*caches=*/true); losses.count)
+    cache = json::Object{{"type", losses.worst->scheme},
+                         {"caches", losses.count},
+                         {"bytes_before", losses.before},
+                         {"bytes_after", losses.after}};
   return json::Object{{"model", model},
                       {"output", output},
                       {"other_files", json::Array(otherFiles)},
@@ -194,6 +208,7 @@ json::Value Report::toJson() const {
                       {"metadata_bytes", metadataBytes},
                       {"layers", std::move(counts)},
                       {"quantized", std::move(quantized)},
+                      {"quantized_cache", std::move(cache)},
                       {"ledger", edgecc::toJson(ledger)},
                       {"estimates", std::move(estimateList)},
                       {"symbols", std::move(symbolList)},
@@ -215,11 +230,12 @@ void Report::print(raw_ostream &os) const {
       os << (i ? ", " : " ") << layer.second << " " << layer.first;
     os << "\n";
   }
-  if (!ledger.empty()) {
-    Losses losses(ledger);
-    os << "  quantized " << ledger.size() << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
+  if (Losses losses(ledger, /*caches=*/false); losses.count)
+    os << "  quantized " << losses.count << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
        << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error) << losses.worst->weight << ")\n";
-  }
+  if (Losses losses(ledger, /*caches=*/true); losses.count)
+    os << "  cache     " << losses.worst->scheme << " instead of the model's, " << bytesText(losses.before) << " to "
+       << bytesText(losses.after) << " at the longest context\n";
   if (!symbols.empty()) {
     os << "  sizes    ";
     for (auto [i, symbol] : llvm::enumerate(symbols)) {

@@ -21,6 +21,9 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
   const QuantizeRequest &quantize = request.quantize;
   if (quantize.any())
     pm.addPass(createQuantizeWeights({quantize.scheme, quantize.layers}, quantize.progress));
+  // Last: what changes heads finds caches of floats.
+  if (!request.cache.empty())
+    pm.addPass(createQuantizeCache({request.cache}));
 }
 
 void buildPackPipeline(OpPassManager &pm) {

@@ -23,9 +23,10 @@ struct QuantizeRequest {
 /// What shall be lost. Nothing is, unless it is asked for.
 struct CompressRequest {
   QuantizeRequest quantize;
+  std::string cache;                ///< f32, f16, int8 or int4; empty: as the model has it
   Calibrator *calibrator = nullptr; ///< of the module that the pipeline runs on; null: there are no samples
 
-  bool any() const { return quantize.any(); }
+  bool any() const { return quantize.any() || !cache.empty(); }
 };
 
 /// Passes that make the model smaller and lose something.

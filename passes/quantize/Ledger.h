@@ -8,14 +8,15 @@
 
 namespace edgecc {
 
-/// One changed weight: an entry of the module's attribute `edge.ledger`, and of the artifact's ledger.
+/// One changed weight or cache: an entry of the module's attribute `edge.ledger`, and of the artifact's ledger.
 struct LedgerEntry {
-  std::string weight;            ///< the name of the tensor
+  std::string weight;            ///< the name of the tensor, or of the cache
   std::string layer;             ///< the first layer that reads it
   std::string scheme;            ///< what was done
   int64_t before = 0, after = 0; ///< bytes
   double error = 0;              ///< ||w - w'|| / ||w||
   double decibels = 0;           ///< signal to noise
+  bool isCache = false;          ///< bytes at the longest context; what is lost depends on the text
 };
 
 void addToLedger(mlir::ModuleOp module, llvm::ArrayRef<LedgerEntry> entries);
