@@ -82,13 +82,12 @@ json::Value toJson(ArrayRef<LedgerEntry> ledger) {
           {"cache", entry.weight}, {"scheme", entry.scheme}, {"bytes_before", entry.before}, {"bytes_after", entry.after}});
       continue;
     }
-    list.push_back(json::Object{{"weight", entry.weight},
-                                {"layer", entry.layer},
-                                {"scheme", entry.scheme},
-                                {"bytes_before", entry.before},
-                                {"bytes_after", entry.after},
-                                {"relative_error", entry.error},
-                                {"snr_db", entry.decibels}});
+    json::Object fields{{"weight", entry.weight},       {"layer", entry.layer},       {"scheme", entry.scheme},
+                        {"bytes_before", entry.before}, {"bytes_after", entry.after}, {"relative_error", entry.error},
+                        {"snr_db", entry.decibels}};
+    for (const auto &[name, value] : entry.figures)
+      fields[name] = value;
+    list.push_back(std::move(fields));
   }
   return list;
 }

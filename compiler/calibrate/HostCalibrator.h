@@ -22,11 +22,11 @@ public:
   llvm::Error advanceTo(mlir::Operation *op) override;
   void restart() override;
 
-private:
   using RawSink = llvm::function_ref<llvm::Error(size_t sample, llvm::ArrayRef<edgecc_output> outputs)>;
-  /// Runs from the cut to `values`.
+  /// `observe` with the values in their own types. All belong to `function`.
   llvm::Error run(llvm::StringRef what, mlir::func::FuncOp function, llvm::ArrayRef<mlir::Value> values, RawSink sink);
 
+private:
   /// A value at the cut, of one sample.
   struct Kept {
     edgecc_type type;

@@ -6,6 +6,7 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
+#include <random>
 
 using namespace llvm;
 namespace edgecc {
@@ -38,17 +39,23 @@ std::vector<Input> inputsOf(mlir::func::FuncOp main) {
   return inputs;
 }
 
+/// Rows of the smallest table that is read by an input.
+int64_t vocabularyOf(mlir::func::FuncOp main) {
+  int64_t vocabulary = INT64_MAX;
+  main.walk([&](edge::EmbeddingOp embedding) {
+    mlir::Value ids = embedding.getIds();
+    while (auto reshape = ids.getDefiningOp<edge::ReshapeOp>())
+      ids = reshape.getInput();
+    if (isa<mlir::BlockArgument>(ids))
+      vocabulary = std::min(vocabulary, embedding.getTable().getType().getDimSize(0));
+  });
+  return vocabulary;
+}
+
 class Reader {
 public:
-  Reader(const SampleOptions &options, mlir::func::FuncOp main) : options(options), inputs(inputsOf(main)) {
-    main.walk([&](edge::EmbeddingOp embedding) {
-      mlir::Value ids = embedding.getIds();
-      while (auto reshape = ids.getDefiningOp<edge::ReshapeOp>())
-        ids = reshape.getInput();
-      if (isa<mlir::BlockArgument>(ids))
-        vocabulary = std::min(vocabulary, embedding.getTable().getType().getDimSize(0));
-    });
-  }
+  Reader(const SampleOptions &options, mlir::func::FuncOp main)
+      : options(options), inputs(inputsOf(main)), vocabulary(vocabularyOf(main)) {}
 
   Expected<std::vector<Sample>> read() {
     StringRef file = options.file;
@@ -71,7 +78,7 @@ private:
 
   const SampleOptions &options;
   std::vector<Input> inputs;
-  int64_t vocabulary = INT64_MAX;
+  int64_t vocabulary;
   std::vector<Sample> samples;
 };
 
@@ -227,6 +234,60 @@ Error Reader::readTokens(StringRef file) {
 }
 
 } // namespace
+
+Expected<std::vector<Sample>> randomSamples(const SampleOptions &options, mlir::func::FuncOp main) {
+  std::mt19937 random(1);
+  std::vector<Sample> samples(options.count);
+  SmallVector<edge::SymbolAttr> symbols = edge::symbolsOf(main);
+  // One size for all that share a symbol; the session's own symbols are not of any input.
+  SmallVector<mlir::AffineExpr> sizes;
+  for (edge::SymbolAttr symbol : symbols)
+    sizes.push_back(mlir::getAffineConstantExpr(
+        std::min(symbol.getMax(), std::max(symbol.getMin(), std::min<int64_t>(options.length, 16))), main.getContext()));
+  int64_t vocabulary = vocabularyOf(main);
+  for (mlir::BlockArgument argument : main.getArguments()) {
+    unsigned number = argument.getArgNumber();
+    if (main.getArgAttr(number, edge::EdgeDialect::kStateAttr))
+      continue;
+    StringRef name = main.getArgAttrOfType<mlir::StringAttr>(number, edge::EdgeDialect::kNameAttr).getValue();
+    StringRef element = main.getArgAttrOfType<mlir::StringAttr>(number, edge::EdgeDialect::kElementAttr).getValue();
+    std::optional<edgecc_type> type;
+    for (edgecc_type known : {EDGECC_F32, EDGECC_I64, EDGECC_I32, EDGECC_BOOL})
+      if (element == edgecc_type_name(known))
+        type = known;
+    if (!type)
+      return createStringError(
+          "the model's input '%s' is %s, for which there are no random numbers; give samples with --calibrate",
+          name.str().c_str(), element.str().c_str());
+    for (Sample &sample : samples) {
+      arrays::Array &array = sample[name.str()];
+      array.type = *type;
+      int64_t count = 1;
+      for (mlir::AffineExpr size : edge::shapeOf(argument)) {
+        array.shape.push_back(cast<mlir::AffineConstantExpr>(edge::canonical(size.replaceSymbols(sizes))).getValue());
+        count *= array.shape.back();
+      }
+      auto append = [&](auto value) {
+        const auto *bytes = reinterpret_cast<const uint8_t *>(&value);
+        array.bytes.insert(array.bytes.end(), bytes, bytes + sizeof(value));
+      };
+      bool isMask = name.contains("mask"), isType = name.contains("type");
+      for (int64_t i = 0; i < count; ++i) {
+        int64_t integer = isMask ? 1
+                          : isType
+                              ? 0
+                              : std::uniform_int_distribution<int64_t>(0, std::min<int64_t>(vocabulary, 1 << 20) - 1)(random);
+        switch (*type) {
+        case EDGECC_F32: append(std::normal_distribution<float>()(random)); break;
+        case EDGECC_I64: append(int64_t(integer)); break;
+        case EDGECC_I32: append(int32_t(integer)); break;
+        default: append(uint8_t(1));
+        }
+      }
+    }
+  }
+  return samples;
+}
 
 Expected<std::vector<Sample>> readSamples(const SampleOptions &options, mlir::func::FuncOp main) {
   return Reader(options, main).read();

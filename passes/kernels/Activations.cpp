@@ -1,4 +1,4 @@
-//===- Activations.cpp - Floats to int8 in the order that a family wants ----===//
+//===- Activations.cpp - A left side in the order that a family wants -------===//
 #include "passes/kernels/Quantized.h"
 
 using namespace mlir;
@@ -7,8 +7,12 @@ namespace edgecc {
 ActivationLayout::ActivationLayout(const Kernel &tallest, const edge::QuantizedPanel &panel, edge::ActivationPrecision precision,
                                    int64_t k)
     : k(k), size(panel.size), groups(panel.groups), perGroup(precision == edge::ActivationPrecision::Group && panel.groups > 1),
-      starts(!panel.order.isSigned()), corrections(panel.zeros), middle(int64_t(1) << (panel.bits - 1)) {
+      corrections(panel.zeros) {
   const auto &family = static_cast<const DotFamily &>(tallest.family);
+  floats = family.lhs.floats;
+  elementBytes = family.lhs.elementBytes();
+  excess = family.excess(panel);
+  starts = excess != 0;
   together = family.lhs.rows;
   rows = family.lhs.isInterleaved() ? tallest.m : 1;
   chunk = family.lhs.chunk;
@@ -20,7 +24,7 @@ ActivationLayout::ActivationLayout(const Kernel &tallest, const edge::QuantizedP
 bool ActivationLayout::operator==(const ActivationLayout &other) const {
   auto all = [](const ActivationLayout &it) {
     return std::make_tuple(it.k, it.rows, it.together, it.chunk, it.segment, it.size, it.groups, it.perGroup, it.starts,
-                           it.corrections, it.biased, it.factor, it.starts ? it.middle : 0);
+                           it.corrections, it.biased, it.factor, it.excess, it.floats);
   };
   return all(*this) == all(other);
 }
@@ -32,9 +36,9 @@ constexpr int64_t kStep = 16;
 /// Below this the inverse of the scale would not be finite.
 constexpr double kSmallest = 1e-30;
 
-class Quantization {
+class Row {
 public:
-  Quantization(Code &code, const ActivationLayout &layout, Value from, Value to, const std::optional<OutlierValues> &outliers)
+  Row(Code &code, const ActivationLayout &layout, Value from, Value to, const std::optional<OutlierValues> &outliers)
       : code(code), layout(layout), outliers(outliers), input(from), from(from), to(to) {
     if (outliers)
       this->from = code.stack(layout.k);
@@ -44,10 +48,11 @@ public:
   void emit(Var row, Var i, Var block) {
     Var blockAt = block * layout.bytes();
     rowAt = row * layout.k, sidesAt = blockAt + i * 4;
-    numbersAt = blockAt + i / layout.together * (layout.together * layout.segment) + i % layout.together * layout.chunk;
+    numbersAt = blockAt + i / layout.together * (layout.together * layout.segment * layout.elementBytes) +
+                i % layout.together * (layout.chunk * layout.elementBytes);
     if (outliers)
       takeOutliers(row, block * layout.rows + i);
-    if (!layout.perGroup)
+    if (!layout.perGroup && !layout.floats)
       setScale(code.index(0), code.index(layout.k), code.index(0));
     int64_t whole = layout.k / layout.size;
     code.loop(code.index(0), code.index(whole), 1, [&](Var group) { emitGroup(group, layout.size); });
@@ -60,9 +65,11 @@ private:
   void takeOutliers(Var row, Var to) {
     code.sweep(code.index(layout.k),
                [&](Var k, int64_t count) { code.store(from, k, code.load(input, row * layout.k + k, count)); });
-    emitOutlierValues(code, *outliers, input, row, layout.k, to);
-    code.loop(code.index(0), code.index(outliers->count), 1,
-              [&](Var index) { code.store(from, code.toIndex(code.loadRaw(outliers->indices, index)), code.f32(0)); });
+    code.loop(code.index(0), code.index(outliers->count), 1, [&](Var index) {
+      Var channel = code.toIndex(code.loadRaw(outliers->indices, index));
+      code.store(outliers->to, to * outliers->count + index, code.load(input, row * layout.k + channel));
+      code.store(from, channel, code.f32(0));
+    });
     rowAt = code.index(0);
   }
 
@@ -81,19 +88,22 @@ private:
 
   /// Element `step + offset` of a group of this row; `step` is a multiple of kStep.
   Var numberAt(Var group, Var step, int64_t offset) {
-    int64_t inStep = offset / layout.chunk * layout.chunk * layout.stride() + offset % layout.chunk;
+    int64_t inStep = offset / layout.chunk * layout.chunk * layout.stride() + offset % layout.chunk * layout.elementBytes;
     return numbersAt + group * layout.groupBytes() + step * layout.stride() + inStep;
   }
 
   void storeStep(Var group, Var step, Var numbers) {
     for (int64_t offset = 0; offset < kStep; offset += layout.chunk)
-      code.store(to, numberAt(group, step, offset),
-                 layout.chunk == kStep
-                     ? numbers
-                     : code.shuffle(numbers, numbers, llvm::to_vector(llvm::seq(offset, offset + layout.chunk))));
+      code.storeBytes(to, numberAt(group, step, offset),
+                      layout.chunk == kStep
+                          ? numbers
+                          : code.shuffle(numbers, numbers, llvm::to_vector(llvm::seq(offset, offset + layout.chunk))));
   }
 
-  Var toInteger(Var x) {
+  /// What is summed up: integers (i32), or the floats as they are.
+  Var number(Var x) {
+    if (layout.floats)
+      return x;
     Type i32 = code.getI32Type();
     Type type = isa<VectorType>(x.type()) ? Type(code.vectorOf(kStep, i32)) : i32;
     return code.var(arith::FPToSIOp::create(
@@ -105,26 +115,29 @@ private:
     if (layout.perGroup)
       setScale(begin, begin + length, group);
     int64_t whole = length / kStep * kStep;
-    Var zero = code.var(arith::ConstantIntOp::create(code, 0, 32));
+    Var zero = layout.floats ? code.f32(0) : code.var(arith::ConstantIntOp::create(code, 0, 32));
+    auto stored = [&](Var number) { return layout.floats ? number : code.convert(number, code.getI8Type()); };
     Var sums = code.loop(code.index(0), code.index(whole), kStep, {code.splat(zero, kStep)}, [&](Var i, ArrayRef<Var> carried) {
-      Var numbers = toInteger(code.load(from, rowAt + begin + i, kStep));
-      storeStep(group, i, code.convert(numbers, code.getI8Type()));
+      Var numbers = number(code.load(from, rowAt + begin + i, kStep));
+      storeStep(group, i, stored(numbers));
       return SmallVector<Var>{carried[0] + numbers};
     })[0];
-    Var sum = code.var(vector::ReductionOp::create(code, vector::CombiningKind::ADD, Value(sums)));
-    Var nothing = code.splat(code.convert(zero, code.getI8Type()), kStep);
+    Var sum = code.var(vector::ReductionOp::create(code, vector::CombiningKind::ADD, Value(sums),
+                                                   layout.floats ? arith::FastMathFlags::reassoc : arith::FastMathFlags::none));
+    Var nothing = code.splat(stored(zero), kStep);
     for (int64_t at = whole; at < layout.size; at += kStep) {
       storeStep(group, code.index(at), nothing);
       for (int64_t i = at; i < std::min(length, at + kStep); ++i) {
-        Var number = toInteger(code.load(from, rowAt + begin + i));
-        code.store(to, numberAt(group, code.index(at), i - at), code.convert(number, code.getI8Type()));
-        sum = sum + number;
+        Var next = number(code.load(from, rowAt + begin + i));
+        code.storeBytes(to, numberAt(group, code.index(at), i - at), stored(next));
+        sum = sum + next;
       }
     }
     if (layout.starts)
-      code.storeBytes(to, sideAt(layout.startsAt(), group), sum * double(-layout.middle));
+      code.storeBytes(to, sideAt(layout.startsAt(), group), sum * double(-layout.excess));
     if (layout.corrections) {
-      Var wide = code.var(arith::SIToFPOp::create(code, code.getF32Type(), Value(sum))) * double(-layout.factor);
+      Var wide = layout.floats ? sum : code.var(arith::SIToFPOp::create(code, code.getF32Type(), Value(sum)));
+      wide = wide * double(-layout.factor);
       code.storeBytes(to, sideAt(layout.correctionsAt(), group), layout.perGroup ? wide * scale : wide);
     }
   }
@@ -138,16 +151,9 @@ private:
 
 } // namespace
 
-void emitOutlierValues(Code &code, const OutlierValues &outliers, Value from, Var row, int64_t k, Var to) {
-  code.loop(code.index(0), code.index(outliers.count), 1, [&](Var index) {
-    Var channel = code.toIndex(code.loadRaw(outliers.indices, index));
-    code.store(outliers.to, to * outliers.count + index, code.load(from, row * k + channel));
-  });
-}
-
-void emitQuantization(Code &code, const ActivationLayout &layout, Var block, AffineExpr rows, Value from, Value to,
-                      const std::optional<OutlierValues> &outliers) {
-  Quantization quantization(code, layout, from, to, outliers);
+void emitActivations(Code &code, const ActivationLayout &layout, Var block, AffineExpr rows, Value from, Value to,
+                     const std::optional<OutlierValues> &outliers) {
+  Row row(code, layout, from, to, outliers);
   Var last = code.size(rows) - 1;
   // Rows that fill up a block are never stored: any row will do.
   Var at = block * layout.bytes();
@@ -157,8 +163,7 @@ void emitQuantization(Code &code, const ActivationLayout &layout, Var block, Aff
       for (int64_t i = 0; i < ActivationLayout::kBiasLine; i += 16)
         code.storeBytes(to, at + group * layout.groupBytes() + (layout.biasAt() + i), bias);
     });
-  code.loop(code.index(0), code.index(layout.rows), 1,
-            [&](Var i) { quantization.emit(min(block * layout.rows + i, last), i, block); });
+  code.loop(code.index(0), code.index(layout.rows), 1, [&](Var i) { row.emit(min(block * layout.rows + i, last), i, block); });
 }
 
 } // namespace edgecc

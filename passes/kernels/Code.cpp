@@ -65,6 +65,7 @@ Var operator<(Var a, Var b) { return compare(arith::CmpFPredicate::OLT, arith::C
 Var operator<=(Var a, Var b) { return compare(arith::CmpFPredicate::OLE, arith::CmpIPredicate::sle, a, b); }
 Var operator==(Var a, Var b) { return compare(arith::CmpFPredicate::OEQ, arith::CmpIPredicate::eq, a, b); }
 Var operator&(Var a, Var b) { return Var(a.builder(), a.builder().createOrFold<arith::AndIOp>(Value(a), Value(b))); }
+Var operator^(Var a, Var b) { return Var(a.builder(), a.builder().createOrFold<arith::XOrIOp>(Value(a), Value(b))); }
 Var select(Var condition, Var a, Var b) {
   return Var(a.builder(), a.builder().createOrFold<arith::SelectOp>(Value(condition), Value(a), Value(b)));
 }

@@ -52,6 +52,7 @@ Var operator<(Var a, Var b);
 Var operator<=(Var a, Var b);
 Var operator==(Var a, Var b);
 Var operator&(Var a, Var b);
+Var operator^(Var a, Var b);
 Var select(Var condition, Var a, Var b);
 Var exp(Var x);
 Var log(Var x);

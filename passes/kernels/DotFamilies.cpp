@@ -106,14 +106,14 @@ public:
   using RowFamily::RowFamily;
 
 protected:
-  /// Number `k` of a step in each lane.
-  static Var number(const edge::QuantizedPanel &panel, Var words, int64_t k) {
-    int64_t from = panel.bits == 8 ? k * 8 : k % 4 * 8 + k / 4 * 4;
+  /// The number that begins at bit `from` of each lane.
+  static Var number(const edge::QuantizedPanel &panel, Var words, int64_t from) {
     if (panel.order.isSigned())
       return shiftSigned(words << (32 - panel.bits - from), 32 - panel.bits);
     return (words >> from) & words.same((1 << panel.bits) - 1);
   }
 
+  /// `wide` gets the words of a step and where in them a number begins.
   template <typename Wide>
   Operands byNumber(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products, Wide wide) const {
     Operands operands(cellsOf(panel));
@@ -123,7 +123,7 @@ protected:
         if (product % 8 == 0)
           quarters = quartersOf(code, loadPairs(code, panel, panels, at, product / 8));
         Var words = code.bitcast(product % 8 < 4 ? quarters.first : quarters.second, code.getI32Type());
-        operands[0].push_back(wide(shiftSigned(words << (24 - product % 4 * 8), 32 - panel.bits), 0));
+        operands[0].push_back(wide(words, product % 4 * 8 + 8 - panel.bits));
       }
       return operands;
     }
@@ -132,7 +132,8 @@ protected:
       for (int64_t product = 0; product < products; ++product) {
         if (product % panel.step() == 0)
           words = code.bitcast(loadStep(code, panel, panels, at, cell, product / panel.step()), code.getI32Type());
-        list.push_back(wide(number(panel, words, product % panel.step()), cell));
+        int64_t k = product % panel.step();
+        list.push_back(wide(words, panel.bits == 8 ? k * 8 : k % 4 * 8 + k / 4 * 4));
       }
     }
     return operands;
@@ -142,9 +143,8 @@ protected:
 class Any : public LaneFamily {
 public:
   Any() : LaneFamily(/*lanes=*/4, /*depth=*/1, {/*floats=*/false, /*rows=*/1, /*chunk=*/16, /*loadBytes=*/1}) {}
-  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
-                   ArrayRef<Var>) const override {
-    return byNumber(code, panel, panels, at, products, [](Var number, int64_t) { return number; });
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
+    return byNumber(code, panel, panels, at, products, [&](Var words, int64_t from) { return number(panel, words, from); });
   }
   Var loadLhs(Code &code, Value lhs, Var at) const override {
     return code.splat(code.var(arith::ExtSIOp::create(code, code.getI32Type(), Value(code.loadRaw(lhs, at)))), lanes);
@@ -152,24 +152,63 @@ public:
   void product(Code &, Cell &cell, Var lhs, int64_t, Var rhs) const override { cell[0] = cell[0] + lhs * rhs; }
 };
 
-class Widen : public LaneFamily {
+/// Floats times numbers that are widened in registers.
+class WidenFamily : public LaneFamily {
 public:
-  explicit Widen(int64_t lanes) : LaneFamily(lanes, /*depth=*/1, {/*floats=*/true, /*rows=*/1, /*chunk=*/1, /*loadBytes=*/1}) {}
-  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
-                   ArrayRef<Var> zeros) const override {
-    double middle = panel.order.isSigned() ? 0 : int64_t(1) << (panel.bits - 1);
-    auto type = code.vectorOf(lanes, code.getF32Type());
-    return byNumber(code, panel, panels, at, products, [&](Var number, int64_t cell) {
-      Var wide = code.var(arith::SIToFPOp::create(code, type, Value(number)));
-      if (!zeros.empty())
-        return wide - (zeros[cell] + middle);
-      return middle ? wide - middle : wide;
-    });
+  explicit WidenFamily(int64_t lanes)
+      : LaneFamily(lanes, /*depth=*/1, {/*floats=*/true, /*rows=*/1, /*chunk=*/16, /*loadBytes=*/4}) {}
+  Var loadLhs(Code &code, Value lhs, Var at) const override {
+    return code.splat(code.loadBytes(lhs, at, code.getF32Type()), lanes);
   }
-  Var loadLhs(Code &code, Value lhs, Var at) const override { return code.splat(code.load(lhs, at), lanes); }
-  Cell begin(Code &code, std::optional<Var>) const override { return {code.splat(code.f32(0), lanes)}; }
+  Cell begin(Code &code, std::optional<Var> start) const override { return {code.splat(start ? *start : code.f32(0), lanes)}; }
   void product(Code &code, Cell &cell, Var lhs, int64_t, Var rhs) const override { cell[0] = code.fma(lhs, rhs, cell[0]); }
   Var finish(Code &, const Cell &cell, bool) const override { return cell[0]; }
+};
+
+/// The bits of a number become the highest of a mantissa: the float 2^bits + number. That is a shift, a mask, and the rest of the
+/// float (one instruction of AVX-512 with the mask); a conversion and a subtraction would be one more, on fewer units.
+class Widen : public WidenFamily {
+public:
+  using WidenFamily::WidenFamily;
+  int64_t excess(const edge::QuantizedPanel &panel) const override { return isShort(panel) ? added(panel) : 0; }
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
+    constexpr int64_t kMantissa = 23, kExponentBias = 127;
+    int64_t to = kMantissa - panel.bits, mask = ((int64_t(1) << panel.bits) - 1) << to;
+    // Two's complement has the highest bit the other way round.
+    int64_t rest = (kExponentBias + panel.bits) << kMantissa | (panel.order.isSigned() ? int64_t(1) << (kMantissa - 1) : 0);
+    return byNumber(code, panel, panels, at, products, [&](Var words, int64_t from) {
+      Var placed = from < to ? words << (to - from) : words >> (from - to);
+      Var wide = code.bitcast((placed & placed.same(mask)) ^ placed.same(rest), code.getF32Type());
+      return isShort(panel) ? wide : wide - added(panel);
+    });
+  }
+
+private:
+  static int64_t added(const edge::QuantizedPanel &panel) { return 3 * (int64_t(1) << (panel.bits - 1)); }
+  /// A sum of a few hundred products may be too large by as many activations and lose nothing that counts; one of thousands may
+  /// not.
+  static bool isShort(const edge::QuantizedPanel &panel) { return panel.size <= 256; }
+};
+
+/// NEON: a table lookup puts a byte of each channel on top of a lane, and the conversion divides.
+class WidenByTable : public WidenFamily {
+public:
+  WidenByTable() : WidenFamily(/*lanes=*/4) {}
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
+    return byNumber(code, panel, panels, at, products, [&](Var words, int64_t from) {
+      Var bytes = code.bitcast(words, code.getI8Type());
+      if (panel.bits == 4)
+        bytes = from % 8 ? highTimes16(bytes) : lowTimes16(bytes);
+      SmallVector<int8_t> places(16, -1); // beyond the table: zero
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        places[lane * 4 + 3] = lane * 4 + from / 8;
+      auto type = code.vectorOf(16, code.getI8Type());
+      Var table = code.var(arith::ConstantOp::create(code, DenseElementsAttr::get(type, ArrayRef(places))));
+      Var top = code.bitcast(code.intrinsic("llvm.aarch64.neon.tbl1.v16i8", type, {bytes, table}), code.getI32Type());
+      Var digits = code.var(arith::ConstantIntOp::create(code, 32 - panel.bits, 32));
+      return code.intrinsic("llvm.aarch64.neon.vcvtfxs2fp.v4f32.v4i32", code.vectorOf(4, code.getF32Type()), {top, digits});
+    });
+  }
 };
 
 /// Families of x86: unsigned numbers, 4 bytes of a row broadcast to all channels.
@@ -177,8 +216,7 @@ class X86Family : public RowFamily {
 public:
   explicit X86Family(int64_t lanes)
       : RowFamily(lanes, /*depth=*/4, {/*floats=*/false, /*rows=*/1, /*chunk=*/16, /*loadBytes=*/4}) {}
-  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
-                   ArrayRef<Var>) const override {
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
     return byStep(code, panel, panels, at, products, [](Var raw) { return raw & raw.same(15); }, [&](Var raw) {
       Var shifted = code.bitcast(code.bitcast(raw, code.getI32Type()) >> 4, code.getI8Type());
       return shifted & shifted.same(15);
@@ -245,8 +283,7 @@ public:
   explicit SdotFamily(int64_t rows)
       : NeonFamily(/*lanes=*/4, /*depth=*/4, LhsForm{/*floats=*/false, rows, /*chunk=*/rows == 1 ? 16 : 4, /*loadBytes=*/16}) {}
   int64_t rowsTogether() const override { return lhs.rows; }
-  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
-                   ArrayRef<Var>) const override {
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
     return byStep(code, panel, panels, at, products, lowTimes16, highTimes16);
   }
   void product(Code &code, Cell &cell, Var lhs, int64_t from, Var rhs) const override {
@@ -271,8 +308,7 @@ public:
 class SdotPairFamily : public ChannelPairFamily {
 public:
   SdotPairFamily() : ChannelPairFamily(/*cellRows=*/1, LhsForm{/*floats=*/false, /*rows=*/1, /*chunk=*/16, /*loadBytes=*/8}) {}
-  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
-                   ArrayRef<Var>) const override {
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
     Operands operands(2);
     for (int64_t product = 0; product < products; ++product) {
       auto [first, second] = loadPairs(code, panel, panels, at, product);
@@ -303,8 +339,7 @@ class SmmlaFamily : public ChannelPairFamily {
 public:
   SmmlaFamily() : ChannelPairFamily(/*cellRows=*/2, LhsForm{/*floats=*/false, /*rows=*/4, /*chunk=*/8, /*loadBytes=*/16}) {}
   int64_t rowsTogether() const override { return lhs.rows; }
-  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
-                   ArrayRef<Var>) const override {
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
     Operands operands(2);
     for (int64_t product = 0; product < products; ++product) {
       if (panel.pairs) {
@@ -349,8 +384,7 @@ public:
       : NeonFamily(/*lanes=*/4, /*depth=*/4, LhsForm{/*floats=*/false, rows, /*chunk=*/rows == 1 ? 16 : 4, /*loadBytes=*/16}) {}
   int64_t rowsTogether() const override { return lhs.rows; }
   bool isBiased(const edge::QuantizedPanel &) const override { return false; }
-  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products,
-                   ArrayRef<Var>) const override {
+  Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
     return byStep(code, panel, panels, at, products, lowTimes16, highTimes16);
   }
   Cell begin(Code &code, std::optional<Var> start) const override {
@@ -388,6 +422,7 @@ public:
 
 const Any any;
 const Widen widen4(4), widen8(8), widen16(16);
+const WidenByTable widenByTable;
 const VnniFamily vnni;
 const MaddFamily madd8x4(8, 4), madd8x8(8, 8), madd16x4(16, 4), madd16x8(16, 8);
 const SdotFamily sdot(1), sdotRows(4);
@@ -397,8 +432,8 @@ const SmullFamily smull(1), smullRows(4);
 
 } // namespace
 
-const DotFamily &DotAny = any, &Widen4 = widen4, &Widen8 = widen8, &Widen16 = widen16, &Vnni = vnni, &Madd8x4 = madd8x4,
-                &Madd8x8 = madd8x8, &Madd16x4 = madd16x4, &Madd16x8 = madd16x8, &Sdot = sdot, &SdotRows = sdotRows,
-                &SdotPairs = sdotPairs, &Smmla = smmla, &Smull = smull, &SmullRows = smullRows;
+const DotFamily &DotAny = any, &Widen4 = widen4, &Widen8 = widen8, &Widen16 = widen16, &WidenNeon = widenByTable, &Vnni = vnni,
+                &Madd8x4 = madd8x4, &Madd8x8 = madd8x8, &Madd16x4 = madd16x4, &Madd16x8 = madd16x8, &Sdot = sdot,
+                &SdotRows = sdotRows, &SdotPairs = sdotPairs, &Smmla = smmla, &Smull = smull, &SmullRows = smullRows;
 
 } // namespace edgecc

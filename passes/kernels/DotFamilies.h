@@ -10,6 +10,8 @@ namespace edgecc {
 extern const DotFamily &DotAny;
 /// f32 x numbers that are widened in registers, by lanes in a register.
 extern const DotFamily &Widen4, &Widen8, &Widen16;
+/// The same for NEON.
+extern const DotFamily &WidenNeon;
 /// vpdpbusd; 512 bits.
 extern const DotFamily &Vnni;
 /// vpmaddubsw for numbers of 4 bits, vpmaddwd for 8, by channels in a register.

@@ -1,8 +1,8 @@
 //===- Quantized.h - Products with quantized weights ------------------------===//
 //
-// A weight comes as panels (dialects/edge/Quantization.h), the left side as floats or as int8 in the layout of
-// ActivationLayout. A tile is made of cells: accumulators of some rows and `lanes` channels. Within a group of weights a cell
-// has the form that its family likes; from group to group it is f32.
+// A weight comes as panels (dialects/edge/Quantization.h), the left side as f32 or as int8 in the layout of ActivationLayout. A
+// tile is made of cells: accumulators of some rows and `lanes` channels. Within a group of weights a cell has the form that its
+// family likes; from group to group it is f32.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_KERNELS_QUANTIZED_H
@@ -22,6 +22,7 @@ struct LhsForm {
   int64_t rows, chunk;
   int64_t loadBytes; ///< in one load: a register, or what is broadcast
   bool isInterleaved() const { return rows > 1; }
+  int64_t elementBytes() const { return floats ? 4 : 1; }
 };
 
 class DotFamily : public Family {
@@ -43,13 +44,16 @@ public:
   /// What products come out too large by, because numbers of 4 bits stay in the upper half of a byte.
   virtual int64_t factor(int64_t) const { return 1; }
 
-  /// Operands of `products` products for the cells of a unit of channels, [cell][product]. The numbers start at a byte; `zeros`
-  /// (a vector of f32 per cell, less the middle) only for a family of floats.
+  /// What the numbers of loadRhs() are larger by than those that are meant.
+  virtual int64_t excess(const edge::QuantizedPanel &panel) const {
+    return panel.order.isSigned() ? 0 : int64_t(1) << (panel.bits - 1);
+  }
+
+  /// Operands of `products` products for the cells of a unit of channels, [cell][product]. The numbers start at a byte.
   using Operands = llvm::SmallVector<llvm::SmallVector<Var>>;
-  virtual Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, mlir::Value panels, Var at, int64_t products,
-                           llvm::ArrayRef<Var> zeros) const = 0;
+  virtual Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, mlir::Value panels, Var at, int64_t products) const = 0;
   virtual Var loadLhs(Code &code, mlir::Value lhs, Var at) const = 0;
-  /// A cell that starts with a number (i32) or a register of them, or with zero.
+  /// A cell that starts with a number (i32 or f32) or a register of them, or with zero.
   virtual Cell begin(Code &code, std::optional<Var> start) const = 0;
   /// Adds a product. The left operand starts at byte `from` of what was loaded.
   virtual void product(Code &code, Cell &cell, Var lhs, int64_t from, Var rhs) const = 0;
@@ -65,31 +69,31 @@ public:
   virtual void rows(Code &code, llvm::ArrayRef<Var> cells, int64_t i, int64_t j, llvm::SmallVectorImpl<TileSums> &sums) const;
 };
 
-/// int8 activations in memory: per block of `rows` rows, which is the tallest tile, for each group numbers
+/// Activations in memory: per block of `rows` rows, which is the tallest tile, for each group int8 or f32
 /// [size / segment][rows / together][segment / chunk][together][chunk] and, where sums start with it, a line of kBiasBits; then
-/// scales [groups or 1][rows] f32, starts [groups][rows] i32 (minus the middle times the sum, where numbers are unsigned),
-/// corrections [groups][rows] f32 (minus the sum, where weights have zeros). A segment is what a tile reads for `together` rows
-/// before it turns to the next ones, so that it reads on.
+/// scales [groups or 1][rows] f32 (of int8), starts [groups][rows] i32 or f32 (minus the excess of the weights' numbers times the
+/// sum, where they have one), corrections [groups][rows] f32 (minus the sum, where weights have zeros). A segment is what a tile
+/// reads for `together` rows before it turns to the next ones, so that it reads on.
 struct ActivationLayout {
   ActivationLayout(const Kernel &tallest, const edge::QuantizedPanel &panel, edge::ActivationPrecision precision, int64_t k);
   bool operator==(const ActivationLayout &other) const;
 
   int64_t k, rows, together, chunk, segment, size, groups;
-  bool perGroup, starts, corrections, biased;
-  int64_t factor, middle;
+  bool floats, perGroup, starts, corrections, biased;
+  int64_t elementBytes, factor, excess;
 
   /// Bytes from an element of a row to the next, taken over whole chunks of a segment.
-  int64_t stride() const { return segment == chunk ? rows : together; }
-  int64_t groupBytes() const { return rows * size + (biased ? kBiasLine : 0); }
+  int64_t stride() const { return (segment == chunk ? rows : together) * elementBytes; }
+  int64_t groupBytes() const { return rows * size * elementBytes + (biased ? kBiasLine : 0); }
   int64_t biasAt() const { return rows * size; }
   static constexpr int64_t kBiasLine = 64;
   /// Byte of element k of row i in a group.
   int64_t numberAt(int64_t i, int64_t k) const {
     int64_t part = k / segment * rows + i / together * together;
-    return part * segment + (k % segment / chunk * together + i % together) * chunk + k % chunk;
+    return (part * segment + (k % segment / chunk * together + i % together) * chunk + k % chunk) * elementBytes;
   }
   int64_t scalesAt() const { return groupBytes() * groups; }
-  int64_t startsAt() const { return scalesAt() + 4 * rows * (perGroup ? groups : 1); }
+  int64_t startsAt() const { return scalesAt() + (floats ? 0 : 4 * rows * (perGroup ? groups : 1)); }
   int64_t correctionsAt() const { return startsAt() + (starts ? 4 * rows * groups : 0); }
   int64_t bytes() const { return llvm::alignTo(correctionsAt() + (corrections ? 4 * rows * groups : 0), 64); }
 };
@@ -100,11 +104,9 @@ struct OutlierValues {
   int64_t count;
 };
 
-/// Quantizes block `block` of rows of `from` [rows, k]. Outliers, if any, become zero and go to blocks of rows of their own.
-void emitQuantization(Code &code, const ActivationLayout &layout, Var block, mlir::AffineExpr rows, mlir::Value from,
-                      mlir::Value to, const std::optional<OutlierValues> &outliers);
-/// The outliers of row `row` of `from` [rows, k] as row `to` of their own.
-void emitOutlierValues(Code &code, const OutlierValues &outliers, mlir::Value from, Var row, int64_t k, Var to);
+/// Lays block `block` of rows of `from` [rows, k] as wanted. Outliers, if any, become zero and go to blocks of rows of their own.
+void emitActivations(Code &code, const ActivationLayout &layout, Var block, mlir::AffineExpr rows, mlir::Value from,
+                     mlir::Value to, const std::optional<OutlierValues> &outliers);
 
 /// The table's name of a quantized weight.
 KernelType kernelType(const edge::QuantizedPanel &panel);
@@ -120,7 +122,7 @@ struct OutlierOperands {
 
 struct QuantizedOperands {
   mlir::Value lhs;
-  const ActivationLayout *activations; ///< null: lhs is [rows, k] of floats
+  const ActivationLayout &activations;
   mlir::Value panels;
   const edge::QuantizedPanel &panel;
   std::optional<OutlierOperands> outliers;

@@ -29,8 +29,8 @@ public:
   QuantizedTile(Code &code, const Matrix &matrix, const Kernel &kernel, int64_t columns, const QuantizedOperands &operands,
                 Var row, Var column)
       : code(code), kernel(kernel), family(static_cast<const DotFamily &>(kernel.family)), operands(operands),
-        panel(operands.panel), k(matrix.k), unit(panel.order.unit()), units(columns / unit), cellsOfUnit(unit / family.lanes),
-        cells(units * cellsOfUnit), rowCells(kernel.m / family.cellRows) {
+        activations(operands.activations), panel(operands.panel), unit(panel.order.unit()), units(columns / unit),
+        cellsOfUnit(unit / family.lanes), cells(units * cellsOfUnit), rowCells(kernel.m / family.cellRows) {
     firstPanel = column / kPanel * panel.bytes;
     if (const auto &outliers = operands.outliers) {
       outlierRow = row * outliers->count;
@@ -43,22 +43,16 @@ public:
       numbers = inside / unit * panel.unitBytes;
       scales = inside * panel.scaleBytes;
     }
-    if (family.lhs.floats) {
-      lhs = row * k;
-      return;
-    }
     // A tile lower than a block begins inside of one, at a multiple of its own height.
-    const ActivationLayout &activations = *operands.activations;
     bool whole = kernel.m % activations.rows == 0;
     Var block = row / activations.rows * activations.bytes(), first = whole ? code.index(0) : row % activations.rows;
-    lhs = block + first * activations.segment, sides = block + first * 4;
-    biases = code.index(activations.biasAt()) - first * activations.segment;
+    Var firstAt = first * (activations.segment * activations.elementBytes);
+    lhs = block + firstAt, sides = block + first * 4;
+    biases = code.index(activations.biasAt()) - firstAt;
   }
 
   SmallVector<TileSums> emit() {
-    // Floats end where k ends; int8 is filled up.
-    int64_t depth = family.lhs.floats ? k : panel.groups * panel.size;
-    int64_t blocks = depth / (panel.size * panel.blockGroups);
+    int64_t depth = panel.groups * panel.size, blocks = panel.groups / panel.blockGroups;
     SmallVector<Var> sums;
     if (panel.groups > 1)
       sums.assign(rowCells * cells, code.splat(code.f32(0), family.lanes * family.cellRows));
@@ -73,8 +67,6 @@ public:
     } else {
       sums = code.loop(code.index(0), code.index(blocks), 1, sums,
                        [&](Var index, ArrayRef<Var> carried) { return block(index, carried, 0, panel.blockGroups, panel.size); });
-      for (int64_t group = blocks * panel.blockGroups; group * panel.size < depth; ++group)
-        sums = block(code.index(blocks), sums, group % panel.blockGroups, 1, std::min(panel.size, depth - group * panel.size));
     }
     return finish(sums);
   }
@@ -82,8 +74,8 @@ public:
 private:
   /// Byte of a row's 4-byte number in a table beside the activations.
   Var sideAt(int64_t table, Var group, int64_t i) {
-    int64_t rows = operands.activations->rows;
-    return sides + group * (4 * rows) + (i / rows * operands.activations->bytes() + table + i % rows * 4);
+    int64_t rows = activations.rows;
+    return sides + group * (4 * rows) + (i / rows * activations.bytes() + table + i % rows * 4);
   }
 
   /// The panel of unit `u`, counted from the tile's.
@@ -93,8 +85,7 @@ private:
     bool straight; ///< done in one turn
     Var block;     ///< of groups
     int64_t inner; ///< in the block
-    Var depth;     ///< where it begins in k
-    Var lhs;       ///< the byte of the tile's first row, of int8
+    Var lhs;       ///< the byte of the tile's first row
     Var biased;    ///< the same, for what its sums start with
     int64_t begun; ///< sums that started there
     /// Of the panels that were entered: bytes where this group's block begins; for each cell.
@@ -135,10 +126,9 @@ private:
   DotFamily::Operands loadRhs(const Group &group, Units which, Var from, int64_t products) {
     DotFamily::Operands all;
     for (int64_t u = which.first; u < which.first + which.count; ++u) {
-      auto zeros = ArrayRef(group.zeros).slice(group.zeros.empty() ? 0 : u * cellsOfUnit, group.zeros.empty() ? 0 : cellsOfUnit);
       Var at = group.panels[panelOf(u)] + numbers + from * (panel.stepBytes / panel.step()) +
                (panel.numbersAt(group.inner) + u * unit % kPanel / unit * panel.unitBytes);
-      auto part = family.loadRhs(code, panel, operands.panels, at, products, zeros);
+      auto part = family.loadRhs(code, panel, operands.panels, at, products);
       llvm::append_range(all, part);
     }
     return all;
@@ -150,9 +140,7 @@ private:
   /// The left operand of row `i` for the product at `offset`, and the byte in it. The turn begins at `at`.
   std::pair<Var, int64_t> loadLhs(Loaded &loaded, Var at, int64_t i, int64_t offset) {
     const LhsForm &form = family.lhs;
-    int64_t place = form.floats ? i * k + offset
-                                : i / operands.activations->rows * operands.activations->bytes() +
-                                      operands.activations->numberAt(i % operands.activations->rows, offset);
+    int64_t place = i / activations.rows * activations.bytes() + activations.numberAt(i % activations.rows, offset);
     int64_t begin = place - place % form.loadBytes;
     Var &value = loaded[begin];
     if (!Value(value))
@@ -164,9 +152,8 @@ private:
   /// Products that follow each other go to different sets of cells, of which there may be several.
   void emitProducts(const Group &group, Var from, int64_t products, int64_t first, int64_t rows, const DotFamily::Operands &rhs,
                     Loaded &loaded, MutableArrayRef<Cell> into) {
-    const ActivationLayout *activations = operands.activations;
     int64_t width = rhs.size();
-    Var at = !activations ? lhs + group.depth + from : group.lhs + from * activations->stride();
+    Var at = group.lhs + from * activations.stride();
     for (int64_t product = 0; product < products; ++product)
       for (int64_t row = 0; row < rows; ++row) {
         auto [value, byte] = loadLhs(loaded, at, (first + row) * family.cellRows, product * family.depth);
@@ -180,16 +167,15 @@ private:
 
   /// Cells of rows of a group, `width` for each, not yet f32.
   SmallVector<Cell> beginRows(Group &group, int64_t first, int64_t rows, int64_t width) {
-    const ActivationLayout *activations = operands.activations;
     SmallVector<Cell> begun;
     for (int64_t i = 0; i < rows * width; ++i) {
       std::optional<Var> start;
-      if (activations && activations->starts)
+      if (activations.starts)
         start = code.loadBytes(
             operands.lhs,
-            sideAt(activations->startsAt(), group.block * panel.blockGroups + group.inner, (first + i / width) * family.cellRows),
-            code.getI32Type());
-      if (isBiased()) {
+            sideAt(activations.startsAt(), group.block * panel.blockGroups + group.inner, (first + i / width) * family.cellRows),
+            activations.floats ? Type(code.getF32Type()) : Type(code.getI32Type()));
+      if (activations.biased) {
         // From memory, since loads have units of their own and bring two registers at a time.
         int64_t at = group.begun++ * 16 % ActivationLayout::kBiasLine;
         if (at == 0 && group.begun > 1)
@@ -212,9 +198,8 @@ private:
   SmallVector<Var> emitGroup(Var block, int64_t inner, int64_t length, ArrayRef<Var> sums) {
     Var index = block * panel.blockGroups + inner;
     bool straight = length <= kernel.k;
-    Group group{straight, block, inner, index * panel.size, {}, {}, 0, {}, {}, {}};
-    if (operands.activations)
-      group.lhs = group.biased = lhs + index * operands.activations->groupBytes();
+    Group group{straight, block, inner, {}, {}, 0, {}, {}, {}};
+    group.lhs = group.biased = lhs + index * activations.groupBytes();
     int64_t rowsAtOnce = straight && family.rowsTogether() ? family.rowsTogether() / family.cellRows : rowCells;
     int64_t unitsAtOnce = straight ? 1 : units;
     SmallVector<Var> result(rowCells * cells);
@@ -245,7 +230,7 @@ private:
         for (int64_t i = 0; i < count; ++i) {
           int64_t row = first + i / width, cell = u * cellsOfUnit + i % width;
           Var &sum = result[row * cells + cell];
-          sum = addGroup(group, row, cell, family.finish(code, begun[i], isBiased()),
+          sum = addGroup(group, row, cell, family.finish(code, begun[i], activations.biased),
                          sums.empty() ? std::optional<Var>() : sums[row * cells + cell]);
           done.push_back(sum);
         }
@@ -284,26 +269,22 @@ private:
 
   Var addGroup(const Group &group, int64_t row, int64_t cell, Var value, std::optional<Var> sum) {
     Var groupIndex = group.block * panel.blockGroups + group.inner;
-    const ActivationLayout *activations = operands.activations;
-    if (activations && activations->perGroup)
-      value = value * family.perRow(code, operands.lhs, sideAt(activations->scalesAt(), groupIndex, row * family.cellRows));
+    if (activations.perGroup)
+      value = value * family.perRow(code, operands.lhs, sideAt(activations.scalesAt(), groupIndex, row * family.cellRows));
     Var result = sum ? code.fma(value, group.scales[cell], *sum) : value * group.scales[cell];
-    if (activations && panel.zeros)
-      result =
-          code.fma(family.perRow(code, operands.lhs, sideAt(activations->correctionsAt(), groupIndex, row * family.cellRows)),
-                   group.zeros[cell] * group.scales[cell], result);
+    if (panel.zeros)
+      result = code.fma(family.perRow(code, operands.lhs, sideAt(activations.correctionsAt(), groupIndex, row * family.cellRows)),
+                        group.zeros[cell] * group.scales[cell], result);
     return result;
   }
-
-  bool isBiased() const { return operands.activations && operands.activations->biased; }
 
   SmallVector<TileSums> finish(ArrayRef<Var> sums) {
     SmallVector<TileSums> tile;
     for (int64_t row = 0; row < rowCells; ++row) {
       int64_t i = row * family.cellRows;
       SmallVector<Var> scaled(sums.slice(row * cells, cells));
-      if (operands.activations && !operands.activations->perGroup) {
-        Var scale = family.perRow(code, operands.lhs, sideAt(operands.activations->scalesAt(), code.index(0), i));
+      if (!activations.floats && !activations.perGroup) {
+        Var scale = family.perRow(code, operands.lhs, sideAt(activations.scalesAt(), code.index(0), i));
         for (Var &sum : scaled)
           sum = sum * scale;
       }
@@ -336,11 +317,12 @@ private:
   const Kernel &kernel;
   const DotFamily &family;
   const QuantizedOperands &operands;
+  const ActivationLayout &activations;
   const edge::QuantizedPanel &panel;
-  int64_t k, unit, units, cellsOfUnit, cells, rowCells;
+  int64_t unit, units, cellsOfUnit, cells, rowCells;
   Var firstPanel;                ///< the byte of the tile's first panel
   Var numbers, scales;           ///< bytes in it before those of the tile's first channel
-  Var lhs;                       ///< of the tile's first row: byte, or element
+  Var lhs;                       ///< the byte of the tile's first row
   Var sides;                     ///< its first byte in a table beside the activations
   Var biases;                    ///< bytes from a group's first row to what sums start with
   Var outlierRow, outlierColumn; ///< the tile's first elements of either side

@@ -32,15 +32,15 @@ class InputQuantizer {
 public:
   explicit InputQuantizer(const Machine &machine) : machine(machine) {}
   struct Input {
-    mlir::Value values;   ///< int8 in a layout, or the floats as they are
+    mlir::Value values;   ///< in a layout
     mlir::Value outliers; ///< [rows, count] f32, if the linear has any
   };
-  /// The input of a linear in a layout (null: floats), by a kernel before the first linear that asks.
-  Input of(edge::LinearOp op, const ActivationLayout *layout);
+  /// The input of a linear in a layout, by a kernel before the first linear that asks.
+  Input of(edge::LinearOp op, const ActivationLayout &layout);
 
 private:
   struct Known {
-    std::optional<ActivationLayout> layout;
+    ActivationLayout layout;
     mlir::Value indices;
     Input input;
   };

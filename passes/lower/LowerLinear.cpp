@@ -105,41 +105,33 @@ static void lowerUnpacked(Code &code, edge::LinearOp op, Var firstRow, Var lastR
   code.loop(tall, lastRow, 1, [&](Var row) { columns(1, row); });
 }
 
-InputQuantizer::Input InputQuantizer::of(edge::LinearOp op, const ActivationLayout *layout) {
+InputQuantizer::Input InputQuantizer::of(edge::LinearOp op, const ActivationLayout &layout) {
   Value values = op.getInput(), indices = op.getOutliers();
-  if (!layout && !indices)
-    return {values, {}};
   for (Known &known : done[values])
-    if (known.indices == indices && (layout ? known.layout && *known.layout == *layout : !known.layout))
+    if (known.indices == indices && known.layout == layout)
       return known.input;
-  AffineExpr rows = leading(op.getInput().getType());
+  AffineExpr rows = leading(op.getInput().getType()), blocks = edge::canonical(rows.ceilDiv(layout.rows));
   auto context = op.getContext();
   auto size = [&](int64_t value) { return getAffineConstantExpr(value, context); };
-  int64_t k = op.inputChannels(), height = layout ? layout->rows : 1;
   int64_t count = indices ? cast<RankedTensorType>(indices.getType()).getDimSize(0) : 0;
-  AffineExpr blocks = edge::canonical(rows.ceilDiv(height));
   SmallVector<Value> ins{values};
-  SmallVector<Type> types;
-  if (layout)
-    types.push_back(edge::tensorType({blocks, size(layout->bytes())}, IntegerType::get(context, 8)));
+  SmallVector<Type> types{edge::tensorType({blocks, size(layout.bytes())}, IntegerType::get(context, 8))};
   if (indices) {
     ins.push_back(indices);
-    types.push_back(edge::tensorType({edge::canonical(blocks * height), size(count)}, Float32Type::get(context)));
+    types.push_back(edge::tensorType({edge::canonical(blocks * layout.rows), size(count)}, Float32Type::get(context)));
   }
-  int64_t perTask = rowsPerTask(size((layout ? k : count) * height));
+  int64_t perTask = rowsPerTask(size(layout.k * layout.rows));
   OpBuilder builder(op);
-  auto kernel = createKernel(builder, op.getLoc(), layout ? "quantize" : "outliers", blocks.ceilDiv(perTask), ins, {}, types,
+  auto kernel = createKernel(builder, op.getLoc(), layout.floats ? "widen" : "quantize", blocks.ceilDiv(perTask), ins, {}, types,
                              machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
     std::optional<OutlierValues> outliers;
     if (indices)
       outliers = {buffers[1], buffers.back(), count};
-    forRows(code, task, perTask, blocks, [&](Var block) {
-      layout ? emitQuantization(code, *layout, block, rows, buffers[0], buffers[ins.size()], outliers)
-             : emitOutlierValues(code, *outliers, buffers[0], block, k, block);
-    });
+    forRows(code, task, perTask, blocks,
+            [&](Var block) { emitActivations(code, layout, block, rows, buffers[0], buffers[ins.size()], outliers); });
   });
-  Input input{layout ? kernel.getResult(0) : values, indices ? kernel.getResults().back() : Value()};
-  done[values].push_back({layout ? std::optional(*layout) : std::nullopt, indices, input});
+  Input input{kernel.getResult(0), indices ? kernel.getResult(1) : Value()};
+  done[values].push_back({layout, indices, input});
   return input;
 }
 
@@ -214,12 +206,12 @@ LogicalResult lowerLinear(const LinearGroup &group, InputQuantizer &inputs, cons
   }
   std::optional<edge::QuantizedPanel> panel;
   std::optional<ActivationLayout> activations;
+  InputQuantizer::Input input{op.getInput(), {}};
   if (auto quantization = op.getQuantization()) {
     panel.emplace(*quantization, op.inputChannels(), edge::PanelOrder(machine.arch()));
-    if (quantization->getActivations() != edge::ActivationPrecision::Float)
-      activations.emplace(*kernels.front(), *panel, quantization->getActivations(), op.inputChannels());
+    activations.emplace(*kernels.front(), *panel, quantization->getActivations(), op.inputChannels());
+    input = inputs.of(op, *activations);
   }
-  InputQuantizer::Input input = inputs.of(op, activations ? &*activations : nullptr);
   int64_t outliers = input.outliers ? cast<RankedTensorType>(op.getOutliers().getType()).getDimSize(0) : 0;
 
   // Behind the input: of each linear its weight, its outliers' weights, its extras; then the results.
@@ -287,7 +279,7 @@ LogicalResult lowerLinear(const LinearGroup &group, InputQuantizer &inputs, cons
     if (!panel)
       return emitMatrix(code, matrix, task, start, buffers[0], panels, store);
     emitQuantizedMatrix(code, matrix, task, start, [&](Var product) {
-      QuantizedOperands operands{buffers[0], activations ? &*activations : nullptr, code.choose(product, panels), *panel, {}};
+      QuantizedOperands operands{buffers[0], *activations, code.choose(product, panels), *panel, {}};
       if (outliers)
         operands.outliers = {buffers[1], code.choose(product, outlierPanels), outliers};
       return operands;

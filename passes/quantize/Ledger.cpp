@@ -22,6 +22,11 @@ void addToLedger(ModuleOp module, ArrayRef<LedgerEntry> entries) {
       fields.set("error", builder.getF64FloatAttr(entry.error));
       fields.set("decibels", builder.getF64FloatAttr(entry.decibels));
     }
+    NamedAttrList figures;
+    for (const auto &[name, value] : entry.figures)
+      figures.set(name, builder.getF64FloatAttr(value));
+    if (!figures.empty())
+      fields.set("figures", figures.getDictionary(module.getContext()));
     list.push_back(fields.getDictionary(module.getContext()));
   }
   module->setAttr(edge::EdgeDialect::kLedgerAttr, builder.getArrayAttr(list));
@@ -49,8 +54,19 @@ std::vector<LedgerEntry> readLedger(ModuleOp module) {
       return value ? value.getValueAsDouble() : 0;
     };
     bool isCache = fields.contains("cache");
-    entries.push_back({text(isCache ? "cache" : "weight"), text("layer"), text("scheme"), integer("bytes_before"), integer("bytes_after"),
-                       real("error"), real("decibels"), isCache});
+    entries.push_back({text(isCache ? "cache" : "weight"),
+                       text("layer"),
+                       text("scheme"),
+                       integer("bytes_before"),
+                       integer("bytes_after"),
+                       real("error"),
+                       real("decibels"),
+                       {},
+                       isCache});
+    if (auto figures = fields.getAs<DictionaryAttr>("figures"))
+      for (NamedAttribute figure : figures)
+        if (auto value = dyn_cast<FloatAttr>(figure.getValue()))
+          entries.back().figures[figure.getName().str()] = value.getValueAsDouble();
   }
   return entries;
 }

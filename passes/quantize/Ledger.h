@@ -3,6 +3,7 @@
 #define EDGECC_PASSES_QUANTIZE_LEDGER_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,9 @@ struct LedgerEntry {
   int64_t before = 0, after = 0; ///< bytes
   double error = 0;              ///< ||w - w'|| / ||w||
   double decibels = 0;           ///< signal to noise
-  bool isCache = false;          ///< bytes at the longest context; what is lost depends on the text
+  /// What else was measured, by name: "output_error", ...
+  std::map<std::string, double> figures = {};
+  bool isCache = false; ///< bytes at the longest context; what is lost depends on the text
 };
 
 void addToLedger(mlir::ModuleOp module, llvm::ArrayRef<LedgerEntry> entries);

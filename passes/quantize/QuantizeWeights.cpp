@@ -182,7 +182,8 @@ private:
                       int64_t(rawBytes(tensor.weight.getValue()).size()),
                       rounded->bytes,
                       rounded->error.relative(),
-                      rounded->error.decibels()};
+                      rounded->error.decibels(),
+                      {}};
     std::string said;
     llvm::raw_string_ostream(said) << llvm::format("relative error %.4f (%.1f dB)", entry.error, entry.decibels);
     InFlightDiagnostic remark = first->emitRemark();

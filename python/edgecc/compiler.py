@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from .errors import CompileError, EdgeccError
 
@@ -52,14 +52,14 @@ def _arguments(options: Mapping[str, Any]) -> list[str]:
 
 def compile(model: str | os.PathLike[str], output: str | os.PathLike[str], *,  # noqa: A001
             dims: Mapping[str, Bounds] | None = None, target: str | None = None, quant: str | None = None,
-            quant_layers: Mapping[str, str] | None = None, program: str | os.PathLike[str] | None = None,
+            quant_layers: Mapping[str, str] | None = None, arguments: Sequence[str] = (), program: str | os.PathLike[str] | None = None,
             timeout: float | None = None, **options: Any) -> dict[str, Any]:
     """Compiles the ONNX file `model` to `output` and returns the compiler's report.
 
     `dims` gives values or bounds of named dimensions: {"batch": 1, "sequence": (1, 512)}. `target` is host, x86-64-v3, x86-64-v4,
     linux-arm64 or android-arm64. `quant` is a scheme of quantized weights, as "w4g32a8" or "w8a8", and `quant_layers` gives other
     schemes to the layers whose own or whose weight's name a pattern fits: {"lm_head*": "w8a8"}. Other keywords are passed on as flags: code="static" is --code=static. `model` may also be an
-    onnx.ModelProto. Raises CompileError with the compiler's sentence; then there is no output.
+    onnx.ModelProto, and `arguments` are passed on as they are. Raises CompileError with the compiler's sentence; then there is no output.
     """
     command: list[str] = [str(find_program(program=program))]
     with tempfile.TemporaryDirectory(prefix="edgecc-") as scratch:
@@ -78,7 +78,7 @@ def compile(model: str | os.PathLike[str], output: str | os.PathLike[str], *,  #
             command += [f"--quant={quant}"]
         for pattern, scheme in (quant_layers or {}).items():
             command += ["--quant-layer", f"{pattern}={scheme}"]
-        command += _arguments(options)
+        command += [*_arguments(options), *arguments]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout)
         except subprocess.TimeoutExpired:

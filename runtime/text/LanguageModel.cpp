@@ -72,14 +72,15 @@ std::string LanguageModel::find(const std::string &name) {
   return "";
 }
 
-std::string LanguageModel::feed(const std::vector<int64_t> &tokens, uint32_t chunk, std::vector<float> &logits) {
+template <typename Read> std::string LanguageModel::feedPieces(const std::vector<int64_t> &tokens, uint32_t chunk, Read read) {
+  if (tokens.empty())
+    return "there are no tokens to start from";
   if (!entries[0].advances) {
     everything.insert(everything.end(), tokens.begin(), tokens.end());
     std::string fault = call(entries[0], everything.data(), int64_t(everything.size()));
-    return fault.empty() ? readLogits(entries[0], logits) : fault;
+    return fault.empty() ? read(entries[0], tokens.size(), true) : fault;
   }
   const int64_t limit = chunk ? int64_t(chunk) : INT64_MAX;
-  const Entry *last = nullptr;
   for (int64_t done = 0, count = 0, total = int64_t(tokens.size()); done < total; done += count) {
     // The narrowest entry that takes all that is left; the widest if none does.
     const Entry *entry = nullptr;
@@ -91,11 +92,30 @@ std::string LanguageModel::feed(const std::vector<int64_t> &tokens, uint32_t chu
       return "the model takes " + std::to_string(entries.back().shortest) + " tokens per call at least, not " +
              std::to_string(count);
     count = std::min(count, entry->longest);
-    if (std::string fault = call(*entry, tokens.data() + done, count); !fault.empty())
+    std::string fault = call(*entry, tokens.data() + done, count);
+    if (fault.empty())
+      fault = read(*entry, size_t(count), done + count == total);
+    if (!fault.empty())
       return fault;
-    last = entry;
   }
-  return last ? readLogits(*last, logits) : "there are no tokens to start from";
+  return "";
+}
+
+std::string LanguageModel::feed(const std::vector<int64_t> &tokens, uint32_t chunk, std::vector<float> &logits) {
+  return feedPieces(tokens, chunk, [&](const Entry &entry, size_t, bool last) {
+    logits.clear();
+    return last ? readLogits(entry, 1, logits) : std::string();
+  });
+}
+
+std::string LanguageModel::score(const std::vector<int64_t> &tokens, std::vector<float> &logits) {
+  logits.clear();
+  return feedPieces(tokens, 0, [&](const Entry &entry, size_t rows, bool) { return readLogits(entry, rows, logits); });
+}
+
+void LanguageModel::reset() {
+  edgecc_session_reset(session);
+  everything.clear();
 }
 
 std::string LanguageModel::setIntegers(const Entry &entry, size_t input, edgecc_type type, uint32_t rank,
@@ -142,31 +162,45 @@ std::string LanguageModel::call(const Entry &entry, const int64_t *tokens, int64
   return status.message();
 }
 
-std::string LanguageModel::readLogits(const Entry &entry, std::vector<float> &logits) const {
+std::string LanguageModel::readLogits(const Entry &entry, size_t rows, std::vector<float> &logits) const {
   edgecc_output output;
   Status status =
       Status::of([&](edgecc_error *error) { return edgecc_session_output(session, entry.index, entry.logits, &output, error); });
   if (!status)
     return status.message();
-  const size_t vocabulary = size_t(output.shape[output.rank - 1]), size = edgecc_type_size(output.type);
-  if (vocabulary == 0 || output.bytes < vocabulary * size)
+  const size_t vocabulary = size_t(output.shape[output.rank - 1]), size = edgecc_type_size(output.type),
+               count = rows * vocabulary;
+  if (count == 0 || output.bytes < size * vocabulary)
     return "entry '" + entry.name + "' gave no logits";
-  const uint8_t *row = static_cast<const uint8_t *>(output.data) + output.bytes - vocabulary * size;
-  logits.resize(vocabulary);
+  if (output.bytes < count * size)
+    return "entry '" + entry.name + "' gives the logits of its last token only; take 'score' or 'decode'";
+  const uint8_t *from = static_cast<const uint8_t *>(output.data) + output.bytes - count * size;
+  logits.resize(logits.size() + count);
+  float *to = logits.data() + logits.size() - count;
   if (output.type == EDGECC_F32) {
-    memcpy(logits.data(), row, vocabulary * size);
+    memcpy(to, from, count * size);
     return "";
   }
-  for (size_t i = 0; i < vocabulary; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     uint16_t bits;
-    memcpy(&bits, row + 2 * i, sizeof(bits));
+    memcpy(&bits, from + 2 * i, sizeof(bits));
     const uint32_t wide = uint32_t(bits) << 16;
     if (output.type == EDGECC_BF16)
-      memcpy(&logits[i], &wide, sizeof(float));
+      memcpy(&to[i], &wide, sizeof(float));
     else
-      logits[i] = widenHalf(bits);
+      to[i] = widenHalf(bits);
   }
   return "";
+}
+
+std::unique_ptr<Tokenizer> openTokenizer(const Model &model, const std::string &path, std::string &error) {
+  if (!path.empty())
+    return Tokenizer::open(path, error);
+  edgecc_segment_info segment;
+  for (size_t i = 0; edgecc_model_segment(model.handle(), i, &segment) == EDGECC_OK; ++i)
+    if (segment.kind == EDGECC_TOKENIZER)
+      return Tokenizer::parse({static_cast<const char *>(segment.data), size_t(segment.length)}, error);
+  return nullptr;
 }
 
 } // namespace edgecc::text

@@ -8,6 +8,7 @@
 #define EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H
 
 #include "edgecc/edgecc.hpp"
+#include "runtime/text/Tokenizer.h"
 
 #include <string>
 #include <vector>
@@ -24,7 +25,15 @@ public:
   /// Feeds the tokens after those fed before, at most `chunk` per call (0: as many as the model takes); `logits` are of the last.
   std::string feed(const std::vector<int64_t> &tokens, uint32_t chunk, std::vector<float> &logits);
 
+  /// As feed, with the logits [tokens, vocabulary] of all. For the entry `score`, or one that takes a token, or has no cache.
+  std::string score(const std::vector<int64_t> &tokens, std::vector<float> &logits);
+
+  /// Forgets what was fed.
+  void reset();
+
   int64_t vocabulary() const { return vocabularySize; }
+  /// Tokens that there is room for.
+  int64_t context() const { return entries[0].advances ? edgecc_session_context(session) : entries[0].longest; }
 
 private:
   struct Entry {
@@ -36,9 +45,10 @@ private:
     std::string name;
   };
   std::string describe(size_t index, Entry &entry);
+  template <typename Read> std::string feedPieces(const std::vector<int64_t> &tokens, uint32_t chunk, Read read);
   std::string call(const Entry &entry, const int64_t *tokens, int64_t count);
   std::string setIntegers(const Entry &entry, size_t input, edgecc_type type, uint32_t rank, const std::vector<int64_t> &values);
-  std::string readLogits(const Entry &entry, std::vector<float> &logits) const;
+  std::string readLogits(const Entry &entry, size_t rows, std::vector<float> &logits) const;
 
   edgecc_model *model;
   edgecc_session *session;
@@ -46,6 +56,9 @@ private:
   std::vector<int64_t> everything; ///< for an entry without a cache, which takes all tokens each time
   int64_t vocabularySize = 0;
 };
+
+/// The given file's, or the one inside the model; null with "" in `error` if there is neither.
+std::unique_ptr<Tokenizer> openTokenizer(const Model &model, const std::string &path, std::string &error);
 
 } // namespace edgecc::text
 #endif // EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H

@@ -99,7 +99,7 @@ def _package() -> Path:
 def _registry() -> dict[str, Writer]:
     models: dict[str, Writer] = {"minilm": _checkpoint(_package),
                                  "minilm-pooled": _checkpoint(_package, pooling="mean")}
-    for name in ("stories260K", "babyllama_tok105", "out2Msp", "rxnmapper", "phone_agent"):
+    for name in ("stories260K", "babyllama_tok105", "out2Msp", "bitllama_3M", "rxnmapper", "phone_agent"):
         models[name] = _checkpoint(lambda name=name: _data(f"models/{name}"))
     for name in ("minilm", "stories260K", "babyllama_tok105", *torch_models.FAMILIES):
         models[f"{name}-dynamo"] = _torch(name, True)
@@ -265,7 +265,7 @@ def write(name: str, directory: Path) -> Path:
                 np.savez(partial / f"case{i}.{who}.npz", **out)
         if oracle.language and "input_ids" in oracle.inputs:
             # Nine tokens, so that they can be cut. Trained story tellers go on with how their story begins; others get something to chew.
-            story = any(part in name for part in ("stories", "babyllama", "out2Msp"))
+            story = any(part in name for part in ("stories", "babyllama", "out2Msp", "bitllama"))
             prompt = np.array([1, *oracle.greedy(np.array([1]), 8)[0]]) if story else np.random.default_rng(1).integers(3, oracle.vocabulary, 9)
             for file, run in zip(("tokens.npz", "tokens.torch.npz"), oracles.values()):
                 tokens, margins = oracle.greedy(prompt, 64, run)

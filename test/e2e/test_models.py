@@ -210,7 +210,7 @@ def test_rxnmapper_masked_tokens(build_dir, request):
     """Real ALBERT recovers masked atoms of its own examples as under ONNX Runtime, each one, and as often as in PyTorch: 983 of 996.
 
     The data's notes have 978 of 986, and do not say which examples, nor which positions were masked; ours are seeded."""
-    from rxnmapper_task import masked_examples
+    from edgecc.eval.reactions import masked_examples
 
     directory, edge = model_directory("rxnmapper", build_dir), build_dir / "e2e/rxnmapper-long.edge"
     edge.parent.mkdir(exist_ok=True)

@@ -203,16 +203,36 @@ def llama2c(directory: Path) -> Any:
              "model.norm.weight": w["norm"]}
     for i in range(int(meta["n_layers"])):
         for old, new in names.items():
-            state[f"model.layers.{i}.{new}.weight"] = w[f"layers.{i}.{old}"]
+            if f"layers.{i}.{old}" in w:
+                state[f"model.layers.{i}.{new}.weight"] = w[f"layers.{i}.{old}"]
         state[f"model.layers.{i}.self_attn.q_proj.weight"] = halves(w[f"layers.{i}.wq"], heads)
         state[f"model.layers.{i}.self_attn.k_proj.weight"] = halves(w[f"layers.{i}.wk"], kv)
-    model.load_state_dict(state)
+    bit = "layers.0.attention_norm" not in w
+    model.load_state_dict(state, strict=not bit)
+    if bit:  # no norms but the last, and each linear normalizes its input by itself
+        for layer in model.model.layers:
+            layer.input_layernorm = layer.post_attention_layernorm = torch.nn.Identity()
+            for parent in (layer.self_attn, layer.mlp):
+                for name, linear in list(parent.named_children()):
+                    if isinstance(linear, torch.nn.Linear):
+                        setattr(parent, name, torch.nn.Sequential(share(linear.in_features), linear))
     if directory.name == "out2Msp":  # gated by max(0, x - 0.25), and norms that are followed by max(0, x - 1)
         for layer in model.model.layers:
             layer.mlp.act_fn = shifted_relu(0.25)
             layer.input_layernorm = torch.nn.Sequential(layer.input_layernorm, shifted_relu(1.0))
             layer.post_attention_layernorm = torch.nn.Sequential(layer.post_attention_layernorm, shifted_relu(1.0))
     return model.eval()
+
+
+def share(size: int) -> Any:
+    """A vector of length 1 over the root of its size, as bitllama's linears want it."""
+    import torch
+
+    class Share(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return torch.nn.functional.normalize(x, dim=-1) * size ** -0.5
+
+    return Share()
 
 
 def shifted_relu(shift: float) -> Any:

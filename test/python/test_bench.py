@@ -248,3 +248,42 @@ def test_plots(tmp_path, capsys):
     (tmp_path / "other.json").write_text("{}")
     assert bench_main(["plot", str(tmp_path / "other.json"), "-o", str(tmp_path / "x.svg")]) == 1
     assert "not a report" in capsys.readouterr().err
+
+
+def test_bars_are_one_table(tmp_path, capsys):
+    from edgecc.bench.__main__ import main as bench_main
+
+    def ratio(engine, median, **row):
+        return {"engine": engine, "threads": 1, "ratio": {"median": median}, **row}
+
+    reports = {
+        "model": {"results": [{"what": "decode", "threads": 1, "read_share": {"median": 0.9}}]},
+        # The faster of the peers counts: the smaller ratio.
+        "compare": {"notes": ["ONNX Runtime: not installed"], "results": [
+            ratio("llama.cpp Q4_0", 1.2, what="decode", context=16), ratio("llama.cpp Q4_0 no-flash", 1.6, what="decode", context=16),
+            ratio("llama.cpp Q4_K_M", 2.1, what="prefill", tokens=128)]},
+        "kernels": {"results": [{"weights": "w4g32a8", "shape": "1x4096x4096", "variant": "arm64-dotprod", "instructions_per_mac": 0.21}]},
+        "whole": {"results": [{"what": "decode", "variant": "arm64-dotprod", "instructions_per_token": 112.6e6}]},
+    }
+    for name, report in reports.items():
+        (tmp_path / f"bars-{name}.json").write_text(json.dumps(report))
+    assert bench_main(["bars", str(tmp_path), "--reuse", "--threads", "1", "--only", "model,compare,kernels,whole"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    verdict = {line[:58].strip(): line[80:].strip() for line in lines[1:-1]}
+    assert verdict["decode, share of the read bandwidth, 1 threads"] == "met"
+    assert verdict["decode over llama.cpp Q4_0, 1 threads"] == "NOT MET"
+    assert verdict["prefill 128 over llama.cpp, 1 threads"] == "met"
+    assert verdict["decode over ONNX Runtime int4, 1 threads"].endswith("no onnxruntime int4 in the comparison: ONNX Runtime: not installed")
+    assert verdict["w4g32a8 1x4096x4096 arm64-dotprod, instructions per MAC"] == "NOT MET"
+    assert verdict["decode arm64-dotprod, million instructions per token"] == "met"
+    assert verdict["prefill arm64-i8mm, million instructions per token"].startswith("skipped: nothing was measured for prefill")
+    assert lines[-1].startswith("3 of ")
+
+
+def test_bars_say_what_they_could_not_run(tmp_path, capsys):
+    from edgecc.bench.__main__ import main as bench_main
+
+    assert bench_main(["bars", str(tmp_path), "--only", "kernels", "--costs", str(tmp_path / "absent.py")]) == 0
+    assert "skipped: " in capsys.readouterr().out
+    assert bench_main(["bars", str(tmp_path), "--only", "speed"]) == 1
+    assert "the reports are model, compare, micro, kernels, whole" in capsys.readouterr().err

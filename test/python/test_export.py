@@ -17,7 +17,7 @@ from edgecc.export import ExportError, export, find_package_model, write_random_
 from edgecc.export.__main__ import main  # noqa: E402
 from edgecc.export.random_model import PRESETS  # noqa: E402
 from export_models import DATA, Oracle, is_state, present_of  # noqa: E402
-from rxnmapper_task import masked_examples  # noqa: E402
+from edgecc.eval.reactions import masked_examples  # noqa: E402
 from torch_models import spread  # noqa: E402
 
 SMALL = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, vocab_size=128,
@@ -171,7 +171,7 @@ def test_stories_as_published(tmp_path):
     assert text.startswith(expected[:-5])
 
 
-@pytest.mark.parametrize("name, expected", (("stories260K", 1.254), ("out2Msp", 1.326), ("babyllama_tok105", 0.609)))
+@pytest.mark.parametrize("name, expected", (("stories260K", 1.254), ("out2Msp", 1.326), ("babyllama_tok105", 0.609), ("bitllama_3M", 1.142)))
 def test_loss_as_published(name, expected, tmp_path):
     """Mean negative log-likelihood over the first 25 stories, as in the data's notes."""
     if not (DATA / "text" / "toy-RNN").exists():

@@ -33,6 +33,7 @@ RULES = {
     "tools/edgecc-tokenize": "runtime cli",
     "tools/edgecc-dump": "runtime flatbuffers json cli",
     "tools/edgecc-bench": "runtime json cli",
+    "tools/edgecc-eval": "runtime json cli",
 }
 
 

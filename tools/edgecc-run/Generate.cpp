@@ -20,17 +20,6 @@ int complain(const std::string &sentence) {
 
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// The given file's, or the one inside the model; null with "" in `error` if there is neither.
-std::unique_ptr<text::Tokenizer> openTokenizer(const Model &model, const std::string &path, std::string &error) {
-  if (!path.empty())
-    return text::Tokenizer::open(path, error);
-  edgecc_segment_info segment;
-  for (size_t i = 0; edgecc_model_segment(model.handle(), i, &segment) == EDGECC_OK; ++i)
-    if (segment.kind == EDGECC_TOKENIZER)
-      return text::Tokenizer::parse({static_cast<const char *>(segment.data), size_t(segment.length)}, error);
-  return nullptr;
-}
-
 std::vector<int64_t> stopIds(const Model &model, const text::Tokenizer *tokenizer, const GenerateOptions &options) {
   if (options.ignoreStop || !options.stopIds.empty())
     return options.ignoreStop ? std::vector<int64_t>() : options.stopIds;
@@ -51,7 +40,7 @@ std::vector<int64_t> stopIds(const Model &model, const text::Tokenizer *tokenize
 
 int runGenerate(const Model &model, Session &session, const GenerateOptions &options) {
   std::string fault;
-  std::unique_ptr<text::Tokenizer> tokenizer = openTokenizer(model, options.tokenizer, fault);
+  std::unique_ptr<text::Tokenizer> tokenizer = text::openTokenizer(model, options.tokenizer, fault);
   if (!fault.empty())
     return complain(fault);
   if (options.prompt && !tokenizer)

@@ -1,12 +1,8 @@
 """The command `python3 -m edgecc.bench`."""
 
-from __future__ import annotations
-
-import argparse
-import importlib
 import sys
 
-from ..errors import EdgeccError
+from ..commands import run_commands
 
 _COMMANDS = {
     "micro": "single layers, as shares of the machine's limits",
@@ -17,18 +13,7 @@ _COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="edgecc.bench", description="Measurements beside other engines. The engine's own: edgecc-bench.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    modules = {}
-    for name, text in _COMMANDS.items():
-        modules[name] = importlib.import_module(f".{name}", __package__)
-        modules[name].add_arguments(commands.add_parser(name, help=text, description=modules[name].__doc__))
-    a = parser.parse_args(arguments)
-    try:
-        return modules[a.command].run(a)
-    except (EdgeccError, OSError) as error:
-        print(f"edgecc.bench: error: {error}", file=sys.stderr)
-        return 1
+    return run_commands("edgecc.bench", "Measurements beside other engines. The engine's own: edgecc-bench.", _COMMANDS, __package__, arguments)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import EdgeccError
 
-_COLORS = ["#3366aa", "#dd7711", "#339955", "#aa3377", "#777777", "#22aaaa", "#bbaa33"]
+COLORS = ["#3366aa", "#dd7711", "#339955", "#aa3377", "#777777", "#22aaaa", "#bbaa33"]
 _MARKERS = ["o", "^", "s"]
 
 
@@ -48,8 +48,8 @@ def _roofline(axes: Any, report: dict[str, Any]) -> None:
                       color="#444444", linewidth=1, label=f"limit: {kind}, {read / 1e9:.0f} GB/s")
     for i, kind in enumerate(dict.fromkeys(r.get("weights", r["arithmetic"]) for r in rows)):
         points = [(x, r) for x, r in zip(xs, rows) if r.get("weights", r["arithmetic"]) == kind]
-        axes.plot([x for x, _ in points], [r["macs_per_second"] / 1e9 for _, r in points], _MARKERS[i // len(_COLORS) % len(_MARKERS)],
-                  color=_COLORS[i % len(_COLORS)], label=kind)
+        axes.plot([x for x, _ in points], [r["macs_per_second"] / 1e9 for _, r in points], _MARKERS[i // len(COLORS) % len(_MARKERS)],
+                  color=COLORS[i % len(COLORS)], label=kind)
         for x, r in points:
             axes.annotate(f"{r['share']['median']:.0%}", (x, r["macs_per_second"] / 1e9), textcoords="offset points", xytext=(6, -3),
                           fontsize=7)
@@ -64,7 +64,7 @@ def _shares(axes: Any, report: dict[str, Any]) -> None:
         raise EdgeccError("the report has no decode row, and nothing else has a share of a limit")
     names = [f"{_title(r)}, {_threads(r['threads'])}" for r in rows]
     shares = [r["read_share"] for r in rows]
-    _bars(axes, names, [s["median"] for s in shares], [s["low"] for s in shares], [s["high"] for s in shares], [_COLORS[0]] * len(rows))
+    _bars(axes, names, [s["median"] for s in shares], [s["low"] for s in shares], [s["high"] for s in shares], [COLORS[0]] * len(rows))
     axes.set(xlabel="weights read, share of a plain read", title="Decode under the memory's limit")
 
 
@@ -77,7 +77,7 @@ def _ratios(axes: Any, report: dict[str, Any]) -> None:
     ratios = [r["ratio"] for r in rows]
     # Twice as fast and half as fast are equally far from 1.
     for place, (row, x) in enumerate(zip(reversed(rows), reversed(ratios))):
-        color = _COLORS[engines.index(row["engine"]) % len(_COLORS)]
+        color = COLORS[engines.index(row["engine"]) % len(COLORS)]
         axes.plot([x["low"], x["high"]], [place, place], color=color, linewidth=1)
         axes.plot([x["median"]], [place], "o", color=color, markersize=4)
         axes.annotate(f"{x['median']:.2f}", (x["high"], place), textcoords="offset points", xytext=(4, -2), fontsize=6)
@@ -102,7 +102,7 @@ def _bars(axes: Any, names: list[str], values: list[float], low: list[float], hi
 _KINDS = {"edgecc-bench micro 1": _roofline, "edgecc-bench 1": _shares, "edgecc-bench compare 1": _ratios}
 
 
-def run(a: argparse.Namespace) -> int:
+def pyplot() -> Any:
     try:
         import matplotlib
     except ImportError:
@@ -112,6 +112,19 @@ def run(a: argparse.Namespace) -> int:
     matplotlib.rcParams["svg.fonttype"] = "none"  # text as text: a small file
     import matplotlib.pyplot as plt
 
+    return plt
+
+
+def save(figure: Any, output: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(output, metadata={"Date": None} if output.suffix == ".svg" else None)
+    if output.suffix == ".svg":
+        # Without matplotlib's trailing blanks, which no repository wants.
+        output.write_text("".join(line.rstrip() + "\n" for line in output.read_text().splitlines()))
+
+
+def run(a: argparse.Namespace) -> int:
+    plt = pyplot()
     reports = []
     for path in a.reports:
         report = json.loads(path.read_text())
@@ -123,9 +136,5 @@ def run(a: argparse.Namespace) -> int:
     for one, report in zip(axes[0], reports):
         linear = report["format"] == "edgecc-bench 1" and any(r["what"] == "linear" for r in report["results"])
         (_roofline if linear else _KINDS[report["format"]])(one, report)
-    figure.tight_layout()
-    figure.savefig(a.output, metadata={"Date": None} if a.output.suffix == ".svg" else None)
-    if a.output.suffix == ".svg":
-        # Without matplotlib's trailing blanks, which no repository wants.
-        a.output.write_text("".join(line.rstrip() + "\n" for line in a.output.read_text().splitlines()))
+    save(figure, a.output)
     return 0

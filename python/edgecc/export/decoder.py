@@ -168,6 +168,19 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str]) -> tuple[Graph, onnx
         with g.scope(name.rsplit(".", 1)[-1]):
             return g.op("MatMul", x, g.op("Transpose", g.param(name, (rows, columns)), perm=[1, 0]))
 
+    # bitllama's layers have no norms of their own: each linear divides its input by the root mean square and the size.
+    bit = llama2c and not any(names.input_norm in name for name in checkpoint.weights)
+    shares: dict[int, str] = {}
+
+    def bit_norm(x: str, size: int) -> str:
+        if not bit:
+            return x
+        shares.setdefault(size, g.constant(np.full(size, 1 / size), np.float32))
+        return g.op("RMSNormalization", x, shares[size], axis=-1, epsilon=1e-24, stash_type=1)
+
+    def layer_norm(x: str, name: str) -> str:
+        return bit_norm(x, hidden) if bit else shift(norm(x, name))
+
     def shift(x: str) -> str:
         """out2Msp: relu(norm - 1), so that most activations are zero."""
         return g.op("Relu", g.op("Sub", x, g.scalar(1.0))) if act == "shifted_relu" else x
@@ -202,7 +215,7 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str]) -> tuple[Graph, onnx
         layer = names.layer % i
         with g.scope(f"layers.{i}"):
             with g.scope("self_attn"):
-                h = shift(norm(x, layer + names.input_norm))
+                h = layer_norm(x, layer + names.input_norm)
                 q = linear(h, layer + names.q, heads * head_dim, hidden)
                 k = linear(h, layer + names.k, kv_heads * head_dim, hidden)
                 v = linear(h, layer + names.v, kv_heads * head_dim, hidden)
@@ -214,15 +227,15 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str]) -> tuple[Graph, onnx
                          f"past_key_values.{i}.value", outputs=[f"/layers.{i}/self_attn/Attention_out", f"present.{i}.key",
                                                                 f"present.{i}.value"],
                          q_num_heads=heads, kv_num_heads=kv_heads, scale=float(head_dim**-0.5), **attributes)
-                x = g.op("Add", x, linear(y, layer + names.o, hidden, heads * head_dim))
+                x = g.op("Add", x, linear(bit_norm(y, heads * head_dim), layer + names.o, hidden, heads * head_dim))
             with g.scope("mlp"):
-                h = shift(norm(x, layer + names.post_norm))
+                h = layer_norm(x, layer + names.post_norm)
                 gate, up = linear(h, layer + names.gate, ffn, hidden), linear(h, layer + names.up, ffn, hidden)
                 if act == "shifted_relu":
                     gate = g.op("Relu", g.op("Sub", gate, g.scalar(0.25)))
                 else:
                     gate = g.activation(gate, act)
-                x = g.op("Add", x, linear(g.op("Mul", gate, up), layer + names.down, hidden, ffn))
+                x = g.op("Add", x, linear(bit_norm(g.op("Mul", gate, up), ffn), layer + names.down, hidden, ffn))
     x = norm(x, names.norm)
     tied = names.head not in checkpoint
     if tied and not config.get("tie_word_embeddings", False):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import numpy as np
+
+from ..runtime import load
+from .oracle import oracle_session
 
 # Tokens of reaction SMILES as in Schwaller et al. 2019.
 _TOKEN = re.compile(r"\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|/|:|~|@|\?|>>?|\*|\$|%[0-9]{2}|[0-9]")
@@ -33,3 +36,20 @@ def masked_examples(directory: Path, count: int | None = None) -> Iterator[tuple
             sequence[0, position] = ids["[MASK]"]
             yield ({"input_ids": sequence, "attention_mask": np.ones_like(sequence), "token_type_ids": np.zeros_like(sequence)},
                    position, token)
+
+
+def measure(directory: Path, count: int | None) -> Callable[[Path, Path], dict[str, float]]:
+    """Share of masked tokens that come back, and of those that ONNX Runtime finds on the uncompressed model."""
+    examples = list(masked_examples(directory, count))
+    expected: list[int] = []
+
+    def figures(model: Path, edge: Path) -> dict[str, float]:
+        if not expected:
+            oracle = oracle_session(model)
+            expected.extend(int(oracle.run(["logits"], feeds)[0][0, position].argmax()) for feeds, position, _ in examples)
+        with load(edge) as compiled:
+            found = np.array([compiled.run(feeds)["logits"][0, position].argmax() for feeds, position, _ in examples])
+        tokens = np.array([token for *_, token in examples])
+        return {"accuracy": float(np.mean(found == tokens)), "reference_accuracy": float(np.mean(np.array(expected) == tokens)),
+                "same": float(np.mean(found == np.array(expected)))}
+    return figures

@@ -1,0 +1,19 @@
+"""The command `python3 -m edgecc.eval`."""
+
+import sys
+
+from ..commands import run_commands
+
+_COMMANDS = {
+    "matrix": "a list of recipes on one model, as one table",
+    "plot": "error by layer, and size against divergence",
+    "tables": "the documentation's tables, for all real models",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run_commands("edgecc.eval", "What compression costs. One artifact on one text: edgecc-eval.", _COMMANDS, __package__, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

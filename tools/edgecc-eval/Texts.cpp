@@ -1,0 +1,60 @@
+#include "runtime/text/Documents.h"
+#include "tools/edgecc-eval/Eval.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+namespace edgecc::tools {
+
+std::string readFile(const std::string &path, std::string &bytes) {
+  std::ifstream file(path, std::ios::binary);
+  bytes.assign(std::istreambuf_iterator<char>(file), {});
+  return file ? "" : path + ": cannot be read";
+}
+
+/// A line of token ids; false at what is no number.
+static bool parseIds(const std::string &line, std::vector<int64_t> &ids) {
+  std::istringstream stream(line);
+  for (int64_t id; stream >> id;)
+    ids.push_back(id);
+  return stream.eof();
+}
+
+std::string Windows::read(const EvalOptions &options, const text::Tokenizer *tokenizer, int64_t length, int64_t vocabulary) {
+  std::string bytes;
+  if (std::string fault = readFile(options.text, bytes); !fault.empty())
+    return fault;
+  const bool areIds = options.text.size() > 4 && options.text.compare(options.text.size() - 4, 4, ".ids") == 0;
+  if (!areIds && !tokenizer)
+    return options.text + " needs --tokenizer FILE: the model has none inside (or give token ids, FILE.ids)";
+  std::vector<std::string_view> texts = text::splitDocuments(bytes);
+  select(options, texts);
+  documents = texts.size();
+  for (std::string_view document : texts) {
+    std::vector<int64_t> ids;
+    if (!areIds)
+      ids = tokenizer->encode(document);
+    else if (!parseIds(std::string(document), ids))
+      return options.text + ": '" + std::string(document.substr(0, 40)) + "' is no line of token ids";
+    for (int64_t id : ids)
+      if (id < 0 || id >= vocabulary)
+        return "token " + std::to_string(id) + " of " + options.text + " is not in the model's vocabulary of " +
+               std::to_string(vocabulary) + (areIds ? "" : ": the tokenizer belongs to another model");
+    // What goes on after the context is full follows half a context, not nothing.
+    for (size_t done = 1; done < ids.size();) {
+      const size_t begin = done == 1 ? 0 : done - std::max<size_t>(size_t(length) / 2, 1);
+      const size_t end = std::min(begin + size_t(length), ids.size());
+      windows.push_back({{ids.begin() + ptrdiff_t(begin), ids.begin() + ptrdiff_t(end)}, done - begin});
+      predicted += end - done;
+      done = end;
+    }
+  }
+  if (predicted < options.atLeast)
+    return options.text + " gives " + std::to_string(predicted) + " tokens to predict in " + std::to_string(documents) +
+           " documents; a figure needs " + std::to_string(options.atLeast) + " (--at-least)";
+  return "";
+}
+
+} // namespace edgecc::tools
