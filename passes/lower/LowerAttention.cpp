@@ -74,7 +74,7 @@ public:
   AffineExpr tasks() const { return batches * key.heads * blocks * parts; }
 
   /// What the parts leave: for each row of each the sums, then the highest score and the total weight.
-  RankedTensorType partial() const {
+  RankedTensorType partial() {
     AffineExpr width = getAffineConstantExpr(value.dim + 2, op.getContext());
     return edge::tensorType({batches, getAffineConstantExpr(key.heads, op.getContext()), parts,
                              getAffineConstantExpr(group, op.getContext()), width},

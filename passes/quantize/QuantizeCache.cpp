@@ -187,7 +187,8 @@ private:
     Operation *end = function.front().getTerminator();
     for (auto [i, part] : llvm::enumerate(append.getNewParts())) {
       end->insertOperands(result + 1 + i, part);
-      (void)function.insertResult(result + 1 + i, part.getType(), describe(i + 1));
+      auto number = builder.getNamedAttr(edge::EdgeDialect::kStateAttr, builder.getI64IntegerAttr(0));
+      (void)function.insertResult(result + 1 + i, part.getType(), builder.getDictionaryAttr(number));
     }
     cache.append.erase();
     function.setType(builder.getFunctionType(function.front().getArgumentTypes(), end->getOperandTypes()));

@@ -221,10 +221,10 @@ func.func @attention_c3(%q: tensor<5x4x8xf32>, %k: tensor<1x7x2x8xf32>) -> tenso
 
 // -----
 
-func.func @attention_c4(%q: tensor<1x5x4x8xf32>, %k: tensor<1x2x7x8xi8>, %s: tensor<1x2x7xf16>, %v: tensor<1x2x7x8xf32>) -> tensor<1x5x4x8xf32> {
+func.func @attention_c4(%q: tensor<1x5x4x8xf32>, %k: tensor<1x2x4x8xi8>, %s: tensor<1x2x4xf16>, %v: tensor<1x2x7x8xf32>) -> tensor<1x5x4x8xf32> {
   // expected-error @+1 {{has a quantized cache, but its keys do not stand heads first}}
-  %0 = edge.attention %q, %k, %v key_parts(%s : tensor<1x2x7xf16>) {length = affine_map<() -> (7)>, offset = affine_map<() -> (0)>, scale = 1.0 : f32,
-      key_cache = #edge.cache<bits = 8, dim = 8>} : tensor<1x5x4x8xf32>, tensor<1x2x7x8xi8>, tensor<1x2x7x8xf32> -> tensor<1x5x4x8xf32>
+  %0 = edge.attention %q, %k, %v key_parts(%s : tensor<1x2x4xf16>) {length = affine_map<() -> (7)>, offset = affine_map<() -> (0)>, scale = 1.0 : f32,
+      key_cache = #edge.cache<bits = 8, dim = 8>} : tensor<1x5x4x8xf32>, tensor<1x2x4x8xi8>, tensor<1x2x7x8xf32> -> tensor<1x5x4x8xf32>
   return %0 : tensor<1x5x4x8xf32>
 }
 

@@ -84,7 +84,7 @@ func.func @append_and_attend(%cache: tensor<1x2x?x8xf32, #cache>, %rows: tensor<
 // A cache of 8 bits is two states.
 // CHECK-LABEL: @quantized_cache
 // CHECK: %[[K:.*]], %[[S:.*]] = edge.append %{{.*}}, %{{.*}} parts(%{{.*}} : tensor<1x2x32xf16>) at #{{.*}} {cache = #edge.cache<bits = 8, dim = 8>}
-// CHECK: edge.attention %{{.*}}, %[[K]], %[[K]] key_parts(%[[S]] : tensor<1x2x32xf16>) value_parts(%[[S]] : tensor<1x2x32xf16>) {key_cache = #edge.cache<bits = 8, dim = 8>
+// CHECK: edge.attention %{{.*}}, %[[K]], %[[K]] key_parts(%[[S]] : tensor<1x2x32xf16>) value_parts(%[[S]] : tensor<1x2x32xf16>) {causal = true, key_cache = #edge.cache<bits = 8, dim = 8>
 func.func @quantized_cache(%cache: tensor<1x2x32x8xi8>, %scales: tensor<1x2x32xf16>, %rows: tensor<1x5x2x8xf32>, %q: tensor<1x5x4x8xf32>) -> tensor<1x5x4x8xf32> {
   %k, %s = edge.append %cache, %rows parts(%scales : tensor<1x2x32xf16>) at affine_map<() -> (0)> {cache = #edge.cache<bits = 8, dim = 8>}
       : tensor<1x2x32x8xi8>, tensor<1x5x2x8xf32> -> tensor<1x2x32x8xi8>, tensor<1x2x32xf16>
