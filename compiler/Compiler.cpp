@@ -10,6 +10,7 @@
 #include "mlir/Parser/Parser.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
+#include "passes/earlyexit/Exits.h"
 #include "passes/quantize/CacheType.h"
 #include "passes/quantize/Scheme.h"
 #include "llvm/Support/FileSystem.h"
@@ -34,10 +35,17 @@ CompressRequest compression(const Options &options) {
   CompressRequest request;
   request.quantize = {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
   request.cache = options.kv;
+  request.exits = options.exits;
   return request;
 }
 
 /// Before a large model is read.
+Error checkExits(const Options &options) {
+  return options.exits.layers.empty() ? Error::success()
+                                      : earlyexit::parseRequest(options.exits, !options.calibrate.empty()).takeError();
+}
+
+/// The same.
 Error checkQuantization(const Options &options) {
   if (auto scheme = parseScheme(options.quant); !scheme)
     return createStringError("--quant=" + toString(scheme.takeError()));
@@ -294,6 +302,8 @@ Expected<Report> Compilation::run() {
     target.variants = {target.variants.front()};
 
   if (Error error = checkQuantization(options))
+    return error;
+  if (Error error = checkExits(options))
     return error;
   if (Error error = timed("import", [&] { return load(); }))
     return error;

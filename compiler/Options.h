@@ -7,6 +7,7 @@
 #define EDGECC_COMPILER_OPTIONS_H
 
 #include "mlir/Pass/PassManager.h"
+#include "passes/earlyexit/Exits.h"
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -39,6 +40,7 @@ struct Options {
   CodeDelivery code = CodeDelivery::Embedded;
   std::string quant = "none";           ///< scheme of quantized weights (passes/quantize/README.md)
   std::vector<std::string> quantLayers; ///< PATTERN=SCHEME, for the layers that a pattern fits
+  earlyexit::RequestText exits;         ///< where a call may end early (passes/earlyexit/README.md)
   std::string calibrate;                ///< samples for passes that look at what flows through the model; empty: none
   std::string tokenizer;                ///< of text to calibrate on; empty: the one beside the model
   int64_t calibrateSamples = 128;       ///< at most

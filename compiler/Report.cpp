@@ -51,7 +51,7 @@ std::string bytesText(uint64_t bytes) {
   return text;
 }
 
-/// The sums over the ledger's weights, or its caches.
+/// The sums over the weights in the ledger, or over the caches.
 struct Losses {
   uint64_t count = 0, before = 0, after = 0;
   double mean = 0;
@@ -59,7 +59,7 @@ struct Losses {
 
   Losses(ArrayRef<LedgerEntry> ledger, bool caches) {
     for (const LedgerEntry &entry : ledger) {
-      if (entry.isCache != caches)
+      if (entry.isCache != caches || entry.before == 0)
         continue;
       ++count;
       before += entry.before;
@@ -133,6 +133,9 @@ void Report::describePlan(mlir::ModuleOp module, uint64_t weightBytes) {
   for (plan::StateOp state : plan.getBody().getOps<plan::StateOp>())
     states.push_back({state.getName().str(), state.getElement().str(), typeText(state.getElement(), state.getShape(), all),
                       bytesAt(state, capacity)});
+  exitLayers = plan.getLayers();
+  for (plan::ExitOp exit : plan.getBody().getOps<plan::ExitOp>())
+    exits.push_back({exit.getLayer(), exit.getConfidence().str(), exit.getThreshold().convertToDouble()});
   for (plan::EntryOp op : plan.getBody().getOps<plan::EntryOp>()) {
     Entry entry{op.getName().str(), {}, {}, op.getArena()};
     for (plan::TensorOp tensor : op.getBody().getOps<plan::TensorOp>())
@@ -198,6 +201,9 @@ json::Value Report::toJson() const {
                          {"caches", losses.count},
                          {"bytes_before", losses.before},
                          {"bytes_after", losses.after}};
+  json::Array exitList;
+  for (const Exit &exit : exits)
+    exitList.push_back(json::Object{{"layer", exit.layer}, {"confidence", exit.confidence}, {"threshold", exit.threshold}});
   return json::Object{{"model", model},
                       {"output", output},
                       {"other_files", json::Array(otherFiles)},
@@ -209,6 +215,7 @@ json::Value Report::toJson() const {
                       {"quantized", std::move(quantized)},
                       {"quantized_cache", std::move(cache)},
                       {"ledger", edgecc::toJson(ledger)},
+                      {"exits", std::move(exitList)},
                       {"estimates", std::move(estimateList)},
                       {"symbols", std::move(symbolList)},
                       {"states", std::move(stateList)},
@@ -235,6 +242,9 @@ void Report::print(raw_ostream &os) const {
   if (Losses losses(ledger, /*caches=*/true); losses.count)
     os << "  cache     " << losses.worst->scheme << " instead of the model's, " << bytesText(losses.before) << " to "
        << bytesText(losses.after) << " at the longest context\n";
+  for (const Exit &exit : exits)
+    os << "  exit      after " << exit.layer << " of " << exitLayers << " layers"
+       << format(" if the %s is at least %.3f\n", exit.confidence.c_str(), exit.threshold);
   if (!symbols.empty()) {
     os << "  sizes    ";
     for (auto [i, symbol] : llvm::enumerate(symbols)) {

@@ -28,6 +28,11 @@ struct Report {
     std::vector<std::string> features;
     uint64_t bytes;
   };
+  struct Exit {
+    uint64_t layer;
+    std::string confidence;
+    double threshold;
+  };
   struct Symbol {
     std::string name, role;
     int64_t min, max;
@@ -44,10 +49,12 @@ struct Report {
   std::string model, output, sourceSha256, target;
   uint64_t fileBytes = 0, metadataBytes = 0;
   std::map<std::string, uint64_t> layers; ///< edge ops after normalize: how many of each
-  std::vector<LedgerEntry> ledger;        ///< what quantizing did to each weight
+  std::vector<LedgerEntry> ledger;        ///< what was done to each weight, and each exit
   std::vector<Symbol> symbols;
   std::vector<State> states;
   std::vector<Entry> entries;
+  std::vector<Exit> exits;
+  uint64_t exitLayers = 0; ///< that there are without exits
   std::vector<Code> code;
   std::vector<std::string> otherFiles; ///< what --code=static wrote beside the artifact
   Memory memory;

@@ -54,6 +54,32 @@ def QuantizeCache : Pass<"edge-quantize-cache", "::mlir::ModuleOp"> {
 }
 
 //===----------------------------------------------------------------------===//
+// earlyexit: edge -> edge
+//===----------------------------------------------------------------------===//
+
+def EarlyExit : Pass<"edge-early-exit", "::mlir::ModuleOp"> {
+  let summary = "let a call end after a layer, if the model is sure enough there of what it would say";
+  let description = [{
+    After each of `layers` the function `main` gets the head of the model on that layer's hidden state, its confidence, and an `edge.exit`.
+    Layers are found through the residual stream (passes/earlyexit/Layers.h). Where there is a cache, the hidden state is kept, and the
+    layers behind compute the keys and values of positions that skipped them before they write their own. What the options mean, and
+    why so: passes/earlyexit/README.md.
+
+    example: test/passes/earlyexit/early-exit.mlir
+  }];
+  let options = [
+    Option<"layers", "layers", "std::string", "\"\"", "the layers after which a call may end, counted from 1: 4,8; or auto">,
+    Option<"threshold", "threshold", "double", "-1", "the least confidence with which it does; below 0: 0.9, or what is found on samples">,
+    Option<"agreement", "agreement", "double", "-1", "the share of early ends that shall be as the whole model would have it; below 0: 0.99">,
+    Option<"map", "map", "std::string", "\"\"", "what the head sees: none (the hidden state), affine (fitted on samples), empty: affine if there are samples">,
+    Option<"confidence", "confidence", "std::string", "\"margin\"", "margin, entropy or state">,
+    Option<"verify", "verify", "bool", "false", "keep what is needed to verify tokens that ended early">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+//===----------------------------------------------------------------------===//
 // lower: edge -> kernels -> plan -> LLVM
 //===----------------------------------------------------------------------===//
 

@@ -44,6 +44,7 @@ private:
   Offsets<fb::Symbol> symbols();
   Offsets<fb::State> states();
   Offset<fb::Entry> entry(plan::EntryOp op);
+  Offsets<fb::Exit> exits();
   Offset<fb::Segment> segment(const PlacedSegment &placed);
   Offsets<fb::Property> properties(StringRef buildId);
 
@@ -120,8 +121,28 @@ Offset<fb::Entry> Writer::entry(plan::EntryOp op) {
   if (auto map = op.getAdvance())
     advance = extent(map->getResult(0), "entry '" + op.getName() + "', advance");
   auto inputVector = builder.CreateVector(inputs), outputVector = builder.CreateVector(outputs);
+  bool exits = !op.getBody().getOps<plan::LeaveOp>().empty();
   return fb::CreateEntry(builder, text(op.getName()), inputVector, outputVector, op.getArena(), builder.CreateVector(offsets),
-                         advance);
+                         advance, exits, int32_t(op.getResumes().value_or(-1)));
+}
+
+Offsets<fb::Exit> Writer::exits() {
+  Offsets<fb::Exit> list;
+  for (plan::ExitOp exit : plan.getBody().getOps<plan::ExitOp>()) {
+    fb::ExitConfidence confidence = fb::ExitConfidence::Margin;
+    bool known = false;
+    for (fb::ExitConfidence kind : fb::EnumValuesExitConfidence())
+      if (exit.getConfidence().equals_insensitive(fb::EnumNameExitConfidence(kind))) {
+        confidence = kind;
+        known = true;
+      }
+    if (!known)
+      fail("exit after layer " + Twine(exit.getLayer()),
+           "the confidence '" + exit.getConfidence() + "' is none that the runtime knows");
+    list.push_back(fb::CreateExit(builder, uint32_t(exit.getLayer()), exit.getThreshold().convertToFloat(), confidence,
+                                  int32_t(exit.getPending().value_or(-1))));
+  }
+  return list;
 }
 
 Offset<fb::Segment> Writer::segment(const PlacedSegment &placed) {
@@ -170,16 +191,25 @@ Expected<std::vector<char>> Writer::run(ArrayRef<PlacedSegment> segments, const 
   auto symbolVector = builder.CreateVector(symbols());
   auto stateVector = builder.CreateVector(states());
   Offsets<fb::Entry> entryList;
-  for (plan::EntryOp op : plan.getBody().getOps<plan::EntryOp>())
+  int32_t fill = -1;
+  for (plan::EntryOp op : plan.getBody().getOps<plan::EntryOp>()) {
+    if (op.getFills())
+      fill = int32_t(entryList.size());
     entryList.push_back(entry(op));
+  }
+  Offsets<fb::Exit> exitList = exits();
   Offsets<fb::Segment> segmentList;
   for (const PlacedSegment &placed : segments)
     segmentList.push_back(segment(placed));
   auto entryVector = builder.CreateVector(entryList);
   auto segmentVector = builder.CreateVector(segmentList);
   auto propertyVector = builder.CreateVector(properties(options.buildId));
+  Offset<flatbuffers::Vector<Offset<fb::Exit>>> exitVector;
+  if (!exitList.empty())
+    exitVector = builder.CreateVector(exitList);
   auto model = fb::CreateModel(builder, text(plan.getName()), text(options.compiler), text(options.commandLine),
-                               text(options.sourceSha256), symbolVector, stateVector, entryVector, segmentVector, propertyVector);
+                               text(options.sourceSha256), symbolVector, stateVector, entryVector, segmentVector, propertyVector,
+                               exitVector, uint32_t(plan.getLayers()), fill);
   fb::FinishModelBuffer(builder, model);
   if (error)
     return std::move(error);

@@ -28,11 +28,11 @@ static uint64_t place(MutableArrayRef<PlacedSegment> segments, uint64_t metadata
   return end;
 }
 
-static rt::FileHeader header(ArrayRef<char> metadata, uint64_t fileBytes) {
+static rt::FileHeader header(ArrayRef<char> metadata, uint64_t fileBytes, uint64_t features) {
   rt::FileHeader header = {};
   memcpy(header.magic, rt::kMagic, sizeof header.magic);
   header.version = EDGECC_ABI_VERSION;
-  header.features = rt::kNoFeatures;
+  header.features = features;
   header.metadataSize = metadata.size();
   header.fileSize = fileBytes;
   Sha256 hash = sha256(metadata);
@@ -90,7 +90,8 @@ Expected<PackageSummary> package(mlir::ModuleOp module, ArrayRef<CodeImage> imag
   if (metadata->size() != room)
     return createStringError("the metadata changed their size from %llu to %zu bytes; this is a bug in edgecc",
                              static_cast<unsigned long long>(room), metadata->size());
-  rt::FileHeader start = header(*metadata, fileBytes);
+  uint64_t features = plan->getBody().getOps<plan::ExitOp>().empty() ? rt::kNoFeatures : rt::kExits;
+  rt::FileHeader start = header(*metadata, fileBytes, features);
   if (Error error = (*file)->write(0, ArrayRef<char>(reinterpret_cast<const char *>(&start), sizeof start)))
     return error;
   if (Error error = (*file)->write(sizeof start, *metadata))

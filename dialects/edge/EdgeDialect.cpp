@@ -5,6 +5,7 @@
 #include "dialects/edge/Shape.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 #include "dialects/edge/EdgeDialect.cpp.inc"
@@ -225,6 +226,35 @@ LogicalResult RopeOp::verify() {
   int64_t half = getCos().getType().getShape().back(), dim = getInput().getType().getShape().back();
   if (2 * half > dim)
     return emitOpError("rotates ") << 2 * half << " elements of a head_dim of " << dim;
+  return success();
+}
+
+LogicalResult ConfidenceOp::verify() {
+  // confidence_c1
+  if (bool(getBefore()) != (getKind() == ExitConfidence::State))
+    return emitOpError("of the kind ") << stringifyExitConfidence(getKind())
+                                       << (getBefore() ? " compares with nothing, but is given what was before"
+                                                       : " needs the state before the layer");
+  if (getBefore() && getBefore().getType() != getInput().getType())
+    return emitOpError("compares ") << getInput().getType() << " with " << getBefore().getType();
+  return success();
+}
+
+LogicalResult ExitOp::verify() {
+  // exit_c1
+  auto confidence = getConfidence().getType();
+  if (confidence.getShape() != ArrayRef<int64_t>{1} || !confidence.getElementType().isF32())
+    return emitOpError("has a confidence of type ") << confidence << "; it must be tensor<1xf32>";
+  // exit_c2
+  auto function = dyn_cast<FunctionOpInterface>((*this)->getParentOp());
+  if (!function)
+    return emitOpError("must stand in a function");
+  SmallVector<Type> results;
+  for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
+    if (!function.getResultAttr(i, EdgeDialect::kStateAttr))
+      results.push_back(type);
+  if (getOutputs().getTypes() != TypeRange(results))
+    return emitOpError("gives ") << getOutputs().getTypes() << ", but the function's outputs are " << results;
   return success();
 }
 

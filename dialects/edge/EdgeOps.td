@@ -30,6 +30,12 @@ def Edge_Dialect : Dialect {
     static constexpr llvm::StringLiteral kLedgerAttr = "edge.ledger";
     /// Attribute of a linear or embedding with a float weight: array<i32>, input channels that edge-quantize-weights leaves floats.
     static constexpr llvm::StringLiteral kOutliersAttr = "edge.outliers";
+    /// Module attributes: array of #edge.exit_point, in order, and the number of layers there would be without (passes/earlyexit).
+    static constexpr llvm::StringLiteral kExitsAttr = "edge.exits";
+    static constexpr llvm::StringLiteral kLayersAttr = "edge.layers";
+    /// Function attributes: the entry begins after exit i; the entry does nothing but fill the caches of skipped layers.
+    static constexpr llvm::StringLiteral kResumesAttr = "edge.resumes"; // I64Attr
+    static constexpr llvm::StringLiteral kFillsAttr = "edge.fills";     // UnitAttr
     /// Function argument and result attributes.
     static constexpr llvm::StringLiteral kNameAttr = "edge.name";       // StringAttr
     static constexpr llvm::StringLiteral kElementAttr = "edge.element"; // StringAttr: the ElementType of runtime/schema/model.fbs
@@ -40,7 +46,8 @@ def Edge_Dialect : Dialect {
 def Edge_SymbolRole : I32EnumAttr<"SymbolRole", "who gives a symbol its value", [
     I32EnumAttrCase<"Free", 0, "free">,          // the shapes of the inputs
     I32EnumAttrCase<"Position", 1, "position">,  // the session: positions held before the call
-    I32EnumAttrCase<"Capacity", 2, "capacity">]> { // whoever opens the session: its context length
+    I32EnumAttrCase<"Capacity", 2, "capacity">,  // whoever opens the session: its context length
+    I32EnumAttrCase<"Pending", 3, "pending">]> {  // the session: positions that the layers after an exit have not seen yet
   let cppNamespace = "::edgecc::edge";
 }
 
@@ -62,6 +69,22 @@ def Edge_TargetAttr : AttrDef<Edge_Dialect, "Target"> {
       return llvm::any_of(getFeatures(), [&](::mlir::StringAttr it) { return it.getValue() == feature; });
     }
   }];
+}
+
+def Edge_ExitConfidence : I32EnumAttr<"ExitConfidence", "how sure a model is of what it would say at an exit, from 0 to 1", [
+    I32EnumAttrCase<"Margin", 0, "margin">,   // the likeliest answer's probability less the next one's
+    I32EnumAttrCase<"Entropy", 1, "entropy">, // 1 - entropy / log(answers)
+    I32EnumAttrCase<"State", 2, "state">]> {  // the cosine of the hidden states before and after the last layer
+  let cppNamespace = "::edgecc::edge";
+}
+
+def Edge_ExitPointAttr : AttrDef<Edge_Dialect, "ExitPoint"> {
+  let mnemonic = "exit_point";
+  let summary = "a place where a call may end: after `layer` layers, if the confidence is at least the threshold";
+  let description = [{`pending` is the symbol for how many positions the layers behind have not seen; -1 in a model without a cache.}];
+  let parameters = (ins "int64_t":$layer, "::mlir::FloatAttr":$threshold, EnumParameter<Edge_ExitConfidence>:$confidence,
+                        "int64_t":$pending);
+  let assemblyFormat = "`<` struct(params) `>`";
 }
 
 class Edge_Op<string mnemonic, list<Trait> traits = []> : Op<Edge_Dialect, mnemonic, traits>;
@@ -303,6 +326,38 @@ def Edge_AppendOp : Edge_Op<"append", [Pure]> {
     build($_builder, $_state, result, /*new_parts=*/::mlir::TypeRange(), state, rows, /*parts=*/::mlir::ValueRange(),
           ::mlir::AffineMapAttr::get(position), /*rows_heads_first=*/::mlir::UnitAttr(), /*cache=*/CacheAttr());
   }]>];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Exits: where a call may end before the last layer
+//===----------------------------------------------------------------------===//
+
+def Edge_ConfidenceOp : Edge_Op<"confidence", [Pure]> {
+  let summary = "how sure the rows of `input` are, the least sure one counts: tensor<1xf32> in [0, 1]";
+  let description = [{
+    margin and entropy: of the softmax over the last dimension. state: the cosine of each row of `input` and of `before`, not below 0.
+    What is not a number is not sure at all: 0.
+    - constraint confidence_c1: `before` is there for state alone, and of the input's type
+  }];
+  let arguments = (ins Edge_ExitConfidence:$kind, AnyRankedTensor:$input, Optional<AnyRankedTensor>:$before);
+  let results = (outs RankedTensorOf<[F32]>:$result);
+  let assemblyFormat = "$kind `of` $input (`after` $before^ `:` type($before))? attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Edge_ExitOp : Edge_Op<"exit", [AttrSizedOperandSegments]> {
+  let summary = "ends the call with these outputs if the confidence is at least the threshold that the call has for this exit";
+  let description = [{
+    What stands before it in the block is executed, what follows only if the call goes on. States are left as they are here. `kept` is the
+    state in which the hidden state of this position has been written for the layers that are skipped.
+    - constraint exit_c1: the confidence is tensor<1xf32>
+    - constraint exit_c2: there is an output, of the same type, for each result of the function that is no state
+  }];
+  let arguments = (ins I64Attr:$number, AnyRankedTensor:$confidence, Optional<AnyRankedTensor>:$kept, Variadic<AnyRankedTensor>:$outputs);
+  let assemblyFormat = [{
+    $number `if` $confidence (`keeps` $kept^ `:` type($kept))? `gives` $outputs attr-dict `:` type($confidence) `->` type($outputs)
+  }];
   let hasVerifier = 1;
 }
 

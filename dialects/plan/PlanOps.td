@@ -1,7 +1,7 @@
 //===- PlanOps.td - What the runtime must know ------------------------------===//
 //
 // One for one with the tables of runtime/schema/model.fbs, so that the packager is a dumb serializer and the memory plan, the
-// states and the entries can be tested with FileCheck. Only plan.step has no table there: it becomes code.
+// states and the entries can be tested with FileCheck. Only plan.step and plan.leave have no table there: they become code.
 //
 //===----------------------------------------------------------------------===//
 #ifndef PLAN_OPS
@@ -35,8 +35,8 @@ def Plan_PlaceAttr : AttrDef<Plan_Dialect, "Place"> {
 class Plan_Op<string mnemonic, list<Trait> traits = []> : Op<Plan_Dialect, mnemonic, traits>;
 
 def Plan_ModelOp : Plan_Op<"model", [NoTerminator, SingleBlock]> {
-  let summary = "the artifact; its symbols are the module's `edge.symbols`";
-  let arguments = (ins StrAttr:$name, DefaultValuedAttr<DictionaryAttr, "{}">:$facts);
+  let summary = "the artifact; its symbols are the module's `edge.symbols`, `layers` is known where there are exits";
+  let arguments = (ins StrAttr:$name, DefaultValuedAttr<DictionaryAttr, "{}">:$facts, DefaultValuedAttr<I64Attr, "0">:$layers);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$name attr-dict-with-keyword $body";
 }
@@ -53,11 +53,18 @@ def Plan_WeightOp : Plan_Op<"weight"> {
   let assemblyFormat = "$name `at` $offset `bytes` $bytes attr-dict";
 }
 
+def Plan_ExitOp : Plan_Op<"exit", [HasParent<"ModelOp">]> {
+  let summary = "a place where calls of an entry with `plan.leave` may end, after so many layers; in order";
+  let arguments = (ins I64Attr:$layer, F32Attr:$threshold, StrAttr:$confidence, OptionalAttr<I64Attr>:$pending);
+  let assemblyFormat = "`after` $layer $confidence `at_least` $threshold (`pending` $pending^)? attr-dict";
+}
+
 def Plan_EntryOp : Plan_Op<"entry", [NoTerminator, SingleBlock]> {
   let summary = "a function of type edgecc_entry (runtime/include/edgecc/abi.h)";
-  let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$function, I64Attr:$arena, OptionalAttr<AffineMapAttr>:$advance);
+  let arguments = (ins StrAttr:$name, FlatSymbolRefAttr:$function, I64Attr:$arena, OptionalAttr<AffineMapAttr>:$advance,
+                       OptionalAttr<I64Attr>:$resumes, UnitAttr:$fills);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$name `function` $function `arena` $arena (`advance` $advance^)? attr-dict-with-keyword $body";
+  let assemblyFormat = "$name `function` $function `arena` $arena (`advance` $advance^)? (`resumes` $resumes^)? (`fills` $fills^)? attr-dict-with-keyword $body";
 }
 
 def Plan_TensorOp : Plan_Op<"tensor", [HasParent<"EntryOp">]> {
@@ -66,9 +73,16 @@ def Plan_TensorOp : Plan_Op<"tensor", [HasParent<"EntryOp">]> {
   let assemblyFormat = "(`output` $output^)? $name `:` $element $shape attr-dict";
 }
 
-def Plan_StepOp : Plan_Op<"step", [HasParent<"EntryOp">]> {
+def Plan_StepOp : Plan_Op<"step", [ParentOneOf<["EntryOp", "LeaveOp"]>]> {
   let summary = "runs `task` for each number in [0, tasks) on buffers at these places, after the steps before it";
   let arguments = (ins FlatSymbolRefAttr:$task, AffineMapAttr:$tasks, TypedArrayAttrBase<Plan_PlaceAttr, "places">:$buffers);
   let assemblyFormat = "$task `tasks` $tasks $buffers attr-dict";
+}
+
+def Plan_LeaveOp : Plan_Op<"leave", [HasParent<"EntryOp">, NoTerminator, SingleBlock]> {
+  let summary = "if the f32 at this place is at least the call's threshold for exit `number`, runs the steps inside and ends the call";
+  let arguments = (ins I64Attr:$number, Plan_PlaceAttr:$confidence);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$number `if` $confidence attr-dict-with-keyword $body";
 }
 #endif

@@ -4,6 +4,9 @@
 // in code is: the distinct tasks with their numbers, once per entry, and the loop, once per module. A word is small and free of
 // addresses, so that the image needs no relocation.
 //
+// An exit is three words before its own steps: its number under a task that none has, the place of the confidence, and how many
+// words its steps are. The loop either skips these or makes their end its own.
+//
 //===----------------------------------------------------------------------===//
 #include "dialects/edge/Shape.h"
 #include "dialects/plan/PlanDialect.h"
@@ -11,6 +14,7 @@
 #include "passes/lower/Outline.h"
 #include "runtime/include/edgecc/abi.h"
 #include "llvm/ADT/MapVector.h"
+#include <cstddef>
 
 using namespace mlir;
 namespace edgecc {
@@ -24,8 +28,13 @@ namespace {
 constexpr int64_t kTaskBits = 16, kMemoryBits = 3;
 constexpr int64_t kMostPlaces = int64_t(1) << (32 - kMemoryBits);
 
-/// Field of edgecc_call; dims are the first one, plan::Memory numbers the others. Each is 8 bytes.
-constexpr int64_t kParallelFor = 6;
+/// The task of an exit.
+constexpr int64_t kExit = (int64_t(1) << kTaskBits) - 1;
+
+/// Fields of edgecc_call; dims are the first one, plan::Memory numbers the others. Each is 8 bytes.
+constexpr int64_t kParallelFor = 6, kExits = 8, kExitTaken = 9;
+static_assert(offsetof(edgecc_call, parallel_for) == 8 * kParallelFor && offsetof(edgecc_call, exits) == 8 * kExits &&
+              offsetof(edgecc_call, exit_taken) == 8 * kExitTaken);
 
 bool isByteOffset(plan::Memory memory) { return memory == plan::Memory::Arena || memory == plan::Memory::Weights; }
 
@@ -40,6 +49,9 @@ public:
 
 private:
   LogicalResult encode(plan::EntryOp entry);
+  LogicalResult encode(plan::StepOp step);
+  LogicalResult encode(plan::LeaveOp leave);
+  LogicalResult encode(Operation *op, plan::PlaceAttr place);
 
   ModuleOp module;
   func::FuncOp runSteps;
@@ -48,19 +60,45 @@ private:
   SmallVector<int32_t> words;
 };
 
+LogicalResult EntryEmitter::encode(Operation *op, plan::PlaceAttr place) {
+  int64_t unit = isByteOffset(place.getMemory()) ? EDGECC_ALIGNMENT : 1;
+  if (place.getAt() % unit || place.getAt() / unit >= kMostPlaces)
+    return op->emitOpError("has a buffer at ")
+           << place << "; the table of steps holds multiples of " << unit << " below " << kMostPlaces * unit;
+  words.push_back(int64_t(place.getMemory()) | (place.getAt() / unit) << kMemoryBits);
+  return success();
+}
+
+LogicalResult EntryEmitter::encode(plan::StepOp step) {
+  int64_t task = tasks.insert({{step.getTaskAttr(), step.getTasks()}, int64_t(tasks.size())}).first->second;
+  if (task >= kExit || step.getBuffers().size() >> kTaskBits)
+    return step.emitOpError("is beyond the ") << kExit << " tasks or buffers that the table of steps can number";
+  words.push_back(task | int64_t(step.getBuffers().size()) << kTaskBits);
+  for (auto place : step.getBuffers().getAsRange<plan::PlaceAttr>())
+    if (failed(encode(step, place)))
+      return failure();
+  return success();
+}
+
+LogicalResult EntryEmitter::encode(plan::LeaveOp leave) {
+  words.push_back(kExit | int64_t(leave.getNumber()) << kTaskBits);
+  if (failed(encode(leave, leave.getConfidence())))
+    return failure();
+  size_t length = words.size();
+  words.push_back(0);
+  for (plan::StepOp step : leave.getBody().getOps<plan::StepOp>())
+    if (failed(encode(step)))
+      return failure();
+  words[length] = words.size() - length - 1;
+  return success();
+}
+
 LogicalResult EntryEmitter::encode(plan::EntryOp entry) {
-  for (plan::StepOp step : entry.getBody().getOps<plan::StepOp>()) {
-    int64_t task = tasks.insert({{step.getTaskAttr(), step.getTasks()}, int64_t(tasks.size())}).first->second;
-    if (task >> kTaskBits || step.getBuffers().size() >> kTaskBits)
-      return step.emitOpError("is beyond the ") << (1 << kTaskBits) << " tasks or buffers that the table of steps can number";
-    words.push_back(task | int64_t(step.getBuffers().size()) << kTaskBits);
-    for (auto place : step.getBuffers().getAsRange<plan::PlaceAttr>()) {
-      int64_t unit = isByteOffset(place.getMemory()) ? EDGECC_ALIGNMENT : 1;
-      if (place.getAt() % unit || place.getAt() / unit >= kMostPlaces)
-        return step.emitOpError("has a buffer at ")
-               << place << "; the table of steps holds multiples of " << unit << " below " << kMostPlaces * unit;
-      words.push_back(int64_t(place.getMemory()) | (place.getAt() / unit) << kMemoryBits);
-    }
+  for (Operation &op : entry.getBody().front()) {
+    if (auto step = dyn_cast<plan::StepOp>(op); step && failed(encode(step)))
+      return failure();
+    if (auto leave = dyn_cast<plan::LeaveOp>(op); leave && failed(encode(leave)))
+      return failure();
   }
   return success();
 }
@@ -112,68 +150,125 @@ LogicalResult EntryEmitter::emit(plan::EntryOp entry) {
   return success();
 }
 
-/// void (call, tasks, steps, words): the steps one after the other. At most `slots` buffers in a step.
-func::FuncOp createRunSteps(ModuleOp module, int64_t slots) {
-  MLIRContext *context = module.getContext();
-  Location loc = module.getLoc();
-  auto pointer = LLVM::LLVMPointerType::get(context);
-  Type i64 = IntegerType::get(context, 64), i32 = IntegerType::get(context, 32);
-  func::FuncOp function = lower::createFunction(module, "edgecc_run_steps", {pointer, pointer, pointer, i64}, /*isPrivate=*/true);
-  function->setAttr("no_inline", UnitAttr::get(context));
-  Value call = function.getArgument(0), tasks = function.getArgument(1), steps = function.getArgument(2),
-        end = function.getArgument(3);
-  OpBuilder builder = OpBuilder::atBlockBegin(&function.front());
-  auto constant = [&](int64_t value) -> Value {
-    return LLVM::ConstantOp::create(builder, loc, builder.getI64IntegerAttr(value));
-  };
-  auto element = [&](Type type, Value base, Value index) -> Value {
-    return LLVM::LoadOp::create(builder, loc, type, LLVM::GEPOp::create(builder, loc, pointer, type, base, index));
-  };
-  auto word = [&](Value at) -> Value { return arith::ExtUIOp::create(builder, loc, i64, element(i32, steps, at)); };
-  auto low = [&](Value value, int64_t bits) -> Value {
-    return arith::AndIOp::create(builder, loc, value, constant((int64_t(1) << bits) - 1));
-  };
-  auto high = [&](Value value, int64_t bits) -> Value { return arith::ShRUIOp::create(builder, loc, value, constant(bits)); };
-  auto plus = [&](Value a, Value b) -> Value { return arith::AddIOp::create(builder, loc, a, b); };
+/// Writes the loop over a table of steps, void (call, tasks, steps, words), for steps of at most `slots` buffers.
+class LoopWriter {
+public:
+  LoopWriter(ModuleOp module, int64_t slots, bool hasExits)
+      : context(module.getContext()), loc(module.getLoc()), builder(context), slots(slots), hasExits(hasExits) {
+    function = lower::createFunction(module, "edgecc_run_steps", {pointer, pointer, pointer, i64}, /*isPrivate=*/true);
+    function->setAttr("no_inline", UnitAttr::get(context));
+    call = function.getArgument(0), tasks = function.getArgument(1), steps = function.getArgument(2);
+  }
 
-  Value zero = constant(0), one = constant(1);
-  Value operands = LLVM::AllocaOp::create(builder, loc, pointer, pointer, constant(slots));
-  Value parallelFor = element(pointer, call, constant(kParallelFor));
-  auto parallelForType = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {pointer, pointer, pointer, i64});
-  auto loop = scf::WhileOp::create(builder, loc, i64, zero);
+  func::FuncOp run();
+
+private:
+  using Pair = SmallVector<Value, 2>; // where the next step is, and where the steps end
+
+  Pair step(Value head, Value first, Value end);
+  Pair leave(Value head, Value first, Value end);
+  Value address(Value place);
+
+  Value constant(int64_t value) { return LLVM::ConstantOp::create(builder, loc, builder.getI64IntegerAttr(value)); }
+  Value at(Type type, Value base, Value index) { return LLVM::GEPOp::create(builder, loc, pointer, type, base, index); }
+  Value element(Type type, Value base, Value index) { return LLVM::LoadOp::create(builder, loc, type, at(type, base, index)); }
+  Value word(Value index) { return arith::ExtUIOp::create(builder, loc, i64, element(i32, steps, index)); }
+  Value low(Value value, int64_t bits) { return arith::AndIOp::create(builder, loc, value, constant((int64_t(1) << bits) - 1)); }
+  Value high(Value value, int64_t bits) { return arith::ShRUIOp::create(builder, loc, value, constant(bits)); }
+  Value plus(Value a, Value b) { return arith::AddIOp::create(builder, loc, a, b); }
+  /// One pair of values or the other.
+  Pair choose(Value condition, function_ref<Pair()> then, function_ref<Pair()> otherwise, TypeRange types);
+
+  MLIRContext *context;
+  Location loc;
+  OpBuilder builder;
+  int64_t slots;
+  bool hasExits;
+  Type pointer = LLVM::LLVMPointerType::get(context), i64 = IntegerType::get(context, 64), i32 = IntegerType::get(context, 32);
+  func::FuncOp function;
+  Value call, tasks, steps, operands, parallelFor;
+};
+
+LoopWriter::Pair LoopWriter::choose(Value condition, function_ref<Pair()> then, function_ref<Pair()> otherwise, TypeRange types) {
+  auto choice = scf::IfOp::create(builder, loc, types, condition, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(builder);
-  Block *before = builder.createBlock(&loop.getBefore(), {}, i64, loc);
-  Value more = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, before->getArgument(0), end);
-  scf::ConditionOp::create(builder, loc, more, before->getArguments());
+  builder.setInsertionPointToStart(choice.thenBlock());
+  Pair values = then();
+  scf::YieldOp::create(builder, loc, values);
+  builder.setInsertionPointToStart(choice.elseBlock());
+  values = otherwise();
+  scf::YieldOp::create(builder, loc, values);
+  return Pair(choice.getResults());
+}
 
-  Block *body = builder.createBlock(&loop.getAfter(), {}, i64, loc);
-  Value head = word(body->getArgument(0)), count = high(head, kTaskBits), first = plus(body->getArgument(0), one);
-  scf::ForOp::create(builder, loc, zero, count, one, ValueRange(), [&](OpBuilder &, Location, Value i, ValueRange) {
+/// Where a buffer lies in this call.
+Value LoopWriter::address(Value place) {
+  Value memory = low(place, kMemoryBits), number = high(place, kMemoryBits);
+  Value base = element(pointer, call, memory);
+  static_assert(int(plan::Memory::Arena) == 1 && int(plan::Memory::Weights) == 2, "byte offsets come first");
+  Value inBytes =
+      arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ule, memory, constant(int64_t(plan::Memory::Weights)));
+  auto offset = [&]() -> Pair {
+    Value bytes = arith::MulIOp::create(builder, loc, number, constant(EDGECC_ALIGNMENT));
+    return {at(builder.getI8Type(), base, bytes)};
+  };
+  return choose(inBytes, offset, [&]() -> Pair { return {element(pointer, base, number)}; }, pointer)[0];
+}
+
+LoopWriter::Pair LoopWriter::step(Value head, Value first, Value end) {
+  Value count = high(head, kTaskBits);
+  scf::ForOp::create(builder, loc, constant(0), count, constant(1), ValueRange(),
+                     [&](OpBuilder &, Location, Value i, ValueRange) {
     OpBuilder::InsertionGuard inLoop(builder);
     builder.setInsertionPointToEnd(i.getParentBlock());
-    Value place = word(plus(first, i)), memory = low(place, kMemoryBits), at = high(place, kMemoryBits);
-    Value base = element(pointer, call, memory);
-    static_assert(int(plan::Memory::Arena) == 1 && int(plan::Memory::Weights) == 2, "byte offsets come first");
-    Value inBytes =
-        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ule, memory, constant(int64_t(plan::Memory::Weights)));
-    auto choice = scf::IfOp::create(builder, loc, TypeRange(pointer), inBytes, /*withElseRegion=*/true);
-    {
-      OpBuilder::InsertionGuard inChoice(builder);
-      builder.setInsertionPointToStart(choice.thenBlock());
-      Value bytes = arith::MulIOp::create(builder, loc, at, constant(EDGECC_ALIGNMENT));
-      Value address = LLVM::GEPOp::create(builder, loc, pointer, builder.getI8Type(), base, bytes);
-      scf::YieldOp::create(builder, loc, address);
-      builder.setInsertionPointToStart(choice.elseBlock());
-      Value given = element(pointer, base, at);
-      scf::YieldOp::create(builder, loc, given);
-    }
-    LLVM::StoreOp::create(builder, loc, choice.getResult(0), LLVM::GEPOp::create(builder, loc, pointer, pointer, operands, i));
+    LLVM::StoreOp::create(builder, loc, address(word(plus(first, i))), at(pointer, operands, i));
     scf::YieldOp::create(builder, loc);
   });
   Value pair = arith::MulIOp::create(builder, loc, low(head, kTaskBits), constant(2));
-  Value task = element(pointer, tasks, pair), number = element(i64, tasks, plus(pair, one));
-  LLVM::CallOp::create(builder, loc, parallelForType, ValueRange{parallelFor, call, task, operands, number});
-  Value next = plus(first, count);
+  Value task = element(pointer, tasks, pair), number = element(i64, tasks, plus(pair, constant(1)));
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {pointer, pointer, pointer, i64});
+  LLVM::CallOp::create(builder, loc, type, ValueRange{parallelFor, call, task, operands, number});
+  return {plus(first, count), end};
+}
+
+LoopWriter::Pair LoopWriter::leave(Value head, Value first, Value end) {
+  Type f32 = builder.getF32Type();
+  Value number = high(head, kTaskBits), own = plus(first, constant(2));
+  Value after = plus(own, word(plus(first, constant(1))));
+  Value confidence = LLVM::LoadOp::create(builder, loc, f32, address(word(first)));
+  // {threshold, confidence} of this exit
+  Value point = at(i64, element(pointer, call, constant(kExits)), number);
+  Value threshold = LLVM::LoadOp::create(builder, loc, f32, point);
+  LLVM::StoreOp::create(builder, loc, confidence, at(f32, point, constant(1)));
+  Value sure = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGE, confidence, threshold);
+  auto taken = [&]() -> Pair {
+    LLVM::StoreOp::create(builder, loc, number, element(pointer, call, constant(kExitTaken)));
+    return {own, after};
+  };
+  return choose(sure, taken, [&]() -> Pair { return {after, end}; }, {i64, i64});
+}
+
+func::FuncOp LoopWriter::run() {
+  builder.setInsertionPointToStart(&function.front());
+  operands = LLVM::AllocaOp::create(builder, loc, pointer, pointer, constant(slots));
+  parallelFor = element(pointer, call, constant(kParallelFor));
+  SmallVector<Value> start = {constant(0), function.getArgument(3)};
+  auto loop = scf::WhileOp::create(builder, loc, TypeRange{i64, i64}, start);
+  OpBuilder::InsertionGuard guard(builder);
+  Block *before = builder.createBlock(&loop.getBefore(), {}, {i64, i64}, {loc, loc});
+  Value more = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, before->getArgument(0), before->getArgument(1));
+  scf::ConditionOp::create(builder, loc, more, before->getArguments());
+
+  Block *body = builder.createBlock(&loop.getAfter(), {}, {i64, i64}, {loc, loc});
+  Value head = word(body->getArgument(0)), first = plus(body->getArgument(0), constant(1)), end = body->getArgument(1);
+  auto doStep = [&] { return step(head, first, end); };
+  Pair next;
+  if (hasExits) {
+    Value isExit = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, low(head, kTaskBits), constant(kExit));
+    next = choose(isExit, [&] { return leave(head, first, end); }, doStep, {i64, i64});
+  } else {
+    next = doStep();
+  }
   scf::YieldOp::create(builder, loc, next);
   builder.setInsertionPointAfter(loop);
   func::ReturnOp::create(builder, loc);
@@ -185,7 +280,8 @@ struct EmitEntries : impl::EmitEntriesBase<EmitEntries> {
     ModuleOp module = getOperation();
     int64_t slots = 0;
     module.walk([&](plan::StepOp step) { slots = std::max<int64_t>(slots, step.getBuffers().size()); });
-    func::FuncOp runSteps = createRunSteps(module, slots);
+    bool hasExits = module.walk([](plan::LeaveOp) { return WalkResult::interrupt(); }).wasInterrupted();
+    func::FuncOp runSteps = LoopWriter(module, slots, hasExits).run();
     WalkResult result = module.walk([&](plan::EntryOp entry) {
       return failed(EntryEmitter(module, runSteps).emit(entry)) ? WalkResult::interrupt() : WalkResult::advance();
     });

@@ -7,6 +7,7 @@
 #include "passes/lower/LastToken.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/Passes.h"
+#include "passes/lower/ExitEntries.h"
 
 using namespace mlir;
 namespace edgecc::lower {
@@ -151,12 +152,6 @@ Value LastToken::slice(Value value, unsigned dim) {
     linalg::YieldOp::create(b, loc, tensor::ExtractOp::create(b, loc, value, at).getResult());
   });
   return generic.getResult(0);
-}
-
-void eraseDead(func::FuncOp function) {
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
-    if (isOpTriviallyDead(&op))
-      op.erase();
 }
 
 } // namespace

@@ -68,6 +68,7 @@ mlir::LogicalResult lowerRope(edge::RopeOp op, const Machine &machine);
 mlir::LogicalResult lowerRmsNorm(edge::RmsNormOp op, const Machine &machine);
 mlir::LogicalResult lowerLayerNorm(edge::LayerNormOp op, const Machine &machine);
 mlir::LogicalResult lowerSoftmax(edge::SoftmaxOp op, const Machine &machine);
+mlir::LogicalResult lowerConfidence(edge::ConfidenceOp op, const Machine &machine);
 mlir::LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine);
 mlir::LogicalResult lowerAppend(edge::AppendOp op, const Machine &machine);
 mlir::LogicalResult lowerQuantizedAppend(edge::AppendOp op, const Machine &machine);

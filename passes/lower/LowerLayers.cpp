@@ -93,6 +93,7 @@ struct LowerLayers : impl::LowerLayersBase<LowerLayers> {
         .Case([&](edge::RmsNormOp it) { return lower::lowerRmsNorm(it, machine); })
         .Case([&](edge::LayerNormOp it) { return lower::lowerLayerNorm(it, machine); })
         .Case([&](edge::SoftmaxOp it) { return lower::lowerSoftmax(it, machine); })
+        .Case([&](edge::ConfidenceOp it) { return lower::lowerConfidence(it, machine); })
         .Case([&](edge::EmbeddingOp it) { return lower::lowerEmbedding(it, machine); })
         .Case([&](edge::AppendOp it) {
       return lower::lowerAppend(it, machine);

@@ -88,6 +88,7 @@ public:
 
 private:
   void copyWhereShared();
+  void moveTails();
   LogicalResult placeArguments();
   void placeArena();
   plan::PlaceAttr in(plan::Memory memory, int64_t at) { return plan::PlaceAttr::get(function.getContext(), memory, at); }
@@ -96,7 +97,8 @@ private:
   func::FuncOp function;
   ArrayRef<edge::SymbolAttr> symbols;
   const llvm::MapVector<Attribute, int64_t> &weights;
-  DenseMap<Value, plan::PlaceAttr> places; // of roots
+  DenseMap<Value, plan::PlaceAttr> places;   // of roots
+  DenseMap<Operation *, edge::ExitOp> tails; // kernels that run only if the call ends at this exit
   int64_t arena = 0;
 };
 
@@ -135,13 +137,39 @@ void EntryPlanner::copyWhereShared() {
       }
     }
   llvm::SmallPtrSet<Value, 8> taken;
-  for (OpOperand &operand : end->getOpOperands()) {
-    if (function.getResultAttr(operand.getOperandNumber(), edge::EdgeDialect::kStateAttr))
-      continue;
+  auto own = [&](OpOperand &operand) {
     Value root = rootOf(operand.get());
     if (isa<BlockArgument>(root) || root.getDefiningOp<edge::WeightOp>() || !taken.insert(root).second) {
-      OpBuilder builder(end);
-      operand.set(insertCopy(builder, end->getLoc(), operand.get()));
+      OpBuilder builder(operand.getOwner());
+      operand.set(insertCopy(builder, operand.getOwner()->getLoc(), operand.get()));
+    }
+  };
+  for (OpOperand &operand : end->getOpOperands())
+    if (!function.getResultAttr(operand.getOperandNumber(), edge::EdgeDialect::kStateAttr))
+      own(operand);
+  for (edge::ExitOp exit : function.getOps<edge::ExitOp>())
+    for (OpOperand &operand : exit.getOutputsMutable())
+      own(operand);
+}
+
+// What only the outputs of an exit are computed from need not be computed if the call goes on: such kernels stand directly before
+// the exit and become its own steps.
+void EntryPlanner::moveTails() {
+  for (edge::ExitOp exit : function.getOps<edge::ExitOp>()) {
+    auto isOutput = [&](OpOperand &use) {
+      return use.getOwner() == exit && use.get() != exit.getConfidence() && use.get() != exit.getKept();
+    };
+    Operation *first = exit;
+    for (Operation &op :
+         llvm::make_early_inc_range(llvm::reverse(llvm::make_range(function.front().begin(), exit->getIterator())))) {
+      bool moves = isa<edge::KernelOp, edge::ReshapeOp>(op) && !op.use_empty() && llvm::all_of(op.getUses(), [&](OpOperand &use) {
+        return isOutput(use) || tails.lookup(use.getOwner()) == exit;
+      });
+      if (!moves)
+        continue;
+      op.moveBefore(first);
+      first = &op;
+      tails[&op] = exit;
     }
   }
 }
@@ -167,6 +195,9 @@ LogicalResult EntryPlanner::placeArguments() {
     }
     places[root] = in(plan::Memory::Output, outputs++);
   }
+  for (edge::ExitOp exit : function.getOps<edge::ExitOp>())
+    for (auto [i, output] : llvm::enumerate(exit.getOutputs()))
+      places[rootOf(output)] = in(plan::Memory::Output, i);
   return success();
 }
 
@@ -221,6 +252,7 @@ void EntryPlanner::placeArena() {
 
 LogicalResult EntryPlanner::place() {
   copyWhereShared();
+  moveTails();
   if (failed(placeArguments()))
     return failure();
   placeArena();
@@ -236,8 +268,9 @@ void EntryPlanner::state(lower::KernelOutliner &outliner, OpBuilder &planBuilder
     return string ? string : StringAttr::get(context, fallback);
   };
   std::string symbol = ("edgecc_entry_" + function.getName()).str();
-  auto entry = plan::EntryOp::create(planBuilder, loc, function.getName(), symbol, arena,
-                                     function->getAttrOfType<AffineMapAttr>("edge.advance"));
+  auto entry = plan::EntryOp::create(
+      planBuilder, loc, function.getName(), symbol, arena, function->getAttrOfType<AffineMapAttr>("edge.advance"),
+      function->getAttrOfType<IntegerAttr>(edge::EdgeDialect::kResumesAttr), function->hasAttr(edge::EdgeDialect::kFillsAttr));
   OpBuilder inside(context);
   inside.createBlock(&entry.getBody());
   auto planTensor = [&](Type type, Attribute name, Attribute element, bool output) {
@@ -255,14 +288,30 @@ void EntryPlanner::state(lower::KernelOutliner &outliner, OpBuilder &planBuilder
       planTensor(type, function.getResultAttr(i, edge::EdgeDialect::kNameAttr),
                  function.getResultAttr(i, edge::EdgeDialect::kElementAttr), true);
 
-  for (edge::KernelOp kernel : llvm::to_vector(function.getOps<edge::KernelOp>())) {
+  auto step = [&](OpBuilder &builder, edge::KernelOp kernel) {
     SmallVector<Attribute> buffers;
     for (Value operand : kernel.getIns())
       buffers.push_back(placeOf(operand));
     for (Value operand : kernel.getOutputs())
       buffers.push_back(placeOf(operand));
     func::FuncOp task = outliner.outline(kernel);
-    plan::StepOp::create(inside, kernel.getLoc(), task.getName(), kernel.getTasks(), inside.getArrayAttr(buffers));
+    plan::StepOp::create(builder, kernel.getLoc(), task.getName(), kernel.getTasks(), builder.getArrayAttr(buffers));
+  };
+  SmallVector<edge::KernelOp> tail;
+  for (Operation &op : llvm::make_early_inc_range(function.front())) {
+    if (auto kernel = dyn_cast<edge::KernelOp>(op)) {
+      if (tails.count(kernel))
+        tail.push_back(kernel);
+      else
+        step(inside, kernel);
+    } else if (auto exit = dyn_cast<edge::ExitOp>(op)) {
+      auto leave = plan::LeaveOp::create(inside, exit.getLoc(), exit.getNumber(), placeOf(exit.getConfidence()));
+      OpBuilder ending(context);
+      ending.createBlock(&leave.getBody());
+      for (edge::KernelOp kernel : tail)
+        step(ending, kernel);
+      tail.clear();
+    }
   }
   function.erase();
 }
@@ -281,6 +330,7 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
     builder.createBlock(&model.getBody());
 
     planStates(functions, builder);
+    planExits(model, builder);
     llvm::MapVector<Attribute, int64_t> weights;
     int64_t offset = 0;
     module.walk([&](edge::WeightOp weight) {
@@ -298,6 +348,18 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
         return signalPassFailure();
       planner.state(outliner, builder);
     }
+  }
+
+  void planExits(plan::ModelOp model, OpBuilder &builder) {
+    auto exits = getOperation()->getAttrOfType<ArrayAttr>(edge::EdgeDialect::kExitsAttr);
+    if (!exits)
+      return;
+    if (auto layers = getOperation()->getAttrOfType<IntegerAttr>(edge::EdgeDialect::kLayersAttr))
+      model.setLayers(layers.getInt());
+    for (auto exit : exits.getAsRange<edge::ExitPointAttr>())
+      plan::ExitOp::create(builder, model.getLoc(), exit.getLayer(), exit.getThreshold().getValue(),
+                           edge::stringifyExitConfidence(exit.getConfidence()),
+                           exit.getPending() < 0 ? IntegerAttr() : builder.getI64IntegerAttr(exit.getPending()));
   }
 
   // Entries share the states: the first function that has state i describes it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, Structure, c_char, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, Structure, c_char, c_char_p, c_float, c_int, c_int64, c_size_t, c_ssize_t, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ DTYPES: list[Any] = [np.float32, np.float16, np.uint16, np.float64, np.int64, np
                      np.uint16, np.uint8, np.bool_]
 TYPE_NAMES = ["f32", "f16", "bf16", "f64", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "bool"]
 CONTEXT_FULL = 6
+EXIT_IF_SURE, EXIT_NEVER = -1, -2
 VERIFY_ALL, INSPECT_ONLY = 1, 2
 SEGMENT_KINDS = ["weights", "code", "tokenizer", "ledger"]
 
@@ -67,6 +68,14 @@ class SessionOptions(Structure):
                 ("profiler", c_void_p), ("profiler_user", c_void_p)]
 
 
+class ExitInfo(Structure):
+    _fields_ = [("layer", c_uint32), ("threshold", c_float), ("confidence", c_int)]
+
+
+class ExitReport(Structure):
+    _fields_ = [("exit", c_int64), ("confidence", c_float), ("first_layer", c_uint32), ("last_layer", c_uint32)]
+
+
 class Output(Structure):
     _fields_ = [("type", c_int), ("rank", c_uint32), ("shape", POINTER(c_int64)), ("data", c_void_p), ("bytes", c_size_t)]
 
@@ -89,6 +98,11 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgecc_model_segment": (c_int, [_P, c_size_t, POINTER(SegmentInfo)]),
     "edgecc_model_segment_feature": (c_char_p, [_P, c_size_t, c_size_t]),
     "edgecc_model_property_at": (c_int, [_P, c_size_t, POINTER(c_char_p), POINTER(c_char_p)]),
+    "edgecc_exit_confidence_name": (c_char_p, [c_int]),
+    "edgecc_model_exit": (c_int, [_P, c_size_t, POINTER(ExitInfo)]),
+    "edgecc_model_layers": (c_uint32, [_P]),
+    "edgecc_model_entry_exits": (c_int, [_P, c_size_t]),
+    "edgecc_model_find_resuming": (c_ssize_t, [_P, c_size_t]),
     "edgecc_model_memory": (None, [_P, c_int64, POINTER(MemoryInfo)]),
     "edgecc_session_options_init": (None, [POINTER(SessionOptions)]),
     "edgecc_session_open": (c_int, [_P, POINTER(SessionOptions), POINTER(_P), POINTER(Error)]),
@@ -96,6 +110,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgecc_session_set_input": (c_int, [_P, c_size_t, c_size_t, c_int, POINTER(c_int64), c_uint32, c_void_p, POINTER(Error)]),
     "edgecc_session_run": (c_int, [_P, c_size_t, POINTER(Error)]),
     "edgecc_session_output": (c_int, [_P, c_size_t, c_size_t, POINTER(Output), POINTER(Error)]),
+    "edgecc_session_set_exit_threshold": (c_int, [_P, c_size_t, c_float, POINTER(Error)]),
+    "edgecc_session_force_exit": (c_int, [_P, c_int64, POINTER(Error)]),
+    "edgecc_session_exit_report": (None, [_P, POINTER(ExitReport)]),
+    "edgecc_session_exit_confidence": (c_float, [_P, c_size_t]),
     "edgecc_session_context": (c_int64, [_P]),
     "edgecc_session_threads": (c_uint32, [_P]),
     "edgecc_session_memory": (c_uint64, [_P]),

@@ -48,7 +48,27 @@ class Symbol:
     name: str
     min: int
     max: int
-    role: str  # free, position or capacity
+    role: str  # free, position, capacity or pending
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A call may end after `layer` layers, if the confidence (margin, entropy or state) is at least the threshold."""
+
+    layer: int
+    threshold: float
+    confidence: str
+
+
+@dataclass(frozen=True)
+class ExitReport:
+    """What a call did: it ended at `exit` (None: it went to the end), as sure as `confidence` at the last exit that it came to,
+    having run the layers [first_layer, last_layer)."""
+
+    exit: int | None
+    confidence: float
+    first_layer: int
+    last_layer: int
 
 
 @dataclass(frozen=True)
@@ -129,6 +149,29 @@ class Session:
         """Bytes held now, the mapped weights included."""
         return self._lib.edgecc_session_memory(self._handle)
 
+    def set_exit_threshold(self, exit: int, threshold: float) -> None:
+        """From the next call on; the model's own is `model.exits[exit].threshold`."""
+        error = abi.Error()
+        _check(self._lib.edgecc_session_set_exit_threshold(self._handle, exit, threshold, byref(error)), error)
+
+    def force_exit(self, exit: int | str | None) -> None:
+        """From the next call on: always this exit, or "never", or None: if the model is sure enough."""
+        number, error = abi.EXIT_IF_SURE if exit is None else abi.EXIT_NEVER if exit == "never" else int(exit), abi.Error()
+        _check(self._lib.edgecc_session_force_exit(self._handle, number, byref(error)), error)
+
+    @property
+    def exit_report(self) -> ExitReport:
+        """Of the last call."""
+        info = abi.ExitReport()
+        self._lib.edgecc_session_exit_report(self._handle, byref(info))
+        return ExitReport(info.exit if info.exit >= 0 else None, info.confidence, info.first_layer, info.last_layer)
+
+    @property
+    def exit_confidences(self) -> tuple[float | None, ...]:
+        """How sure the last call was at each exit; None where it did not come to."""
+        found = [self._lib.edgecc_session_exit_confidence(self._handle, i) for i in range(len(self.model.exits))]
+        return tuple(c if c >= 0 else None for c in found)
+
     def reset(self) -> None:
         self._lib.edgecc_session_reset(self._handle)
 
@@ -157,21 +200,65 @@ class Session:
         return logits.reshape(-1, logits.shape[-1])[-1].astype(np.float32)
 
     def generate(self, ids: Sequence[int], max_tokens: int = 256, *, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0,
-                 seed: int | None = None, stop: Sequence[int] | None = None, chunk: int = 0) -> Iterator[int]:
+                 seed: int | None = None, stop: Sequence[int] | None = None, chunk: int = 0, verify: int | None = None,
+                 drafts: int = 4) -> Iterator[int]:
         """Yields tokens as they come, up to `max_tokens`, a token of `stop` (default: the model's eos_token_id; it is not
-        yielded), or the end of the context. Temperature 0 is greedy; `chunk` is as for `feed`."""
+        yielded), or the end of the context. Temperature 0 is greedy; `chunk` is as for `feed`. `verify` is an exit of a model
+        compiled with --exit-verify: `drafts` tokens at a time end there and are verified by the layers behind, so that the text
+        is the whole model's, or distributed as that."""
         if stop is None:
             stop = [int(t) for t in re.findall(r"\d+", self.model.properties.get("eos_token_id", ""))]
         rng = np.random.default_rng(seed)
-        logits = self.feed(np.asarray(ids), chunk)
-        for left in range(max_tokens, 0, -1):
-            token = _sample(logits, temperature, top_k, top_p, rng)
-            if token in stop:
+
+        def choice(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return _choice(logits, temperature, top_k, top_p)
+
+        if verify is not None:
+            self.force_exit("never")  # the prompt goes the whole way
+        found = [_draw(choice(self.feed(np.asarray(ids), chunk)), rng)]
+        left = max_tokens
+        while True:
+            for token in found:
+                if token in stop or left == 0:
+                    return
+                left -= 1
+                yield token
+            if left == 0 or self.position >= self.context:
                 return
-            yield token
-            if left == 1 or self.position >= self.context:
-                return
-            logits = self.feed(np.array([token]))
+            if verify is None:
+                found = [_draw(choice(self.feed(np.array(found[-1:]))), rng)]
+            else:
+                found = self._verified(found[-1], verify, min(drafts, self.context - self.position), choice, rng)
+
+    def _verified(self, token: int, exit: int, count: int, choice: Callable[..., Any], rng: np.random.Generator) -> list[int]:
+        """The tokens after `token`: drafts of an exit as far as the whole model agrees, and its own where it does not
+        (speculative sampling: Leviathan 2023)."""
+        entry = self._lib.edgecc_model_find_resuming(self.model._handle, exit)
+        if entry < 0:
+            raise EdgeccError(f"{self.model.name}: exit {exit} cannot be verified; compile with --exit-verify")
+        given, drafted, start = [token], [], self.position
+        self.force_exit(exit)
+        while len(drafted) < count:
+            drafted.append(choice(self.feed(np.array(given[-1:]))))
+            given.append(_draw(drafted[-1], rng))
+        self.force_exit("never")
+        self.position = start
+        inputs = self.model._token_inputs(np.array(given[:-1]), start)
+        logits = self.run(inputs, self.model.entries[entry].name)["logits"].astype(np.float32)
+        found: list[int] = []
+        for (tokens, shares), row, draft in zip(drafted, logits.reshape(-1, logits.shape[-1]), given[1:]):
+            own, own_shares = choice(row)
+            share, draft_share = own_shares[own == draft].sum(), shares[tokens == draft].sum()
+            if share >= draft_share or rng.random() * draft_share < share:
+                found.append(draft)
+                continue
+            drafted_shares = np.zeros(row.size)
+            drafted_shares[tokens] = shares
+            rest = np.maximum(own_shares - drafted_shares[own], 0)
+            found.append(_draw((own, rest / rest.sum() if rest.any() else own_shares), rng))
+            self.position = start + len(found)
+            break
+        return found
 
     def close(self) -> None:
         if self._handle:
@@ -201,9 +288,10 @@ def _convert(value: Any, dtype: Any, tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes a scalar rank 1
 
 
-def _sample(logits: np.ndarray, temperature: float, top_k: int, top_p: float, rng: np.random.Generator) -> int:
+def _choice(logits: np.ndarray, temperature: float, top_k: int, top_p: float) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens that may come, and how likely they are."""
     if temperature <= 0:
-        return int(logits.argmax())
+        return np.array([logits.argmax()]), np.ones(1)
     order = np.argsort(-logits)
     if top_k:
         order = order[:top_k]
@@ -212,7 +300,12 @@ def _sample(logits: np.ndarray, temperature: float, top_k: int, top_p: float, rn
     if top_p < 1:
         keep = int(np.searchsorted(np.cumsum(weights), top_p)) + 1
         order, weights = order[:keep], weights[:keep] / weights[:keep].sum()
-    return int(rng.choice(order, p=weights))
+    return order, weights
+
+
+def _draw(choice: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> int:
+    tokens, shares = choice
+    return int(tokens[0] if len(tokens) == 1 else rng.choice(tokens, p=shares))
 
 
 class Model:
@@ -239,11 +332,19 @@ class Model:
         self.entries = tuple(self._entry(i) for i in range(info.entry_count))
         self.segments = tuple(self._segment(i) for i in range(info.segment_count))
         self.properties = dict(self._property(i) for i in range(info.property_count))
+        self.layers = self._lib.edgecc_model_layers(self._handle)  # 0 without exits
+        self.exits = tuple(self._exits())
 
     def _symbol(self, index: int) -> Symbol:
         info = abi.SymbolInfo()
         self._lib.edgecc_model_symbol(self._handle, index, byref(info))
-        return Symbol(info.name.decode(), info.min, info.max, ("free", "position", "capacity")[info.role])
+        return Symbol(info.name.decode(), info.min, info.max, ("free", "position", "capacity", "pending")[info.role])
+
+    def _exits(self) -> Iterator[Exit]:
+        info, index = abi.ExitInfo(), 0
+        while self._lib.edgecc_model_exit(self._handle, index, byref(info)) == 0:
+            yield Exit(info.layer, info.threshold, self._lib.edgecc_exit_confidence_name(info.confidence).decode())
+            index += 1
 
     def _tensor(self, function: Callable[..., int], *where: int) -> Tensor:
         info, extent, shape = abi.TensorInfo(), abi.ExtentInfo(), []

@@ -32,6 +32,8 @@ edgecc_status edgecc_session::bind(const fb::Entry &entry, const EntrySlots &slo
   }
   if (model->capacity >= 0)
     dims[model->capacity] = context;
+  for (uint32_t i = 0; model->exitsLeavePositions() && i < model->exitCount(); ++i)
+    dims[model->metadata->exits()->Get(i)->pending()] = pending(i);
 
   for (uint32_t i = 0; i < slots.inputCount; ++i) {
     const fb::Tensor &input = *entry.inputs()->Get(i);

@@ -29,9 +29,12 @@ static_assert(sizeof(FileHeader) == 64, "the header is 64 bytes on every platfor
 
 constexpr char kMagic[4] = {'E', 'D', 'G', 'E'};
 
-/// What an old runtime must not ignore. No bit has been given out yet.
-enum FeatureBits : uint64_t { kNoFeatures = 0 };
-constexpr uint64_t kKnownFeatures = kNoFeatures;
+/// What an old runtime must not ignore.
+enum FeatureBits : uint64_t {
+  kNoFeatures = 0,
+  kExits = 1u << 0 ///< Model.exits: generated code reads edgecc_call.exits
+};
+constexpr uint64_t kKnownFeatures = kExits;
 
 /// Limits of the loader; a packager that stays below them is never refused for size.
 constexpr uint64_t kMaxMetadataSize = uint64_t(16) << 20;

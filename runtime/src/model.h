@@ -32,6 +32,9 @@ struct edgecc_model {
   /// Within the bounds of the Capacity symbol.
   int64_t clampCapacity(int64_t value) const;
   bool stateHasPositions(uint32_t state) const;
+  uint32_t exitCount() const { return metadata->exits() ? metadata->exits()->size() : 0; }
+  /// Exits leave pending positions behind: there is a cache.
+  bool exitsLeavePositions() const { return metadata->fill() >= 0; }
 
   std::atomic<uint32_t> references{1};
   edgecc::rt::Mapping file, code;

@@ -55,6 +55,9 @@ edgecc_session::~edgecc_session() {
   free(entries);
   free(dims);
   free(statePointers);
+  free(exits);
+  free(thresholds);
+  free(seen);
   edgecc_model_close(model);
 }
 
@@ -114,7 +117,12 @@ edgecc_status edgecc_session::open(const edgecc_session_options &options, edgecc
   entries = newArray<EntrySlots>(entryCount);
   dims = newArray<int64_t>(metadata.symbols()->size());
   statePointers = newArray<uint8_t *>(stateCount);
-  bool created = entries && dims && statePointers;
+  exits = newArray<edgecc_exit_point>(model->exitCount());
+  thresholds = newArray<float>(model->exitCount());
+  seen = newArray<int64_t>(model->exitCount());
+  bool created = entries && dims && statePointers && exits && thresholds && seen;
+  for (uint32_t i = 0; created && i < model->exitCount(); ++i)
+    thresholds[i] = metadata.exits()->Get(i)->threshold();
   for (uint32_t i = 0; created && i < entryCount; ++i)
     created = entries[i].create(metadata.entries()->Get(i)->inputs()->size(), metadata.entries()->Get(i)->outputs()->size());
   if (!created)
@@ -235,6 +243,15 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
     return status;
   if (edgecc_status status = computeAdvance(entry, advance, error))
     return status;
+  if (edgecc_status status = checkResume(entry, advance, error))
+    return status;
+  if (exitsAreFull(entry)) {
+    edgecc_status status = run(size_t(model->metadata->fill()), error);
+    if (status == EDGECC_OK)
+      status = bind(entry, slots, error);
+    if (status != EDGECC_OK)
+      return status;
+  }
   for (uint32_t i = 0; i < slots.outputCount; ++i) {
     const fb::Tensor &output = *entry.outputs()->Get(i);
     int64_t shape[kMaxRank];
@@ -253,8 +270,10 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
     slot.bytes = bytes;
     slots.outputPointers[i] = slot.data;
   }
+  setThresholds();
   const uint8_t *weights = model->weights ? model->file.data() + model->weights->offset() : arena.data();
-  edgecc_call call = {dims, arena.data(), weights, statePointers, slots.inputPointers, slots.outputPointers, parallelFor, &pool};
+  edgecc_call call = {dims,        arena.data(), weights, statePointers, slots.inputPointers, slots.outputPointers,
+                      parallelFor, &pool,        exits,   &exitTaken};
   if (!profiler) {
     model->functions[index](&call);
   } else {
@@ -267,6 +286,7 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
   for (uint32_t i = 0; i < slots.outputCount; ++i)
     slots.outputs[i].filled = true;
   position += advance;
+  countExits(index, position - advance);
   return EDGECC_OK;
 }
 
@@ -292,5 +312,6 @@ edgecc_status edgecc_session::setPosition(int64_t wanted, edgecc_error *error) {
                   "state '%s' does not keep its past, so the session cannot go back to position %lld: save and restore it",
                   model->metadata->states()->Get(i)->name()->c_str(), Long(wanted));
   position = wanted;
+  forgetExits(wanted);
   return EDGECC_OK;
 }

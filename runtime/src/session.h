@@ -63,8 +63,30 @@ struct edgecc_session {
   int64_t context = 0; ///< positions there is room for; INT64_MAX without a limit
   int64_t position = 0;
   uint64_t slotBytes = 0, memoryLimit = 0;
+  // One of each per exit (exits.cpp).
+  edgecc_exit_point *exits = nullptr; ///< what the last call was given and has said
+  float *thresholds = nullptr;
+  int64_t *seen = nullptr; ///< positions that the layers behind the exit have seen
+  int64_t forcedExit = EDGECC_EXIT_IF_SURE, exitTaken = -1;
+  size_t lastEntry = SIZE_MAX; ///< of the last successful run
+  /// Hidden states that calls in a row have left at one exit: an entry may resume from them.
+  struct {
+    int64_t exit, begin, end;
+  } left = {-1, 0, 0};
   edgecc_profiler profiler = nullptr;
   void *profilerUser = nullptr;
+
+  /// exits.cpp: whether a call of the entry may leave a position pending for which there is no room.
+  bool exitsAreFull(const edgecc::fb::Entry &entry) const;
+  /// exits.cpp: of the next call.
+  void setThresholds();
+  /// exits.cpp: what a call that moved the position from `before` has shown to which layers.
+  void countExits(size_t entry, int64_t before);
+  /// exits.cpp: whether there is what an entry that begins behind an exit needs for `count` positions.
+  edgecc_status checkResume(const edgecc::fb::Entry &entry, int64_t count, edgecc_error *error) const;
+  /// exits.cpp: after going back to a position, or with states from elsewhere.
+  void forgetExits(int64_t from);
+  int64_t pending(uint32_t exit) const { return position - seen[exit]; }
 
   /// Tells the profiler what began at `begin` and has just ended.
   void profile(uintptr_t function, int64_t tasks, uint64_t begin) const;

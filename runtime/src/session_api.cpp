@@ -21,13 +21,18 @@ struct SavedHeader {
 constexpr char kSavedMagic[4] = {'E', 'D', 'G', 'S'};
 constexpr uint32_t kSavedVersion = 1;
 
+/// After the states: what the layers behind each exit have seen.
+uint64_t seenBytes(const edgecc_session &session) {
+  return session.model->exitsLeavePositions() ? session.model->exitCount() * sizeof(int64_t) : 0;
+}
+
 SavedHeader describe(const edgecc_session &session) {
   SavedHeader saved;
   memcpy(saved.magic, kSavedMagic, sizeof(saved.magic));
   saved.version = kSavedVersion;
   saved.context = session.context;
   saved.position = session.position;
-  saved.bytes = session.model->stateBytes(session.context);
+  saved.bytes = session.model->stateBytes(session.context) + seenBytes(session);
   memcpy(saved.metadataSha256, session.model->file.data() + offsetof(FileHeader, metadataSha256), sizeof(saved.metadataSha256));
   return saved;
 }
@@ -135,10 +140,11 @@ edgecc_status edgecc_session_set_position(edgecc_session *session, int64_t posit
 void edgecc_session_reset(edgecc_session *session) {
   session->zeroStates(/*onlyWithoutPositions=*/false);
   session->position = 0;
+  session->forgetExits(0);
 }
 
 size_t edgecc_session_save_size(const edgecc_session *session) {
-  return size_t(sizeof(SavedHeader) + session->model->stateBytes(session->context));
+  return size_t(sizeof(SavedHeader) + session->model->stateBytes(session->context) + seenBytes(*session));
 }
 
 edgecc_status edgecc_session_save(const edgecc_session *session, void *data, size_t size, edgecc_error *error) {
@@ -148,7 +154,10 @@ edgecc_status edgecc_session_save(const edgecc_session *session, void *data, siz
                 static_cast<unsigned long long>(needed), static_cast<unsigned long long>(size));
   const SavedHeader saved = describe(*session);
   memcpy(data, &saved, sizeof(saved));
-  memcpy(static_cast<uint8_t *>(data) + sizeof(saved), session->states.data(), saved.bytes);
+  const uint64_t extra = seenBytes(*session);
+  uint8_t *to = static_cast<uint8_t *>(data) + sizeof(saved);
+  memcpy(to, session->states.data(), saved.bytes - extra);
+  memcpy(to + saved.bytes - extra, session->seen, extra);
   return EDGECC_OK;
 }
 
@@ -167,8 +176,20 @@ edgecc_status edgecc_session_restore(edgecc_session *session, const void *data, 
                 "the saved session has position %lld in a context of %lld, this one has a context of %lld",
                 static_cast<long long>(saved.position), static_cast<long long>(saved.context),
                 static_cast<long long>(own.context));
-  memcpy(session->states.data(), static_cast<const uint8_t *>(data) + sizeof(saved), saved.bytes);
+  const uint64_t extra = seenBytes(*session);
+  const uint8_t *from = static_cast<const uint8_t *>(data) + sizeof(saved), *seen = from + saved.bytes - extra;
+  for (uint32_t i = 0; extra && i < session->model->exitCount(); ++i) {
+    int64_t positions;
+    memcpy(&positions, seen + i * sizeof(positions), sizeof(positions));
+    const int64_t most = session->model->symbol(session->model->metadata->exits()->Get(i)->pending()).max();
+    if (positions < 0 || positions > saved.position || saved.position - positions > most)
+      return fail(error, EDGECC_INVALID_ARGUMENT, "the saved session has %lld of %lld positions behind exit %u, which cannot be",
+                  static_cast<long long>(positions), static_cast<long long>(saved.position), unsigned(i));
+  }
+  memcpy(session->states.data(), from, saved.bytes - extra);
+  memcpy(session->seen, seen, extra);
   session->position = saved.position;
+  session->left.exit = -1;
   return EDGECC_OK;
 }
 

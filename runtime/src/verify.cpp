@@ -30,6 +30,7 @@ private:
   edgecc_status segments();
   edgecc_status codeSegment(const fb::Segment &segment);
   edgecc_status entries();
+  edgecc_status exits();
   edgecc_status bindings(const fb::Entry &entry);
   edgecc_status properties();
   edgecc_status tensors(const char *entry, const char *what, const TensorVector &list);
@@ -294,6 +295,73 @@ edgecc_status Verifier::entries() {
   return EDGECC_OK;
 }
 
+// A session counts for each exit which positions are pending, and generated code reads a threshold for each.
+edgecc_status Verifier::exits() {
+  FileHeader header;
+  memcpy(&header, data, sizeof(header));
+  const uint32_t count = model->exits() ? model->exits()->size() : 0;
+  if ((count != 0) != ((header.features & kExits) != 0))
+    return fail(error, EDGECC_MALFORMED, "the model has %u exits, but its header says %s", unsigned(count),
+                header.features & kExits ? "that it has some" : "that it has none");
+  if (count > kMaxCount)
+    return fail(error, EDGECC_MALFORMED, "%u exits, but at most %u are allowed", unsigned(count), unsigned(kMaxCount));
+  const auto &symbols = *model->symbols();
+  uint32_t pending = 0, last = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const fb::Exit &exit = *model->exits()->Get(i);
+    if (exit.layer() <= last || exit.layer() >= model->layers())
+      return fail(error, EDGECC_MALFORMED, "exit %u is after layer %u; it must be behind layer %u and before the last of %u",
+                  unsigned(i), unsigned(exit.layer()), unsigned(last), unsigned(model->layers()));
+    last = exit.layer();
+    if (!(exit.threshold() >= 0 && exit.threshold() <= 1) || exit.confidence() > fb::ExitConfidence::MAX)
+      return fail(error, EDGECC_MALFORMED, "exit %u has a threshold that is not between 0 and 1, or an unknown confidence",
+                  unsigned(i));
+    if (exit.pending() == -1)
+      continue;
+    if (exit.pending() < 0 || uint32_t(exit.pending()) >= symbols.size() ||
+        symbols.Get(uint32_t(exit.pending()))->role() != fb::SymbolRole::Pending)
+      return fail(error, EDGECC_MALFORMED, "exit %u counts its pending positions in symbol %d, which is none for that",
+                  unsigned(i), int(exit.pending()));
+    for (uint32_t j = 0; j < i; ++j)
+      if (model->exits()->Get(j)->pending() == exit.pending())
+        return fail(error, EDGECC_MALFORMED, "exits %u and %u count their pending positions in one symbol", unsigned(j),
+                    unsigned(i));
+    ++pending;
+  }
+  for (const fb::Symbol *symbol : symbols)
+    if (symbol->role() == fb::SymbolRole::Pending) {
+      if (symbol->min() != 0 || symbol->max() < 1)
+        return fail(error, EDGECC_MALFORMED, "symbol '%s' counts pending positions from %lld to %lld", symbol->name()->c_str(),
+                    static_cast<long long>(symbol->min()), static_cast<long long>(symbol->max()));
+      if (pending-- == 0)
+        return fail(error, EDGECC_MALFORMED, "symbol '%s' counts the pending positions of no exit", symbol->name()->c_str());
+    }
+  const bool counts = count && model->exits()->Get(0)->pending() >= 0;
+  for (uint32_t i = 0; i < count; ++i)
+    if ((model->exits()->Get(i)->pending() >= 0) != counts)
+      return fail(error, EDGECC_MALFORMED, "exits 0 and %u: one has pending positions, the other has none", unsigned(i));
+  if (counts ? position < 0 || model->fill() < 0 : model->fill() != -1)
+    return fail(error, EDGECC_MALFORMED, "exits %s, but the model has %s",
+                counts ? "have pending positions" : "have none pending",
+                counts ? "no position, or no entry to fill their caches" : "an entry to fill their caches");
+  if (counts && uint32_t(model->fill()) >= model->entries()->size())
+    return fail(error, EDGECC_MALFORMED, "entry %d would fill the caches, but there are %u entries", int(model->fill()),
+                unsigned(model->entries()->size()));
+  for (uint32_t i = 0; i < model->entries()->size(); ++i) {
+    const fb::Entry &entry = *model->entries()->Get(i);
+    if (entry.resumes() < -1 || entry.resumes() >= int64_t(count) || (entry.resumes() >= 0 && (!counts || !entry.advance())))
+      return fail(error, EDGECC_MALFORMED, "entry '%s' begins behind exit %d, of which no call leaves anything",
+                  entry.name()->c_str(), int(entry.resumes()));
+    if (entry.exits() && (count == 0 || entry.resumes() >= 0))
+      return fail(error, EDGECC_MALFORMED, "entry '%s' may end early, but there is no exit in it", entry.name()->c_str());
+    if (counts && int64_t(i) == model->fill() &&
+        (entry.inputs()->size() || entry.advance() || entry.exits() || entry.resumes() >= 0))
+      return fail(error, EDGECC_MALFORMED, "entry '%s' would fill the caches, but it has inputs, advances, or ends early",
+                  entry.name()->c_str());
+  }
+  return EDGECC_OK;
+}
+
 edgecc_status Verifier::properties() {
   const flatbuffers::String *previous = nullptr;
   for (const fb::Property *property : *model->properties()) {
@@ -307,8 +375,8 @@ edgecc_status Verifier::properties() {
 
 edgecc_status Verifier::run(const fb::Model *&result) {
   // Symbols before every expression over them, segments before the entries that index them.
-  for (auto check :
-       {&Verifier::header, &Verifier::symbols, &Verifier::states, &Verifier::segments, &Verifier::entries, &Verifier::properties})
+  for (auto check : {&Verifier::header, &Verifier::symbols, &Verifier::states, &Verifier::segments, &Verifier::entries,
+                     &Verifier::exits, &Verifier::properties})
     if (edgecc_status status = (this->*check)())
       return status;
   result = model;

@@ -159,6 +159,63 @@ std::string LanguageModel::call(const Entry &entry, const int64_t *tokens, int64
       return fault;
   }
   Status status = Status::of([&](edgecc_error *error) { return edgecc_session_run(session, entry.index, error); });
+  if (status && edgecc_model_entry_exits(model, entry.index)) {
+    edgecc_exit_report report;
+    edgecc_session_exit_report(session, &report);
+    depthCounts.resize(edgecc_model_layers(model) + 1);
+    ++depthCounts[report.last_layer];
+  }
+  return status.message();
+}
+
+std::string LanguageModel::forceExit(int64_t exit) {
+  Status status = Status::of([&](edgecc_error *error) { return edgecc_session_force_exit(session, exit, error); });
+  return status.message();
+}
+
+std::string LanguageModel::draftAt(size_t exit) {
+  edgecc_exit_info info;
+  if (edgecc_model_exit(model, exit, &info) != EDGECC_OK)
+    return "the model has no exit " + std::to_string(exit);
+  const ptrdiff_t index = edgecc_model_find_resuming(model, exit);
+  if (index < 0)
+    return "the model cannot verify what ends after layer " + std::to_string(info.layer) + "; compile it with --exit-verify";
+  if (!edgecc_model_entry_exits(model, entries.back().index))
+    return "entry '" + entries.back().name + "' has no exits";
+  draftExit = exit;
+  if (std::string fault = describe(size_t(index), rest); !fault.empty())
+    return fault;
+  return forceExit(EDGECC_EXIT_NEVER);
+}
+
+std::string LanguageModel::draft(int64_t token, std::vector<float> &logits, float &confidence) {
+  std::string fault = forceExit(int64_t(draftExit));
+  if (fault.empty())
+    fault = call(entries.back(), &token, 1);
+  if (std::string other = forceExit(EDGECC_EXIT_NEVER); fault.empty())
+    fault = other;
+  confidence = edgecc_session_exit_confidence(session, draftExit);
+  logits.clear();
+  return fault.empty() ? readLogits(entries.back(), 1, logits) : fault;
+}
+
+std::string LanguageModel::verify(const std::vector<int64_t> &tokens, std::vector<std::vector<float>> &logits) {
+  std::string fault = forget(tokens.size());
+  if (fault.empty())
+    fault = call(rest, tokens.data(), int64_t(tokens.size()));
+  std::vector<float> all;
+  if (fault.empty())
+    fault = readLogits(rest, tokens.size(), all);
+  logits.clear();
+  for (auto row = all.begin(); row != all.end(); row += vocabularySize)
+    logits.emplace_back(row, row + vocabularySize);
+  return fault;
+}
+
+std::string LanguageModel::forget(size_t positions) {
+  Status status = Status::of([&](edgecc_error *error) {
+    return edgecc_session_set_position(session, edgecc_session_position(session) - int64_t(positions), error);
+  });
   return status.message();
 }
 

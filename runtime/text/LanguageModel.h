@@ -8,6 +8,7 @@
 #define EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H
 
 #include "edgecc/edgecc.hpp"
+#include "runtime/text/Speculation.h"
 #include "runtime/text/Tokenizer.h"
 
 #include <string>
@@ -15,7 +16,7 @@
 
 namespace edgecc::text {
 
-class LanguageModel {
+class LanguageModel : public DraftingModel {
 public:
   LanguageModel(const Model &model, Session &session) : model(model.handle()), session(session.handle()) {}
 
@@ -35,6 +36,15 @@ public:
   /// Tokens that there is room for.
   int64_t context() const { return entries[0].advances ? edgecc_session_context(session) : entries[0].longest; }
 
+  /// From now on `draft` ends at this exit. "" or why that cannot be verified.
+  std::string draftAt(size_t exit);
+  std::string draft(int64_t token, std::vector<float> &logits, float &confidence) override;
+  std::string verify(const std::vector<int64_t> &tokens, std::vector<std::vector<float>> &logits) override;
+  std::string forget(size_t positions) override;
+
+  /// How often calls of one token ended after so many layers, [layers + 1].
+  const std::vector<uint64_t> &depths() const { return depthCounts; }
+
 private:
   struct Entry {
     size_t index = 0, tokens = 0, logits = 0;
@@ -49,12 +59,16 @@ private:
   std::string call(const Entry &entry, const int64_t *tokens, int64_t count);
   std::string setIntegers(const Entry &entry, size_t input, edgecc_type type, uint32_t rank, const std::vector<int64_t> &values);
   std::string readLogits(const Entry &entry, size_t rows, std::vector<float> &logits) const;
+  std::string forceExit(int64_t exit);
 
   edgecc_model *model;
   edgecc_session *session;
   std::vector<Entry> entries;      ///< the one for most tokens first
   std::vector<int64_t> everything; ///< for an entry without a cache, which takes all tokens each time
   int64_t vocabularySize = 0;
+  size_t draftExit = 0;
+  Entry rest; ///< goes on behind draftExit
+  std::vector<uint64_t> depthCounts;
 };
 
 /// The given file's, or the one inside the model; null with "" in `error` if there is neither.

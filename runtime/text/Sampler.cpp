@@ -16,47 +16,58 @@ static void penalize(std::vector<float> &logits, const std::vector<int64_t> &his
       logits[size_t(id)] = logits[size_t(id)] > 0 ? logits[size_t(id)] / penalty : logits[size_t(id)] * penalty;
 }
 
-int64_t Sampler::sample(std::vector<float> &logits, const std::vector<int64_t> &history) {
+Choice Sampler::choice(std::vector<float> &logits, const std::vector<int64_t> &history) const {
   // Not-a-number would break the order below.
   for (float &logit : logits)
     if (std::isnan(logit))
       logit = -std::numeric_limits<float>::infinity();
   if (options.repetitionPenalty != 1)
     penalize(logits, history, options.repetitionPenalty);
-  if (options.temperature <= 0)
-    return std::max_element(logits.begin(), logits.end()) - logits.begin();
+  const auto top = std::max_element(logits.begin(), logits.end());
+  const float highest = *top;
+  if (options.temperature <= 0 || !std::isfinite(highest))
+    return {{uint32_t(top - logits.begin())}, {1}, 1};
 
+  Choice choice;
+  std::vector<uint32_t> &order = choice.tokens;
   order.resize(logits.size());
   std::iota(order.begin(), order.end(), 0u);
   const auto likelier = [&](uint32_t a, uint32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
-  size_t kept = order.size();
-  if (options.topK && options.topK < kept) {
-    kept = options.topK;
-    std::partial_sort(order.begin(), order.begin() + long(kept), order.end(), likelier);
+  if (options.topK && options.topK < order.size()) {
+    std::partial_sort(order.begin(), order.begin() + long(options.topK), order.end(), likelier);
+    order.resize(options.topK);
   } else if (options.topP < 1) {
     std::sort(order.begin(), order.end(), likelier);
   }
-  const float highest = *std::max_element(logits.begin(), logits.end());
-  if (!std::isfinite(highest))
-    return std::max_element(logits.begin(), logits.end()) - logits.begin();
-  weights.resize(kept);
-  double sum = 0;
-  for (size_t i = 0; i < kept; ++i)
-    sum += weights[i] = std::exp(double(logits[order[i]] - highest) / options.temperature);
+  for (uint32_t token : order)
+    choice.weights.push_back(std::exp(double(logits[token] - highest) / options.temperature));
+  choice.sum = std::accumulate(choice.weights.begin(), choice.weights.end(), 0.0);
   if (options.topP < 1) {
     double share = 0;
-    size_t i = 0;
-    while (i < kept && share < options.topP * sum)
-      share += weights[i++];
-    kept = std::max<size_t>(i, 1);
-    sum = std::accumulate(weights.begin(), weights.begin() + long(kept), 0.0);
+    size_t kept = 0;
+    while (kept < order.size() && share < options.topP * choice.sum)
+      share += choice.weights[kept++];
+    kept = std::max<size_t>(kept, 1);
+    order.resize(kept);
+    choice.weights.resize(kept);
+    choice.sum = std::accumulate(choice.weights.begin(), choice.weights.end(), 0.0);
   }
-  // 53 bits by hand: the standard distributions differ between libraries.
-  double remaining = double(random() >> 11) * 0x1p-53 * sum;
-  size_t chosen = 0;
-  while (chosen + 1 < kept && remaining >= weights[chosen])
-    remaining -= weights[chosen++];
-  return order[chosen];
+  return choice;
 }
+
+// 53 bits by hand: the standard distributions differ between libraries.
+double Sampler::uniform() { return double(random() >> 11) * 0x1p-53; }
+
+int64_t Sampler::draw(const Choice &choice) {
+  if (options.temperature <= 0)
+    return choice.tokens.front();
+  double remaining = uniform() * choice.sum;
+  size_t chosen = 0;
+  while (chosen + 1 < choice.tokens.size() && remaining >= choice.weights[chosen])
+    remaining -= choice.weights[chosen++];
+  return choice.tokens[chosen];
+}
+
+int64_t Sampler::sample(std::vector<float> &logits, const std::vector<int64_t> &history) { return draw(choice(logits, history)); }
 
 } // namespace edgecc::text

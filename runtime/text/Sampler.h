@@ -21,6 +21,13 @@ struct SamplingOptions {
   uint64_t seed = 0;           ///< the same seed gives the same text on every machine
 };
 
+/// Tokens that may come, and how likely: weights of which `sum` is the sum.
+struct Choice {
+  std::vector<uint32_t> tokens;
+  std::vector<double> weights;
+  double sum = 0;
+};
+
 class Sampler {
 public:
   explicit Sampler(const SamplingOptions &options) : options(options), random(options.seed) {}
@@ -28,11 +35,15 @@ public:
   /// `logits` [vocabulary] are changed; `history` are the tokens so far. Logits that are not numbers count as least likely.
   int64_t sample(std::vector<float> &logits, const std::vector<int64_t> &history);
 
+  /// What `sample` draws from.
+  Choice choice(std::vector<float> &logits, const std::vector<int64_t> &history) const;
+  int64_t draw(const Choice &choice);
+  /// In [0, 1).
+  double uniform();
+
 private:
   SamplingOptions options;
   std::mt19937_64 random;
-  std::vector<uint32_t> order;
-  std::vector<double> weights;
 };
 
 } // namespace edgecc::text

@@ -160,3 +160,25 @@ def test_completions(program, build_dir, tmp_path):
         start = list(ids).index(sentencepiece.piece_to_id("<act>"))
         forced += (likeliest[start:-1] == ids[start + 1:]).all()
     assert right == forced
+
+
+def test_on_aarch64(program, build_dir, aarch64_run, tmp_path):
+    """The phone agent writes the same under qemu as here, where there is no SentencePiece: lines of ids."""
+    agent, onnx = DATA / "models/phone_agent", model_directory("phone_agent", build_dir) / "model.onnx"
+    emulated = str(Path(aarch64_run[-1]).with_name("edgecc-eval"))
+    if not Path(emulated).exists():
+        pytest.skip(f"{emulated} is not built")
+    text = child(str(build_dir / "bin/edgecc-tokenize"), str(agent / "complex.txt"), "--tokenizer", str(agent / "tokenizer.model"), "--count", "6")
+    lines, sentencepiece = tmp_path / "lines.ids", pytest.importorskip("sentencepiece").SentencePieceProcessor(str(agent / "tokenizer.model"))
+    lines.write_text(text)
+    marks = [part for mark in ("split", "until") for part in (f"--{mark}", sentencepiece.piece_to_id({"split": "<act>", "until": "<end>"}[mark]))]
+    edgecc.compile(onnx, tmp_path / "arm.edge", target="linux-arm64", quant="w8a8")
+    written = {}
+    for who, command, edge in (("here", [program], artifact("phone_agent", build_dir, "w8a8")),
+                               ("qemu", [aarch64_run[0], "-cpu", "max", *aarch64_run[1:-1], emulated], tmp_path / "arm.edge")):
+        child(*command, *map(str, (edge, "--completions", lines, *marks, "--threads", 1, "--actions", tmp_path / who)))
+        written[who] = (tmp_path / who).read_text()
+    assert written["here"] == written["qemu"]
+    rests = [line.split(f" {marks[1]} ")[1] for line in text.splitlines()]
+    assert sum(f" {a}" == b for a, b in zip(rests, written["here"].splitlines())) >= 3
+    assert "no '<act>' (--split, --until: ids, as the file has them)" in refusal(program, artifact("phone_agent", build_dir), "--completions", lines)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgecc.errors import EdgeccError
-from edgecc.eval import plot, recipes, sentences, table, tables
+from edgecc.eval import plot, reactions, recipes, sentences, table, tables
 from edgecc.eval.__main__ import main
 from edgecc.export.__main__ import main as export_main
 
@@ -118,3 +118,17 @@ def test_sentence_counts(tmp_path):
     texts, categories = sentences.read(tmp_path, "train", 4)
     assert texts == ["say, 0", "say, 3", "say, 6", "say, 9"] and list(categories) == ["c0", "c3", "c6", "c9"]
     assert len(sentences.read(tmp_path, "train", None)[0]) == 10
+
+
+def test_samples_for_calibration(tmp_path):
+    """Reactions as they are, padded to the longest; sentences in one batch."""
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "C", "O", ">>"]))
+    (tmp_path / "example_rxns.csv").write_text("rxn\nC>>O\nCCO>>CO\n")
+    reactions.write_samples(tmp_path, tmp_path / "a.npz")
+    arrays = np.load(tmp_path / "a.npz")
+    assert arrays["input_ids"].tolist() == [[2, 5, 7, 6, 3, 0, 0, 0], [2, 5, 5, 6, 7, 5, 6, 3]]
+    assert arrays["attention_mask"].tolist() == [[1] * 5 + [0] * 3, [1] * 8]
+    (tmp_path / "train.csv").write_text("text,category\nc,x\nc o,y\n")
+    (tmp_path / "words.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "c", "o"]))
+    sentences.write_samples(tmp_path / "words.txt", tmp_path, tmp_path / "b.npz")
+    assert np.load(tmp_path / "b.npz")["input_ids"].tolist() == [[2, 4, 3, 0], [2, 4, 5, 3]]

@@ -19,7 +19,7 @@ HEADER = ROOT / "runtime/include/edgecc/edgecc.h"
 STRUCTS = {"edgecc_error": abi.Error, "edgecc_model_options": abi.ModelOptions, "edgecc_model_info": abi.ModelInfo,
            "edgecc_symbol_info": abi.SymbolInfo, "edgecc_tensor_info": abi.TensorInfo, "edgecc_extent_info": abi.ExtentInfo,
            "edgecc_entry_info": abi.EntryInfo, "edgecc_segment_info": abi.SegmentInfo, "edgecc_memory_info": abi.MemoryInfo,
-           "edgecc_session_options": abi.SessionOptions, "edgecc_output": abi.Output}
+           "edgecc_exit_info": abi.ExitInfo, "edgecc_exit_report": abi.ExitReport, "edgecc_session_options": abi.SessionOptions, "edgecc_output": abi.Output}
 
 
 def fake_compiler(directory: Path, body: str) -> Path:
@@ -230,11 +230,15 @@ def test_a_model_all_the_way(compiler, runtime, tmp_path):
 
 
 def test_sampling():
-    from edgecc.runtime import _sample
+    from edgecc.runtime import _choice, _draw
 
     rng, logits = np.random.default_rng(0), np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
-    assert _sample(logits, 0, 0, 1.0, rng) == 0
-    counts = np.bincount([_sample(logits, 1.0, 0, 1.0, rng) for _ in range(4000)], minlength=4) / 4000
+
+    def draws(count: int, *options: float) -> list[int]:
+        return [_draw(_choice(logits, *options), rng) for _ in range(count)]
+
+    assert draws(1, 0, 0, 1.0) == [0]
+    counts = np.bincount(draws(4000, 1.0, 0, 1.0), minlength=4) / 4000
     np.testing.assert_allclose(counts, [0.5, 0.3, 0.15, 0.05], atol=0.03)
-    assert {_sample(logits, 1.0, 2, 1.0, rng) for _ in range(200)} == {0, 1}
-    assert {_sample(logits, 1.0, 0, 0.7, rng) for _ in range(200)} == {0, 1}
+    assert set(draws(200, 1.0, 2, 1.0)) == {0, 1}
+    assert set(draws(200, 1.0, 0, 0.7)) == {0, 1}

@@ -59,6 +59,35 @@ ArtifactSpec smallArtifact() {
   return spec;
 }
 
+ArtifactSpec exitingArtifact() {
+  ArtifactSpec spec;
+  spec.symbols = {{"sequence", 1, 16, fb::SymbolRole::Free},
+                  {"past", 0, 64, fb::SymbolRole::Position},
+                  {"capacity", 4, 64, fb::SymbolRole::Capacity},
+                  {"pending.1", 0, 3, fb::SymbolRole::Pending},
+                  {"pending.2", 0, 3, fb::SymbolRole::Pending}};
+  for (const char *name : {"first", "second", "third", "hidden"})
+    spec.states.push_back({name, ElementType::i64, {{symbol(2)}}});
+  auto entry = [&](const char *name, Program tokens) {
+    EntrySpec result;
+    result.name = name;
+    result.inputs = {{"input_ids", ElementType::i64, {{constant(1)}, tokens}}};
+    result.outputs = {{"depth", ElementType::i64, {{constant(1)}, tokens}}};
+    result.advance = tokens;
+    return result;
+  };
+  EntrySpec decode = entry("decode", {constant(1)}), verify = entry("verify.1", {symbol(0)}), fill;
+  decode.exits = true;
+  verify.resumes = 0;
+  fill.name = "fill";
+  spec.entries = {entry("prefill", {symbol(0)}), decode, verify, fill};
+  spec.exits = {{1, 0.5f, fb::ExitConfidence::Margin, 3}, {2, 0.75f, fb::ExitConfidence::Margin, 4}};
+  spec.layers = 3;
+  spec.fill = 3;
+  spec.features = rt::kExits;
+  return spec;
+}
+
 namespace {
 using Builder = flatbuffers::FlatBufferBuilder;
 
@@ -99,7 +128,7 @@ std::vector<uint8_t> metadata(const ArtifactSpec &spec, const std::vector<uint64
     auto inputs = tensors(builder, e.inputs), outputs = tensors(builder, e.outputs);
     auto code = builder.CreateVector(e.codeOffsets);
     auto advance = e.advance.empty() ? flatbuffers::Offset<fb::Extent>() : extent(builder, e.advance);
-    entries.push_back(fb::CreateEntry(builder, name, inputs, outputs, e.arena, code, advance));
+    entries.push_back(fb::CreateEntry(builder, name, inputs, outputs, e.arena, code, advance, e.exits, e.resumes));
   }
   std::vector<flatbuffers::Offset<fb::Segment>> segments;
   for (size_t i = 0; i < spec.segments.size(); ++i) {
@@ -126,8 +155,13 @@ std::vector<uint8_t> metadata(const ArtifactSpec &spec, const std::vector<uint64
   auto entryTable = builder.CreateVector(entries);
   auto segmentTable = builder.CreateVector(segments);
   auto propertyTable = builder.CreateVector(properties);
+  std::vector<flatbuffers::Offset<fb::Exit>> exits;
+  for (const ExitSpec &s : spec.exits)
+    exits.push_back(fb::CreateExit(builder, s.layer, s.threshold, s.confidence, s.pending));
+  auto exitTable =
+      exits.empty() ? flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fb::Exit>>>() : builder.CreateVector(exits);
   fb::FinishModelBuffer(builder, fb::CreateModel(builder, name, compiler, command, hash, symbolTable, stateTable, entryTable,
-                                                 segmentTable, propertyTable));
+                                                 segmentTable, propertyTable, exitTable, spec.layers, spec.fill));
   return std::vector<uint8_t>(builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize());
 }
 } // namespace
@@ -146,6 +180,7 @@ std::vector<uint8_t> write(const ArtifactSpec &spec) {
   rt::FileHeader header = {};
   memcpy(header.magic, rt::kMagic, sizeof(header.magic));
   header.version = EDGECC_ABI_VERSION;
+  header.features = spec.features;
   header.metadataSize = meta.size();
   header.fileSize = end;
   rt::sha256(meta.data(), meta.size(), header.metadataSha256);

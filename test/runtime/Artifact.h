@@ -49,6 +49,15 @@ struct EntrySpec {
   uint64_t arena = 0;
   std::vector<uint64_t> codeOffsets;
   Program advance;
+  bool exits = false;
+  int32_t resumes = -1;
+};
+
+struct ExitSpec {
+  uint32_t layer;
+  float threshold;
+  fb::ExitConfidence confidence;
+  int32_t pending;
 };
 
 /// All that is in a file, to be changed by a test before it is written.
@@ -58,10 +67,17 @@ struct ArtifactSpec {
   std::vector<EntrySpec> entries;
   std::vector<SegmentSpec> segments;
   std::vector<std::pair<std::string, std::string>> properties;
+  std::vector<ExitSpec> exits;
+  uint32_t layers = 0;
+  int32_t fill = -1;
+  uint64_t features = 0;
 };
 
 /// Symbols n (0), sequence (1), past (2), capacity (3); entries main and step of kernels.cpp.
 ArtifactSpec smallArtifact();
+/// A "model" of three layers with exits after the first two, and a cache; its code, for who runs it, is exits_test.cpp's. Symbols
+/// sequence (0), past (1), capacity (2), pending.1 (3), pending.2 (4); entries prefill, decode, verify.1, fill.
+ArtifactSpec exitingArtifact();
 std::vector<uint8_t> write(const ArtifactSpec &spec);
 
 /// The flat image of kernels.cpp, built for this processor.

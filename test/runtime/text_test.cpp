@@ -1,10 +1,12 @@
-#include "runtime/text/Sampler.h"
+#include "runtime/text/Speculation.h"
 #include "runtime/text/Tokenizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <map>
 
 using namespace edgecc::text;
 
@@ -114,6 +116,99 @@ TEST(Sampler, RepetitionIsPenalized) {
   std::vector<float> logits = {3, 2, -1};
   EXPECT_EQ(sampler.sample(logits, {0, 0, 2, 77, -1}), 1);
   EXPECT_EQ(logits, (std::vector<float>{1.5f, 2, -2}));
+}
+
+/// Says of the next token what depends on the last one; drafts are right now and then.
+class Parrot : public DraftingModel {
+public:
+  std::vector<int64_t> seen; // by the whole model, or drafted
+
+  static std::vector<float> whole(int64_t last) { return {float(last), 1.5f, float((last * 7) % 3), 0.5f}; }
+  std::string draft(int64_t token, std::vector<float> &logits, float &confidence) override {
+    if (seen.size() == room)
+      return "full";
+    seen.push_back(token);
+    logits = whole(token);
+    logits[size_t(token % 4)] += 1;
+    confidence = token == 3 ? 0.1f : 0.9f;
+    return "";
+  }
+  std::string verify(const std::vector<int64_t> &tokens, std::vector<std::vector<float>> &logits) override {
+    EXPECT_TRUE(std::equal(tokens.rbegin(), tokens.rend(), seen.rbegin()));
+    logits.clear();
+    for (int64_t token : tokens)
+      logits.push_back(whole(token));
+    batches.push_back(tokens.size());
+    return "";
+  }
+  std::string forget(size_t positions) override {
+    seen.resize(seen.size() - positions);
+    return "";
+  }
+  size_t room = SIZE_MAX;
+  std::vector<size_t> batches;
+};
+
+TEST(Speculation, GreedyTextIsTheWholeModels) {
+  Sampler sampler({});
+  Speculation speculation(sampler, 4, 0);
+  Parrot model;
+  std::vector<int64_t> history = {2}, expected = {2};
+  while (history.size() < 200) {
+    ASSERT_EQ(speculation.next(model, history), "");
+    // All but the last token have been seen, and nothing else.
+    ASSERT_EQ(model.seen, std::vector<int64_t>(history.begin(), history.end() - 1));
+  }
+  while (expected.size() < history.size()) {
+    std::vector<float> logits = Parrot::whole(expected.back());
+    expected.push_back(sampler.sample(logits, expected));
+  }
+  EXPECT_EQ(history, expected);
+  EXPECT_GT(speculation.accepted, 0u);
+  EXPECT_LT(speculation.accepted, speculation.drafted);
+}
+
+TEST(Speculation, SampledTextHasTheWholeModelsDistribution) {
+  SamplingOptions options;
+  options.temperature = 1;
+  options.topK = 3;
+  Sampler sampler(options), plain(options);
+  std::map<std::vector<int64_t>, double> counts, expected;
+  constexpr int kTexts = 40000;
+  for (int i = 0; i < kTexts; ++i) {
+    Speculation speculation(sampler, 3, 0);
+    Parrot model;
+    std::vector<int64_t> history = {1};
+    while (history.size() < 4)
+      ASSERT_EQ(speculation.next(model, history), "");
+    history.resize(4);
+    counts[history] += 1.0 / kTexts;
+    history = {1};
+    while (history.size() < 4) {
+      std::vector<float> logits = Parrot::whole(history.back());
+      history.push_back(plain.sample(logits, history));
+    }
+    expected[history] += 1.0 / kTexts;
+  }
+  for (const auto &[text, share] : expected)
+    EXPECT_NEAR(counts[text], share, 0.012);
+  EXPECT_LE(counts.size(), expected.size() + 2);
+}
+
+TEST(Speculation, StopsDraftingWhenUnsureOrFull) {
+  Sampler sampler({});
+  Speculation speculation(sampler, 4, 0.5f);
+  Parrot model;
+  std::vector<int64_t> history = {3};
+  ASSERT_EQ(speculation.next(model, history), "");
+  EXPECT_EQ(model.batches.back(), 1u); // 3 is not sure
+  history = {0};
+  model.seen.clear();
+  model.room = 2;
+  ASSERT_EQ(speculation.next(model, history), "");
+  EXPECT_EQ(model.batches.back(), 2u);
+  model.room = model.seen.size();
+  EXPECT_EQ(speculation.next(model, history), "full");
 }
 
 } // namespace

@@ -3,6 +3,7 @@
 #include "edgecc/edgecc.hpp"
 #include "runtime/src/sha256.h"
 
+#include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
 
@@ -148,6 +149,57 @@ TEST(Verify, EntriesStartInsideTheCode) {
   spec = smallArtifact();
   spec.entries[0].arena = UINT64_MAX;
   EXPECT_REFUSED(spec, "arena of");
+}
+
+TEST(Verify, ExitsAreChecked) {
+  const auto change = [](void (*how)(ArtifactSpec &)) {
+    ArtifactSpec spec = exitingArtifact();
+    how(spec);
+    return spec;
+  };
+  // Sound, but for the code, which is linked.
+  EXPECT_REFUSED(exitingArtifact(), "the file holds no code");
+  const std::pair<void (*)(ArtifactSpec &), const char *> cases[] = {
+      {[](ArtifactSpec &s) { s.features = 0; }, "has 2 exits, but its header says that it has none"},
+      {[](ArtifactSpec &s) { s = smallArtifact(), s.features = rt::kExits; },
+       "has 0 exits, but its header says that it has some"},
+      {[](ArtifactSpec &s) { s.exits[1].layer = 1; }, "exit 1 is after layer 1; it must be behind layer 1"},
+      {[](ArtifactSpec &s) { s.exits[0].layer = 0; }, "exit 0 is after layer 0"},
+      {[](ArtifactSpec &s) { s.layers = 2; }, "exit 1 is after layer 2; it must be behind layer 1 and before the last of 2"},
+      {[](ArtifactSpec &s) { s.exits[0].threshold = 1.5f; }, "exit 0 has a threshold that is not between 0 and 1"},
+      {[](ArtifactSpec &s) { s.exits[0].threshold = NAN; }, "exit 0 has a threshold that is not between 0 and 1"},
+      {[](ArtifactSpec &s) { s.exits[0].confidence = fb::ExitConfidence(9); }, "an unknown confidence"},
+      {[](ArtifactSpec &s) { s.exits[0].pending = 1; }, "counts its pending positions in symbol 1, which is none for that"},
+      {[](ArtifactSpec &s) { s.exits[0].pending = 99; }, "symbol 99"},
+      {[](ArtifactSpec &s) { s.exits[0].pending = -7; }, "symbol -7"},
+      {[](ArtifactSpec &s) { s.exits[1].pending = 3; }, "exits 0 and 1 count their pending positions in one symbol"},
+      {[](ArtifactSpec &s) { s.exits[1].pending = -1; }, "the pending positions of no exit"},
+      {[](ArtifactSpec &s) { s.exits.pop_back(); }, "symbol 'pending.2' counts the pending positions of no exit"},
+      {[](ArtifactSpec &s) { s.symbols[4].min = 1; }, "symbol 'pending.2' counts pending positions from 1 to 3"},
+      {[](ArtifactSpec &s) { s.symbols[4].max = 0; }, "symbol 'pending.2' counts pending positions from 0 to 0"},
+      {[](ArtifactSpec &s) { s.symbols[3].role = fb::SymbolRole(4); }, "unknown role 4"},
+      {[](ArtifactSpec &s) { s.fill = -1; }, "no entry to fill their caches"},
+      {[](ArtifactSpec &s) { s.fill = 4; }, "entry 4 would fill the caches, but there are 4 entries"},
+      {[](ArtifactSpec &s) { s.fill = 1; }, "entry 'decode' would fill the caches, but it has inputs"},
+      {[](ArtifactSpec &s) { s.entries[2].resumes = 2; }, "entry 'verify.1' begins behind exit 2"},
+      {[](ArtifactSpec &s) { s.entries[2].resumes = -2; }, "entry 'verify.1' begins behind exit -2"},
+      {[](ArtifactSpec &s) { s.entries[3].resumes = 0; }, "entry 'fill' begins behind exit 0"},
+      {[](ArtifactSpec &s) { s.entries[2].exits = true; }, "entry 'verify.1' may end early, but there is no exit in it"},
+      {[](ArtifactSpec &s) { s = smallArtifact(), s.entries[0].exits = true; }, "entry 'main' may end early"},
+      {[](ArtifactSpec &s) { s = smallArtifact(), s.fill = 0; }, "an entry to fill their caches"},
+  };
+  for (const auto &[how, part] : cases)
+    EXPECT_REFUSED(change(how), part);
+}
+
+TEST(Verify, NoChangeOfTheExitsGetsPastWithAFreshHash) {
+  const std::vector<uint8_t> bytes = write(exitingArtifact());
+  for (size_t i = 0; i < bytes.size(); ++i)
+    for (uint8_t change : {0x01, 0x80, 0xff}) {
+      std::vector<uint8_t> flipped = bytes;
+      flipped[i] ^= change;
+      load(flipped, /*reseal=*/true); // the sanitizers watch
+    }
 }
 
 TEST(Verify, ProgramsAreChecked) {

@@ -53,7 +53,25 @@ Json describeEntry(const edgecc_model *model, size_t index) {
   Json result = {{"name", entry.name}, {"inputs", inputs}, {"outputs", outputs}, {"arena_bytes", entry.arena_size}};
   if (entry.advances)
     result["advance"] = advance.text;
+  if (edgecc_model_entry_exits(model, index))
+    result["exits"] = true;
   return result;
+}
+
+/// What a model with exits has of them.
+Json describeExits(const edgecc_model *model) {
+  Json exits = Json::array();
+  edgecc_exit_info exit;
+  for (size_t i = 0; edgecc_model_exit(model, i, &exit) == EDGECC_OK; ++i) {
+    exits.push_back(
+        {{"layer", exit.layer}, {"threshold", exit.threshold}, {"confidence", edgecc_exit_confidence_name(exit.confidence)}});
+    edgecc_entry_info entry;
+    if (const ptrdiff_t index = edgecc_model_find_resuming(model, i); index >= 0) {
+      edgecc_model_entry(model, size_t(index), &entry);
+      exits.back()["verified_by"] = entry.name;
+    }
+  }
+  return {{"layers", edgecc_model_layers(model)}, {"exits", exits}};
 }
 
 Json describeSegment(const edgecc_model *model, size_t index, const edgecc_segment_info &segment) {
@@ -96,7 +114,7 @@ Json describe(const edgecc_model *model) {
   int64_t longest = 0;
   edgecc_symbol_info symbol;
   for (size_t i = 0; edgecc_model_symbol(model, i, &symbol) == EDGECC_OK; ++i) {
-    const char *const roles[] = {"free", "position", "capacity"};
+    const char *const roles[] = {"free", "position", "capacity", "pending"};
     symbols.push_back({{"name", symbol.name}, {"min", symbol.min}, {"max", symbol.max}, {"role", roles[symbol.role]}});
     if (symbol.role == EDGECC_CAPACITY)
       longest = symbol.max;
@@ -121,6 +139,7 @@ Json describe(const edgecc_model *model) {
           {"file_bytes", info.file_size},
           {"metadata_bytes", info.metadata_size},
           {"memory", describeMemory(model, longest)},
+          {"early_exit", describeExits(model)},
           {"symbols", symbols},
           {"entries", entries},
           {"states", states},
@@ -181,6 +200,8 @@ void printChange(const Json &entry) {
   if (entry.contains("cache"))
     return (void)printf("  cache %s: %s, %.0f to %.0f bytes at the longest context\n", text("cache").c_str(), text("scheme").c_str(),
                         number("bytes_before"), number("bytes_after"));
+  if (number("bytes_before") == 0)
+    return (void)printf("  %s (%s): %s\n", text("weight").c_str(), text("layer").c_str(), text("scheme").c_str());
   printf("  %s (%s): %s, %.0f to %.0f bytes, relative error %.4f (%.1f dB)\n", text("weight").c_str(), text("layer").c_str(),
          text("scheme").c_str(), number("bytes_before"), number("bytes_after"), number("relative_error"), number("snr_db"));
 }
@@ -201,6 +222,13 @@ void print(const Json &model) {
     else
       printf("  total        %s at context %s (states %s)\n", megabytes(total["bytes"]).c_str(), total["context"].dump().c_str(),
              megabytes(total["state_bytes"]).c_str());
+  if (const Json &exits = model["early_exit"]["exits"]; !exits.empty()) {
+    printf("exits\n");
+    for (const Json &exit : exits)
+      printf("  after %s of %s layers if the %s is at least %.3f%s\n", exit["layer"].dump().c_str(),
+             model["early_exit"]["layers"].dump().c_str(), plain(exit["confidence"]).c_str(), exit["threshold"].get<double>(),
+             exit.contains("verified_by") ? (", verified by " + plain(exit["verified_by"])).c_str() : "");
+  }
   printf("symbols\n");
   for (const Json &symbol : model["symbols"])
     printf("  %s: %s..%s (%s)\n", plain(symbol["name"]).c_str(), symbol["min"].dump().c_str(), symbol["max"].dump().c_str(),
@@ -211,8 +239,9 @@ void print(const Json &model) {
       printf("  input  %s\n", tensorText(tensor).c_str());
     for (const Json &tensor : entry["outputs"])
       printf("  output %s\n", tensorText(tensor).c_str());
-    printf("  arena  %s%s\n", megabytes(entry["arena_bytes"]).c_str(),
-           entry.contains("advance") ? (", advances by " + plain(entry["advance"])).c_str() : "");
+    printf("  arena  %s%s%s\n", megabytes(entry["arena_bytes"]).c_str(),
+           entry.contains("advance") ? (", advances by " + plain(entry["advance"])).c_str() : "",
+           entry.contains("exits") ? ", may end early" : "");
   }
   printf("states\n");
   for (const Json &state : model["states"])

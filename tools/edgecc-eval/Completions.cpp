@@ -2,47 +2,95 @@
 #include "tools/edgecc-eval/Eval.h"
 
 #include <algorithm>
+#include <sstream>
 
 namespace edgecc::tools {
 namespace {
 
 struct Line {
-  std::string_view prompt, rest; ///< rest: up to and including the mark that ends it
+  std::vector<int64_t> prompt;
+  std::string rest; ///< the right text, its end mark included; in a file of ids, these
 };
 
-std::string splitLines(const EvalOptions &options, std::string_view text, std::vector<Line> &lines) {
-  size_t number = 0;
-  while (!text.empty()) {
-    const size_t length = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, length);
-    text.remove_prefix(std::min(length + 1, text.size()));
-    ++number;
-    if (line.empty())
-      continue;
-    const size_t split = line.find(options.split);
-    const size_t begin = split + options.split.size();
-    const size_t end = split == std::string_view::npos ? split : line.find(options.until, begin);
-    if (end == std::string_view::npos)
-      return options.completions + ", line " + std::to_string(number) + ": no '" +
-             (split == std::string_view::npos ? options.split : options.until) + "' (--split, --until)";
-    lines.push_back({line.substr(0, begin), line.substr(begin, end + options.until.size() - begin)});
+/// How lines are written: as a text with marks, or as token ids, of which two are the marks.
+class Lines {
+public:
+  Lines(const EvalOptions &options, const text::Tokenizer *tokenizer)
+      : options(options), tokenizer(tokenizer), areIds(isIdsFile(options.completions)) {}
+
+  std::string read(std::vector<Line> &lines) const;
+  std::string spell(int64_t last, int64_t id) const { return areIds ? " " + std::to_string(id) : tokenizer->decode(last, id); }
+  bool ended(const std::string &text, int64_t id) const {
+    return areIds ? std::to_string(id) == options.until : text.find(options.until) != std::string::npos;
   }
+
+private:
+  /// "" or the mark that is missing.
+  std::string parse(const std::string &text, Line &line) const;
+
+  const EvalOptions &options;
+  const text::Tokenizer *tokenizer;
+  bool areIds;
+};
+
+std::string Lines::parse(const std::string &text, Line &line) const {
+  if (!areIds) {
+    const size_t split = text.find(options.split), begin = split + options.split.size();
+    if (split == std::string::npos)
+      return options.split;
+    const size_t end = text.find(options.until, begin);
+    if (end == std::string::npos)
+      return options.until;
+    line.prompt = tokenizer->encode(text.substr(0, begin));
+    line.rest = text.substr(begin, end + options.until.size() - begin);
+    return "";
+  }
+  std::istringstream ids(text);
+  bool isPrompt = true;
+  for (std::string id; ids >> id;) {
+    if (!isPrompt) {
+      line.rest += " " + id;
+      if (id == options.until)
+        return "";
+      continue;
+    }
+    line.prompt.push_back(strtoll(id.c_str(), nullptr, 10));
+    isPrompt = id != options.split;
+  }
+  return isPrompt ? options.split : options.until;
+}
+
+std::string Lines::read(std::vector<Line> &lines) const {
+  std::string bytes;
+  if (!areIds && !tokenizer)
+    return options.completions + " needs --tokenizer FILE: the model has none inside (or give token ids, FILE.ids)";
+  if (std::string fault = readFile(options.completions, bytes); !fault.empty())
+    return fault;
+  std::istringstream stream(bytes);
+  size_t number = 1;
+  for (std::string text; std::getline(stream, text); ++number)
+    if (!text.empty())
+      if (std::string mark = parse(text, lines.emplace_back()); !mark.empty())
+        return options.completions + ", line " + std::to_string(number) + ": no '" + mark + "' (--split, --until" +
+               (areIds ? ": ids, as the file has them)" : ")");
   select(options, lines);
   return lines.empty() ? options.completions + " has no lines" : "";
 }
 
-/// Greedy tokens after the prompt until their text has the mark, or `most` of them.
-std::string goOn(Compiled &model, const text::Tokenizer &tokenizer, const std::vector<int64_t> &prompt, const std::string &until,
-                 size_t most, std::string &text, size_t &tokens) {
+/// Greedy tokens after the prompt until the mark that ends a line, or `most` of them.
+std::string goOn(Compiled &model, const Lines &lines, const std::vector<int64_t> &prompt, size_t most, std::string &text,
+                 size_t &tokens) {
   std::vector<float> logits;
   std::vector<int64_t> next = prompt;
   int64_t last = prompt.back();
   model.writing->reset();
-  for (text.clear(); most-- > 0 && text.find(until) == std::string::npos; ++tokens) {
+  text.clear();
+  for (bool ended = false; most-- > 0 && !ended; ++tokens) {
     if (std::string fault = model.writing->feed(next, 0, logits); !fault.empty())
       return fault;
     const int64_t id = std::max_element(logits.begin(), logits.end()) - logits.begin();
-    text += tokenizer.decode(last, id);
+    text += lines.spell(last, id);
+    ended = lines.ended(text, id);
     next = {last = id};
   }
   return "";
@@ -50,13 +98,11 @@ std::string goOn(Compiled &model, const text::Tokenizer &tokenizer, const std::v
 
 } // namespace
 
-std::string measureCompletions(const EvalOptions &options, const text::Tokenizer &tokenizer, Compiled &model, Compiled *reference,
+std::string measureCompletions(const EvalOptions &options, const text::Tokenizer *tokenizer, Compiled &model, Compiled *reference,
                                Json &result) {
-  std::string bytes;
+  const Lines how(options, tokenizer);
   std::vector<Line> lines;
-  if (std::string fault = readFile(options.completions, bytes); !fault.empty())
-    return fault;
-  if (std::string fault = splitLines(options, bytes, lines); !fault.empty())
+  if (std::string fault = how.read(lines); !fault.empty())
     return fault;
   FILE *actions = options.actions.empty() ? nullptr : fopen(options.actions.c_str(), "w");
   if (!options.actions.empty() && !actions)
@@ -65,17 +111,15 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
   Progress progress("lines", lines.size());
   std::string fault;
   for (const Line &line : lines) {
-    const std::vector<int64_t> prompt = tokenizer.encode(line.prompt);
+    const std::vector<int64_t> &prompt = line.prompt;
     // Twice as long as the right text is wrong already; a byte is a token at worst.
     const size_t most = 2 * line.rest.size();
     std::string text, expected;
-    if (prompt.empty() || *std::max_element(prompt.begin(), prompt.end()) >= model.writing->vocabulary())
-      fault = "the tokenizer belongs to another model: a prompt has tokens beyond the vocabulary of " +
-              std::to_string(model.writing->vocabulary());
-    else
-      fault = goOn(model, tokenizer, prompt, options.until, most, text, tokens);
+    fault = foreignToken(options.completions, prompt, model.writing->vocabulary());
+    if (fault.empty())
+      fault = goOn(model, how, prompt, most, text, tokens);
     if (fault.empty() && reference)
-      fault = goOn(*reference, tokenizer, prompt, options.until, most, expected, referenceTokens);
+      fault = goOn(*reference, how, prompt, most, expected, referenceTokens);
     if (!fault.empty())
       break;
     right += text == line.rest;

@@ -58,6 +58,10 @@ struct Windows {
 };
 
 std::string readFile(const std::string &path, std::string &bytes);
+/// FILE.ids has token ids, as edgecc-tokenize writes them.
+bool isIdsFile(const std::string &path);
+/// "" or which of the tokens of `path` the model does not have.
+std::string foreignToken(const std::string &path, const std::vector<int64_t> &tokens, int64_t vocabulary);
 /// The half and the number of documents or lines that are asked for.
 template <typename T> void select(const EvalOptions &options, std::vector<T> &items) {
   const size_t middle = items.size() / 2;
@@ -70,7 +74,7 @@ template <typename T> void select(const EvalOptions &options, std::vector<T> &it
 
 /// Each returns "" or why it could not be measured; `reference` may be null.
 std::string measureDivergence(const Windows &windows, Compiled &model, Compiled *reference, Json &result);
-std::string measureCompletions(const EvalOptions &options, const text::Tokenizer &tokenizer, Compiled &model, Compiled *reference,
+std::string measureCompletions(const EvalOptions &options, const text::Tokenizer *tokenizer, Compiled &model, Compiled *reference,
                                Json &result);
 std::string measureSpeed(const std::vector<int64_t> &tokens, Compiled &model, Json &result);
 

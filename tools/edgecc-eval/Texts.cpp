@@ -14,6 +14,16 @@ std::string readFile(const std::string &path, std::string &bytes) {
   return file ? "" : path + ": cannot be read";
 }
 
+bool isIdsFile(const std::string &path) { return path.size() > 4 && path.compare(path.size() - 4, 4, ".ids") == 0; }
+
+std::string foreignToken(const std::string &path, const std::vector<int64_t> &tokens, int64_t vocabulary) {
+  for (int64_t id : tokens)
+    if (id < 0 || id >= vocabulary)
+      return "token " + std::to_string(id) + " of " + path + " is not in the model's vocabulary of " +
+             std::to_string(vocabulary) + (isIdsFile(path) ? "" : ": the tokenizer belongs to another model");
+  return "";
+}
+
 /// A line of token ids; false at what is no number.
 static bool parseIds(const std::string &line, std::vector<int64_t> &ids) {
   std::istringstream stream(line);
@@ -26,7 +36,7 @@ std::string Windows::read(const EvalOptions &options, const text::Tokenizer *tok
   std::string bytes;
   if (std::string fault = readFile(options.text, bytes); !fault.empty())
     return fault;
-  const bool areIds = options.text.size() > 4 && options.text.compare(options.text.size() - 4, 4, ".ids") == 0;
+  const bool areIds = isIdsFile(options.text);
   if (!areIds && !tokenizer)
     return options.text + " needs --tokenizer FILE: the model has none inside (or give token ids, FILE.ids)";
   std::vector<std::string_view> texts = text::splitDocuments(bytes);
@@ -38,10 +48,8 @@ std::string Windows::read(const EvalOptions &options, const text::Tokenizer *tok
       ids = tokenizer->encode(document);
     else if (!parseIds(std::string(document), ids))
       return options.text + ": '" + std::string(document.substr(0, 40)) + "' is no line of token ids";
-    for (int64_t id : ids)
-      if (id < 0 || id >= vocabulary)
-        return "token " + std::to_string(id) + " of " + options.text + " is not in the model's vocabulary of " +
-               std::to_string(vocabulary) + (areIds ? "" : ": the tokenizer belongs to another model");
+    if (std::string fault = foreignToken(options.text, ids, vocabulary); !fault.empty())
+      return fault;
     // What goes on after the context is full follows half a context, not nothing.
     for (size_t done = 1; done < ids.size();) {
       const size_t begin = done == 1 ? 0 : done - std::max<size_t>(size_t(length) / 2, 1);

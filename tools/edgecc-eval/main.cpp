@@ -44,9 +44,7 @@ std::string evaluate(const EvalOptions &options, Json &report) {
         sample = window.tokens;
   }
   if (!options.completions.empty()) {
-    if (!tokenizer)
-      return "--completions needs --tokenizer FILE: the model has none inside";
-    if (fault = measureCompletions(options, *tokenizer, model, reference, report["completions"]); !fault.empty())
+    if (fault = measureCompletions(options, tokenizer.get(), model, reference, report["completions"]); !fault.empty())
       return fault;
     report["completions"]["path"] = options.completions;
   }
@@ -67,9 +65,10 @@ int main(int argc, char **argv) {
   app.add_option("model", options.model, "the compiled model")->required();
   app.add_option("--reference", options.reference, "the artifact it is compared with: the same model without compression");
   app.add_option("--text", options.text, "a text, or token ids (.ids, a document a line, as edgecc-tokenize writes them)");
-  app.add_option("--completions", options.completions,
-                 "lines of a prompt and the one right way to go on: greedy continuations are counted that are equal to it");
-  app.add_option("--split", options.split, "ends the prompt of a line")->capture_default_str();
+  app.add_option(
+      "--completions", options.completions,
+      "lines of a prompt and the one right way to go on, or token ids: greedy continuations are counted that are equal to it");
+  app.add_option("--split", options.split, "ends the prompt of a line (among ids, one)")->capture_default_str();
   app.add_option("--until", options.until, "ends what is to be written")->capture_default_str();
   app.add_option("--actions", options.actions, "file for the continuations, a line each");
   app.add_option("--tokenizer", options.tokenizer, "a SentencePiece .model or a llama2.c tok*.bin (default: the model's own)");

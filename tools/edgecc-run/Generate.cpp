@@ -36,6 +36,60 @@ std::vector<int64_t> stopIds(const Model &model, const text::Tokenizer *tokenize
   return ids;
 }
 
+/// Index of the exit after `layer`, of the first one without it. "" or what there is instead.
+std::string findExit(const Model &model, std::optional<uint32_t> layer, size_t &exit) {
+  edgecc_exit_info info;
+  std::string known;
+  for (exit = 0; edgecc_model_exit(model.handle(), exit, &info) == EDGECC_OK; ++exit) {
+    if (!layer || info.layer == *layer)
+      return "";
+    known += (exit ? ", " : "") + std::to_string(info.layer);
+  }
+  if (known.empty())
+    return "the model has no exits; compile it with --exit-layers";
+  return "the model has no exit after layer " + std::to_string(*layer) + "; there are exits after " + known;
+}
+
+std::string chooseExits(const Model &model, Session &session, const GenerateOptions &options, size_t &exit) {
+  if (!options.neverExit && !options.exitLayer && !options.exitThreshold && !options.verifyExits)
+    return "";
+  if (std::string fault = findExit(model, options.exitLayer, exit); !fault.empty())
+    return fault;
+  Status status = Status::of([&](edgecc_error *error) {
+    const int64_t forced = options.neverExit   ? int64_t(EDGECC_EXIT_NEVER)
+                           : options.exitLayer ? int64_t(exit)
+                                               : int64_t(EDGECC_EXIT_IF_SURE);
+    edgecc_status code = edgecc_session_force_exit(session.handle(), forced, error);
+    edgecc_exit_info info;
+    for (size_t i = 0; code == EDGECC_OK && options.exitThreshold && edgecc_model_exit(model.handle(), i, &info) == EDGECC_OK;
+         ++i)
+      code = edgecc_session_set_exit_threshold(session.handle(), i, float(*options.exitThreshold), error);
+    return code;
+  });
+  return status.message();
+}
+
+void printStats(const Model &model, const text::LanguageModel &language, const text::Speculation &speculation) {
+  const uint32_t layers = edgecc_model_layers(model.handle());
+  uint64_t calls = 0, executed = 0;
+  std::string counts;
+  for (size_t depth = 0; depth < language.depths().size(); ++depth) {
+    const uint64_t count = language.depths()[depth];
+    calls += count;
+    executed += count * depth;
+    if (count)
+      counts += (counts.empty() ? "" : ", ") + std::to_string(count) + " after " + std::to_string(depth);
+  }
+  if (calls == 0)
+    return;
+  fprintf(stderr, "exits: %.2f of %u layers on average; of %llu tokens %s\n", double(executed) / double(calls), layers,
+          static_cast<unsigned long long>(calls), counts.c_str());
+  if (speculation.verified)
+    fprintf(stderr, "verified: %llu of %llu drafts accepted, %.2f tokens for each of %llu batches\n",
+            static_cast<unsigned long long>(speculation.accepted), static_cast<unsigned long long>(speculation.drafted),
+            double(speculation.drafted) / double(speculation.verified), static_cast<unsigned long long>(speculation.verified));
+}
+
 } // namespace
 
 int runGenerate(const Model &model, Session &session, const GenerateOptions &options) {
@@ -53,33 +107,54 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
     if (id < 0 || id >= language.vocabulary())
       return complain("token " + std::to_string(id) + " is not in the model's vocabulary of " +
                       std::to_string(language.vocabulary()) + (options.prompt ? ": the tokenizer belongs to another model" : ""));
+  size_t exit = 0;
+  if (fault = chooseExits(model, session, options, exit); !fault.empty())
+    return complain(fault);
+  if (options.verifyExits)
+    if (fault = language.draftAt(exit); !fault.empty())
+      return complain(fault);
   const std::vector<int64_t> stops = stopIds(model, tokenizer.get(), options);
   const bool asText = tokenizer && !options.printIds;
   if (asText && options.prompt)
     printf("%s", options.prompt->c_str());
 
   text::Sampler sampler(options.sampling);
+  edgecc_exit_info drafting = {};
+  edgecc_model_exit(model.handle(), exit, &drafting);
+  text::Speculation speculation(sampler, options.drafts,
+                                options.exitThreshold ? float(*options.exitThreshold) : drafting.threshold);
   std::vector<float> logits;
-  std::vector<int64_t> next = history;
   const size_t promptSize = history.size();
   const Clock::time_point start = Clock::now();
   Clock::time_point first = start;
   uint32_t written = 0;
-  for (; written < options.maxTokens; ++written) {
-    if (fault = language.feed(next, options.prefillChunk, logits); !fault.empty())
+  bool stopped = false;
+  while (written < options.maxTokens && !stopped) {
+    const size_t known = history.size();
+    if (options.verifyExits && written > 0) {
+      fault = speculation.next(language, history);
+    } else {
+      fault = language.feed(written == 0 ? history : std::vector<int64_t>{history.back()}, options.prefillChunk, logits);
+      if (fault.empty())
+        history.push_back(sampler.sample(logits, history));
+    }
+    if (!fault.empty())
       break;
-    const int64_t id = sampler.sample(logits, history);
     if (written == 0)
       first = Clock::now();
-    if (std::find(stops.begin(), stops.end(), id) != stops.end())
-      break;
-    if (asText)
-      printf("%s", tokenizer->decode(history.empty() ? -1 : history.back(), id).c_str());
-    else
-      printf("%s%lld", written ? "," : "", static_cast<long long>(id));
-    fflush(stdout);
-    history.push_back(id);
-    next = {id};
+    for (size_t i = known; i < history.size() && written < options.maxTokens && !stopped; ++i) {
+      const int64_t id = history[i];
+      if (std::find(stops.begin(), stops.end(), id) != stops.end()) {
+        stopped = true;
+        break;
+      }
+      if (asText)
+        printf("%s", tokenizer->decode(i == 0 ? -1 : history[i - 1], id).c_str());
+      else
+        printf("%s%lld", written ? "," : "", static_cast<long long>(id));
+      fflush(stdout);
+      ++written;
+    }
   }
   printf("\n");
   fflush(stdout);
@@ -90,6 +165,8 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
           "prompt: %zu tokens, first token after %.1f ms (%.1f tokens/s); written: %u tokens, %.1f tokens/s; %u threads\n",
           promptSize, prompt * 1e3, double(promptSize) / std::max(prompt, 1e-9), written,
           written > 1 ? double(written - 1) / std::max(rest, 1e-9) : 0.0, edgecc_session_threads(session.handle()));
+  if (options.stats)
+    printStats(model, language, speculation);
   // A full context ends the text but is no failure of what was written.
   if (!fault.empty())
     fprintf(stderr, "edgecc-run: stopped: %s\n", fault.c_str());

@@ -21,6 +21,10 @@ struct GenerateOptions {
   text::SamplingOptions sampling;
   std::vector<int64_t> stopIds;
   bool ignoreStop = false, printIds = false;
+  bool verifyExits = false, neverExit = false, stats = false;
+  std::optional<double> exitThreshold; ///< for all exits; else the model's own
+  std::optional<uint32_t> exitLayer;   ///< always there; with verifyExits: drafts end there
+  uint32_t drafts = 4;                 ///< in a row at most, before they are verified
 };
 
 /// Streams text (or ids) to stdout and times to stderr. Returns the exit status.

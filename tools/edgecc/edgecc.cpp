@@ -59,6 +59,27 @@ cl::list<std::string>
     quantLayers("quant-layer",
                 cl::desc("Another scheme for the layers whose own or whose weight's name a pattern fits: 'lm_head*=w8a8'"),
                 cl::value_desc("pattern=scheme"), cl::cat(category));
+cl::opt<std::string> exitLayers("exit-layers",
+                                cl::desc("A call may end after these layers, counted from 1: 4,8; or auto, with --calibrate "
+                                         "(passes/earlyexit/README.md; default: none)"),
+                                cl::value_desc("layers"), cl::cat(category));
+cl::opt<double> exitThreshold("exit-threshold", cl::desc("The least confidence with which it does, 0 to 1 (default: 0.9)"),
+                              cl::value_desc("confidence"), cl::cat(category));
+cl::opt<double> exitAgreement("exit-agreement",
+                              cl::desc("Find the threshold with which so many early ends say what the whole model says "
+                                       "(default: 0.99, with --calibrate)"),
+                              cl::value_desc("share"), cl::cat(category));
+cl::opt<std::string> exitConfidence("exit-confidence",
+                                    cl::desc("What the confidence is: margin (of the two likeliest answers), entropy, or state "
+                                             "(the hidden state hardly changes any more); default: margin"),
+                                    cl::init("margin"), cl::value_desc("kind"), cl::cat(category));
+cl::opt<std::string> exitMap("exit-map",
+                             cl::desc("What the head sees at an exit: none (the hidden state) or affine (a map of it, fitted on "
+                                      "samples; the default with --calibrate)"),
+                             cl::value_desc("kind"), cl::cat(category));
+cl::opt<bool> exitVerify("exit-verify",
+                         cl::desc("The remaining layers can verify in one batch what ended early, so that nothing is lost"),
+                         cl::cat(category));
 cl::opt<std::string> calibrate("calibrate",
                                cl::desc("Samples for passes that look at what flows through the model: text, .ids or .npz"),
                                cl::value_desc("file"), cl::cat(category));
@@ -95,6 +116,25 @@ Expected<edgecc::DimBounds> parseDim(StringRef text) {
   return dim;
 }
 
+Error collectExits(edgecc::earlyexit::RequestText &exits) {
+  if (exitLayers.empty())
+    for (cl::Option *option :
+         std::initializer_list<cl::Option *>{&exitThreshold, &exitAgreement, &exitConfidence, &exitMap, &exitVerify})
+      if (option->getNumOccurrences())
+        return createStringError("--%s says how calls end early; say where with --exit-layers", option->ArgStr.str().c_str());
+  // What was not given is below 0 from here on.
+  for (cl::opt<double> *share : {&exitThreshold, &exitAgreement})
+    if (share->getNumOccurrences() && !(*share >= 0 && *share <= 1))
+      return createStringError("--%s=%g: write a number between 0 and 1", share->ArgStr.str().c_str(), double(*share));
+  exits.layers = exitLayers;
+  exits.threshold = exitThreshold.getNumOccurrences() ? double(exitThreshold) : -1;
+  exits.agreement = exitAgreement.getNumOccurrences() ? double(exitAgreement) : -1;
+  exits.confidence = exitConfidence;
+  exits.map = exitMap;
+  exits.verify = exitVerify;
+  return Error::success();
+}
+
 Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   edgecc::Options options;
   for (const std::string &text : dims) {
@@ -121,6 +161,8 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
   options.quant = quant;
   options.quantLayers.assign(quantLayers.begin(), quantLayers.end());
+  if (Error error = collectExits(options.exits))
+    return error;
   options.calibrate = calibrate;
   options.tokenizer = tokenizer;
   if (calibrateSamples < 1 || calibrateLength < 1)

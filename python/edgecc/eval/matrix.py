@@ -35,6 +35,7 @@ class Subject:
     completions: dict[str, Path] = field(default_factory=dict)
     dims: Mapping[str, Any] = field(default_factory=dict)
     calibrate: Path | None = None
+    speed: bool = True
     task: tuple[str, Callable[[Path, Path], dict[str, float]]] | None = None  # of an encoder
 
 
@@ -45,7 +46,7 @@ def _evaluate(subject: Subject, edge: Path, reference: Path, scratch: Path) -> R
     count = ["--count", subject.count] if subject.count else []
     runs: list[tuple[str, list[Any]]] = []
     if subject.text:
-        runs.append(("", ["--text", subject.text, *(["--half", subject.half] if subject.half else [])]))
+        runs.append(("", ["--text", subject.text, *(["--half", subject.half] if subject.half else []), *([] if subject.speed else ["--no-speed"])]))
     runs += [(name, ["--completions", lines, "--no-speed"]) for name, lines in subject.completions.items()]
     for name, arguments in runs:
         report = scratch / "eval.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
@@ -36,6 +36,18 @@ def masked_examples(directory: Path, count: int | None = None) -> Iterator[tuple
             sequence[0, position] = ids["[MASK]"]
             yield ({"input_ids": sequence, "attention_mask": np.ones_like(sequence), "token_type_ids": np.zeros_like(sequence)},
                    position, token)
+
+
+def write_samples(directory: Path, file: Path, count: int = 32) -> None:
+    """Whole reactions for --calibrate, [count, longest], padded."""
+    rows = []
+    for feeds, position, token in masked_examples(directory, count):
+        feeds["input_ids"][0, position] = token
+        rows.append(feeds)
+    longest = max(r["input_ids"].shape[1] for r in rows)
+    arrays: dict[str, Any] = {name: np.concatenate([np.pad(r[name], ((0, 0), (0, longest - r[name].shape[1]))) for r in rows]) for name in rows[0]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(file, **arrays)
 
 
 def measure(directory: Path, count: int | None) -> Callable[[Path, Path], dict[str, float]]:

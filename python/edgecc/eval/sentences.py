@@ -38,6 +38,13 @@ def embed(tokenizer: WordPiece, sentences: list[str], encode: Encode) -> np.ndar
     return np.stack([vectors[i] for i in range(len(sentences))])
 
 
+def write_samples(vocabulary: Path, directory: Path, file: Path, count: int = 64) -> None:
+    """Training sentences for --calibrate, [count, longest]."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = WordPiece(vocabulary).batch(read(directory, "train", count)[0], _LONGEST)
+    np.savez(file, **arrays)
+
+
 def measure(vocabulary: Path, directory: Path, cache: Path, count: int | None) -> Callable[[Path, Path], dict[str, float]]:
     """Accuracy on the test sentences of a classifier fitted to the training sentences' vectors, which are kept in `cache` by the
     model's contents. The reference is the same with the vectors of ONNX Runtime."""

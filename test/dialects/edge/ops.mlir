@@ -150,4 +150,13 @@ func.func @kernel(%x: tensor<?x8xf32, #rows>, %y: tensor<4xf32>) -> (tensor<4xf3
   }
   return %0#0, %0#1 : tensor<4xf32>, tensor<2xi1>
 }
+
+// CHECK-LABEL: @exit
+// CHECK: %[[SURE:.*]] = edge.confidence state of %{{.*}} after %{{.*}} : tensor<1x8xf32> : tensor<1x8xf32> -> tensor<1xf32>
+// CHECK: edge.exit 1 if %[[SURE]] keeps %{{.*}} : tensor<1x1x4x8xf32> gives %{{.*}} : tensor<1xf32> -> tensor<1x8xf32>
+func.func @exit(%x: tensor<1x8xf32>, %before: tensor<1x8xf32>, %kept: tensor<1x1x4x8xf32>) -> tensor<1x8xf32> {
+  %sure = edge.confidence state of %x after %before : tensor<1x8xf32> : tensor<1x8xf32> -> tensor<1xf32>
+  edge.exit 1 if %sure keeps %kept : tensor<1x1x4x8xf32> gives %x : tensor<1xf32> -> tensor<1x8xf32>
+  return %before : tensor<1x8xf32>
+}
 }

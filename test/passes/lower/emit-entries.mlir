@@ -45,3 +45,24 @@ plan.model "model" {
   plan.entry "nothing" function @edgecc_entry_nothing arena 0 {
   }
 }
+
+// -----
+
+// An exit is its number under the task that none has, the place of the confidence, and how many words its own steps are. The loop
+// compares with the call's threshold, and either ends behind these words or goes on there.
+// CHECK: func.func private @edgecc_run_steps(%[[CALL:[^:]*]]: !llvm.ptr,
+// CHECK: scf.while
+// CHECK: arith.cmpi eq
+// CHECK: arith.cmpf oge
+// CHECK: llvm.mlir.global internal constant @edgecc_entry_main.steps(dense<[65536, 9, 131071, 9, 2, 65536, 5, 65537, 5]>
+plan.model "model" {
+  plan.entry "main" function @edgecc_entry_main arena 128 {
+    plan.step @sure.task tasks affine_map<() -> (1)> [#plan.place<arena 64>]
+    plan.leave 1 if <arena 64> {
+      plan.step @sure.task tasks affine_map<() -> (1)> [#plan.place<output 0>]
+    }
+    plan.step @rest.task tasks affine_map<() -> (1)> [#plan.place<output 0>]
+  }
+}
+func.func private @sure.task(%dims: !llvm.ptr, %buffers: !llvm.ptr, %task: i64) { return }
+func.func private @rest.task(%dims: !llvm.ptr, %buffers: !llvm.ptr, %task: i64) { return }

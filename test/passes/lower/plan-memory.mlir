@@ -208,3 +208,39 @@ func.func @main(%x: tensor<4xf32> {edge.name = "x", edge.element = "f32"}) -> (t
   return %0 : tensor<4xf32>
 }
 }
+
+// -----
+
+// What an exit gives lies where the result does, and what is computed for that alone are steps of the exit.
+// CHECK: plan.exit after 1 "margin" at_least 5.000000e-01
+// CHECK: plan.entry "main"
+// CHECK: plan.step @layer_0.task {{.*}} [#plan.place<input 0>, #plan.place<arena [[HIDDEN:.*]]>]
+// CHECK-NEXT: plan.step @sure_0.task {{.*}} [#plan.place<arena [[HIDDEN]]>, #plan.place<arena [[SURE:.*]]>]
+// CHECK-NEXT: plan.leave 0 if <arena [[SURE]]> {
+// CHECK-NEXT: plan.step @head_0.task {{.*}} [#plan.place<arena [[HIDDEN]]>, #plan.place<output 0>]
+// CHECK-NEXT: }
+// CHECK-NEXT: plan.step @layer_0.task {{.*}} [#plan.place<arena [[HIDDEN]]>, #plan.place<arena [[LAST:.*]]>]
+// CHECK-NEXT: plan.step @head_0.task {{.*}} [#plan.place<arena [[LAST]]>, #plan.place<output 0>]
+module attributes {edge.exits = [#edge.exit_point<layer = 1, threshold = 5.0e-01 : f32, confidence = margin, pending = -1>], edge.layers = 2} {
+func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<8xf32> {edge.name = "y", edge.element = "f32"}) {
+  %0 = edge.kernel "layer" tasks affine_map<() -> (1)> ins(%x : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  %1 = edge.kernel "head" tasks affine_map<() -> (2)> ins(%0 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+    %c = arith.constant 1 : index
+  }
+  %2 = edge.kernel "sure" tasks affine_map<() -> (1)> ins(%0 : tensor<8xf32>) -> tensor<1xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<1xf32>):
+  }
+  edge.exit 0 if %2 gives %1 : tensor<1xf32> -> tensor<8xf32>
+  %3 = edge.kernel "layer" tasks affine_map<() -> (1)> ins(%0 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+  }
+  %4 = edge.kernel "head" tasks affine_map<() -> (2)> ins(%3 : tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%task: index, %in: memref<8xf32>, %out: memref<8xf32>):
+    %c = arith.constant 1 : index
+  }
+  return %4 : tensor<8xf32>
+}
+}
