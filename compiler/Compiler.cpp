@@ -11,6 +11,7 @@
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
 #include "passes/earlyexit/Exits.h"
+#include "passes/quantize/CacheType.h"
 #include "passes/quantize/Scheme.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -33,6 +34,7 @@ namespace {
 CompressRequest compression(const Options &options) {
   CompressRequest request;
   request.quantize = {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
+  request.cache = options.kv;
   request.exits = options.exits;
   return request;
 }
@@ -50,6 +52,8 @@ Error checkQuantization(const Options &options) {
   for (StringRef layer : options.quantLayers)
     if (auto named = parseLayerScheme(layer); !named)
       return createStringError("--quant-layer " + toString(named.takeError()));
+  if (!options.kv.empty() && !parseCacheType(options.kv))
+    return createStringError("--kv=%s: a KV cache can be kept as f32, f16, int8 or int4", options.kv.c_str());
   return Error::success();
 }
 

@@ -45,6 +45,7 @@ struct Options {
   std::string tokenizer;                ///< of text to calibrate on; empty: the one beside the model
   int64_t calibrateSamples = 128;       ///< at most
   int64_t calibrateLength = 512;        ///< tokens of a sample at most
+  std::string kv;                       ///< what KV caches are kept as: f32, f16, int8 or int4; empty: as the model has them
   unsigned threads = 0;                 ///< for code generation; 0: as many as the machine has
   bool progress = false;
   std::string compiler = "edgecc";

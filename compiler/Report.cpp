@@ -51,24 +51,24 @@ std::string bytesText(uint64_t bytes) {
   return text;
 }
 
-/// The sums over the weights in the ledger.
+/// The sums over the weights in the ledger, or over the caches.
 struct Losses {
-  uint64_t weights = 0, before = 0, after = 0;
+  uint64_t count = 0, before = 0, after = 0;
   double mean = 0;
   const LedgerEntry *worst = nullptr;
 
-  explicit Losses(ArrayRef<LedgerEntry> ledger) {
+  Losses(ArrayRef<LedgerEntry> ledger, bool caches) {
     for (const LedgerEntry &entry : ledger) {
-      if (entry.before == 0)
+      if (entry.isCache != caches || entry.before == 0)
         continue;
-      ++weights;
+      ++count;
       before += entry.before;
       after += entry.after;
       mean += entry.error;
       if (!worst || entry.error > worst->error)
         worst = &entry;
     }
-    mean /= std::max<uint64_t>(weights, 1);
+    mean /= std::max<uint64_t>(1, count);
   }
 };
 
@@ -77,6 +77,11 @@ struct Losses {
 json::Value toJson(ArrayRef<LedgerEntry> ledger) {
   json::Array list;
   for (const LedgerEntry &entry : ledger) {
+    if (entry.isCache) {
+      list.push_back(json::Object{
+          {"cache", entry.weight}, {"scheme", entry.scheme}, {"bytes_before", entry.before}, {"bytes_after", entry.after}});
+      continue;
+    }
     json::Object fields{{"weight", entry.weight},       {"layer", entry.layer},       {"scheme", entry.scheme},
                         {"bytes_before", entry.before}, {"bytes_after", entry.after}, {"relative_error", entry.error},
                         {"snr_db", entry.decibels}};
@@ -100,13 +105,13 @@ void Report::describePlan(mlir::ModuleOp module, uint64_t weightBytes) {
   SmallVector<edge::SymbolAttr> all = edge::symbolsOf(module);
   model = plan.getName().str();
   memory.weights = weightBytes;
-  int64_t capacity = 0;
+  int64_t capacity = 0, least = 0;
   std::vector<int64_t> values;
   for (edge::SymbolAttr symbol : all) {
     symbols.push_back({symbol.getName().str(), stringifySymbolRole(symbol.getRole()).str(), symbol.getMin(), symbol.getMax()});
     values.push_back(symbol.getMax());
     if (symbol.getRole() == edge::SymbolRole::Capacity)
-      capacity = symbol.getMax();
+      capacity = symbol.getMax(), least = symbol.getMin();
   }
 
   auto bytesAt = [&](plan::StateOp state, int64_t context) {
@@ -141,7 +146,8 @@ void Report::describePlan(mlir::ModuleOp module, uint64_t weightBytes) {
   }
   std::set<int64_t> contexts = {0};
   if (capacity > 0) {
-    memory.bytesPerToken = statesAt(capacity) - statesAt(capacity - 1);
+    // Groups of tokens come at once.
+    memory.bytesPerToken = capacity > least ? (statesAt(capacity) - statesAt(least)) / (capacity - least) : 0;
     contexts = {capacity};
     for (int64_t usual : {512, 2048, 4096})
       if (usual < capacity)
@@ -182,14 +188,19 @@ json::Value Report::toJson() const {
   for (const Estimate &it : estimates())
     estimateList.push_back(
         json::Object{{"device", it.device}, {"prefill_tokens_per_second", it.prefill}, {"decode_tokens_per_second", it.decode}});
-  json::Object quantized;
-  if (Losses losses(ledger); losses.weights)
-    quantized = json::Object{{"weights", losses.weights},
+  json::Object quantized, cache;
+  if (Losses losses(ledger, /*caches=*/false); losses.count)
+    quantized = json::Object{{"weights", losses.count},
                              {"bytes_before", losses.before},
                              {"bytes_after", losses.after},
                              {"mean_relative_error", losses.mean},
                              {"worst_relative_error", losses.worst->error},
                              {"worst_weight", losses.worst->weight}};
+  if (Losses losses(ledger, /*caches=*/true); losses.count)
+    cache = json::Object{{"type", losses.worst->scheme},
+                         {"caches", losses.count},
+                         {"bytes_before", losses.before},
+                         {"bytes_after", losses.after}};
   json::Array exitList;
   for (const Exit &exit : exits)
     exitList.push_back(json::Object{{"layer", exit.layer}, {"confidence", exit.confidence}, {"threshold", exit.threshold}});
@@ -202,6 +213,7 @@ json::Value Report::toJson() const {
                       {"metadata_bytes", metadataBytes},
                       {"layers", std::move(counts)},
                       {"quantized", std::move(quantized)},
+                      {"quantized_cache", std::move(cache)},
                       {"ledger", edgecc::toJson(ledger)},
                       {"exits", std::move(exitList)},
                       {"estimates", std::move(estimateList)},
@@ -224,9 +236,12 @@ void Report::print(raw_ostream &os) const {
       os << (i ? ", " : " ") << layer.second << " " << layer.first;
     os << "\n";
   }
-  if (Losses losses(ledger); losses.weights)
-    os << "  quantized " << losses.weights << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
+  if (Losses losses(ledger, /*caches=*/false); losses.count)
+    os << "  quantized " << losses.count << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
        << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error) << losses.worst->weight << ")\n";
+  if (Losses losses(ledger, /*caches=*/true); losses.count)
+    os << "  cache     " << losses.worst->scheme << " instead of the model's, " << bytesText(losses.before) << " to "
+       << bytesText(losses.after) << " at the longest context\n";
   for (const Exit &exit : exits)
     os << "  exit      after " << exit.layer << " of " << exitLayers << " layers"
        << format(" if the %s is at least %.3f\n", exit.confidence.c_str(), exit.threshold);

@@ -41,6 +41,18 @@ def QuantizeWeights : Pass<"edge-quantize-weights", "::mlir::ModuleOp"> {
   let dependentDialects = ["edge::EdgeDialect"];
 }
 
+def QuantizeCache : Pass<"edge-quantize-cache", "::mlir::ModuleOp"> {
+  let summary = "keep KV caches as f32, f16, int8 or int4 instead of what the model has";
+  let description = [{
+    Changes states that an edge.append fills and edge.attention alone reads. int8: a scale for each head and token; int4: keys by channel,
+    values by token, recent tokens in f16 (dialects/edge/Cache.h). Each cache gets an entry in the module's `edge.ledger`, and a remark.
+
+    example: test/passes/quantize/quantize-cache.mlir
+  }];
+  let options = [Option<"type", "type", "std::string", "\"int8\"", "f32, f16, int8 or int4">];
+  let dependentDialects = ["edge::EdgeDialect"];
+}
+
 //===----------------------------------------------------------------------===//
 // earlyexit: edge -> edge
 //===----------------------------------------------------------------------===//

@@ -22,10 +22,13 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
   const QuantizeRequest &quantize = request.quantize;
   if (quantize.any())
     pm.addPass(createQuantizeWeights({quantize.scheme, quantize.layers}, quantize.progress));
-  // Last: how sure the model is, is a matter of the weights that it will have. The layers are still layers.
+  // After it: how sure the model is, is a matter of the weights that it will have. The layers are still layers.
   if (const earlyexit::RequestText &exits = request.exits; !exits.layers.empty())
     pm.addPass(createEarlyExit({exits.layers, exits.threshold, exits.agreement, exits.map, exits.confidence, exits.verify},
                                request.calibrator));
+  // Last: what changes heads finds caches of floats.
+  if (!request.cache.empty())
+    pm.addPass(createQuantizeCache({request.cache}));
 }
 
 void buildPackPipeline(OpPassManager &pm) {

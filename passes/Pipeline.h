@@ -25,9 +25,10 @@ struct QuantizeRequest {
 struct CompressRequest {
   QuantizeRequest quantize;
   earlyexit::RequestText exits;
+  std::string cache;                ///< f32, f16, int8 or int4; empty: as the model has it
   Calibrator *calibrator = nullptr; ///< of the module that the pipeline runs on; null: there are no samples
 
-  bool any() const { return quantize.any() || !exits.layers.empty(); }
+  bool any() const { return quantize.any() || !exits.layers.empty() || !cache.empty(); }
 };
 
 /// Passes that make the model smaller and lose something.

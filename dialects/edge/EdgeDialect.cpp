@@ -1,5 +1,6 @@
 //===- EdgeDialect.cpp - Registration and verifiers -------------------------===//
 #include "dialects/edge/EdgeDialect.h"
+#include "dialects/edge/Cache.h"
 #include "dialects/edge/Quantization.h"
 #include "dialects/edge/Shape.h"
 #include "mlir/IR/Builders.h"
@@ -169,6 +170,26 @@ LogicalResult EmbeddingOp::verify() {
   return verifyOutliers(*this, getLayout(), n, k, getOutliers(), getOutlierWeights());
 }
 
+/// Numbers and parts of a quantized cache, `heads` of `dim` numbers; without one there are no parts.
+static LogicalResult verifyCache(Operation *op, std::optional<CacheAttr> cache, RankedTensorType numbers, TypeRange parts,
+                                 int64_t dim) {
+  if (!cache)
+    return parts.empty() ? success() : LogicalResult(op->emitOpError("has parts of a cache but no cache attribute"));
+  CacheLayout layout(*cache);
+  bool fits = (layout.bits == 8 && !layout.byChannel) || (layout.bits == 4 && layout.dim % 8 == 0);
+  if (!fits || layout.dim != dim || dim <= 0)
+    return op->emitOpError("has the cache ")
+           << *cache << " for heads of " << dim << "; 8 bits by token, and 4 bits by token or channel of a multiple of 8 are supported";
+  SmallVector<RankedTensorType> wanted;
+  if (numbers.getRank() == 4)
+    wanted = layout.statesBeside(numbers);
+  SmallVector<Type> given{numbers};
+  llvm::append_range(given, parts);
+  if (!llvm::equal(given, wanted))
+    return op->emitOpError("has a cache of the states ") << given << ", but " << *cache << " wants " << wanted;
+  return success();
+}
+
 LogicalResult AttentionOp::verify() {
   // attention_c3
   for (Value value : {Value(getQuery()), Value(getKey()), Value(getValue()), Value(getResult())})
@@ -178,9 +199,26 @@ LogicalResult AttentionOp::verify() {
   if (kvHeads() == 0 || heads() % kvHeads() != 0)
     return emitOpError("has ") << heads() << " heads, which is no multiple of its " << kvHeads() << " KV heads";
   // attention_c2
-  if (headDim() != getKey().getType().getDimSize(3))
+  if (!getKeyCache() && headDim() != getKey().getType().getDimSize(3))
     return emitOpError("has a query head_dim of ") << headDim() << " but a key head_dim of " << getKey().getType().getDimSize(3);
-  return success();
+  // attention_c4
+  if ((getKeyCache() || getValueCache()) && !getKeyHeadsFirst())
+    return emitOpError("has a quantized cache, but its keys do not stand heads first");
+  if (failed(verifyCache(*this, getKeyCache(), getKey().getType(), getKeyParts().getTypes(), headDim())))
+    return failure();
+  return verifyCache(*this, getValueCache(), getValue().getType(), getValueParts().getTypes(), valueDim());
+}
+
+LogicalResult AppendOp::verify() {
+  auto state = getState().getType(), rows = getRows().getType();
+  // append_c1
+  int64_t heads = rows.getRank() == 4 ? rows.getDimSize(getRowsHeadsFirst() ? 1 : 2) : 0, dim = rows.getShape().back();
+  if (rows.getRank() != 4 || state.getRank() != 4 || heads != state.getDimSize(1) || (!getCache() && dim != state.getDimSize(3)))
+    return emitOpError("writes rows ") << rows << " into a state " << state;
+  // append_c2
+  if (getResult().getType() != state || getNewParts().getTypes() != getParts().getTypes())
+    return emitOpError("has results of other types than its states");
+  return verifyCache(*this, getCache(), state, getParts().getTypes(), dim);
 }
 
 LogicalResult RopeOp::verify() {

@@ -150,6 +150,20 @@ def Edge_QuantizationAttr : AttrDef<Edge_Dialect, "Quantization"> {
   let assemblyFormat = "`<` struct(params) `>`";
 }
 
+def Edge_CacheForm : I32EnumAttr<"CacheForm", "what shares a scale in a quantized cache", [
+    I32EnumAttrCase<"Token", 0, "token">,       // numbers of one token
+    I32EnumAttrCase<"Channel", 1, "channel">]> { // numbers of one channel, over a group of tokens
+  let cppNamespace = "::edgecc::edge";
+}
+
+def Edge_CacheAttr : AttrDef<Edge_Dialect, "Cache"> {
+  let mnemonic = "cache";
+  let summary = "how a quantized cache of heads of `dim` numbers is to be read: bits 8 by token, 4 by token or channel";
+  let description = [{Such a cache is several states, numbers and parts: dialects/edge/Cache.h.}];
+  let parameters = (ins "int64_t":$bits, "int64_t":$dim, DefaultValuedParameter<"::edgecc::edge::CacheForm", "CacheForm::Token">:$form);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
 def Edge_LinearOp : Edge_Op<"linear", [Pure, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">]> {
   let summary = "y[..., n] = epilogue(sum over k of x[..., k] * w[n, k], extras...)";
   let description = [{
@@ -195,7 +209,7 @@ def Edge_LinearOp : Edge_Op<"linear", [Pure, AttrSizedOperandSegments, SingleBlo
   }];
 }
 
-def Edge_AttentionOp : Edge_Op<"attention", [Pure]> {
+def Edge_AttentionOp : Edge_Op<"attention", [Pure, AttrSizedOperandSegments]> {
   let summary = "streaming scaled dot-product attention over grouped heads";
   let description = [{
     `softmax(cap(scale * q k^T) + mask) v`, head h of q reading KV head `h / (heads / kv_heads)`; scores and sums in f32.
@@ -205,18 +219,22 @@ def Edge_AttentionOp : Edge_Op<"attention", [Pure]> {
     `[length, ...)` are not read. Query i stands at position `offset + i`:
     causal: key j is seen if j <= offset + i; window w > 0: only if offset + i - j < w.
     `softcap` c > 0: cap(x) = c * tanh(x / c). `mask` is added (float) or selects (i1), and broadcasts to `[batch, heads, tokens, length]`.
+    Keys and values of a quantized cache are its numbers, and its other states the parts (dialects/edge/Cache.h).
 
     - constraint attention_c1: heads is a multiple of kv_heads
     - constraint attention_c2: query and key agree in head_dim
     - constraint attention_c3: all of query, key, value and result have rank 4
+    - constraint attention_c4: keys and values of a quantized cache stand heads first, in the states that the cache has
   }];
   let arguments = (ins AnyRankedTensor:$query, AnyRankedTensor:$key, AnyRankedTensor:$value, Optional<AnyRankedTensor>:$mask,
-                       F32Attr:$scale, AffineMapAttr:$length, AffineMapAttr:$offset, DefaultValuedAttr<BoolAttr, "false">:$causal,
+                       Variadic<AnyRankedTensor>:$key_parts, Variadic<AnyRankedTensor>:$value_parts, F32Attr:$scale, AffineMapAttr:$length, AffineMapAttr:$offset, DefaultValuedAttr<BoolAttr, "false">:$causal,
                        DefaultValuedAttr<I64Attr, "0">:$window, DefaultValuedAttr<F32Attr, "0.0f">:$softcap,
-                       UnitAttr:$query_heads_first, UnitAttr:$key_heads_first, UnitAttr:$result_heads_first);
+                       UnitAttr:$query_heads_first, UnitAttr:$key_heads_first, UnitAttr:$result_heads_first,
+                       OptionalAttr<Edge_CacheAttr>:$key_cache, OptionalAttr<Edge_CacheAttr>:$value_cache);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
-    $query `,` $key `,` $value (`mask` `(` $mask^ `:` type($mask) `)`)? attr-dict
+    $query `,` $key `,` $value (`mask` `(` $mask^ `:` type($mask) `)`)? (`key_parts` `(` $key_parts^ `:` type($key_parts) `)`)?
+    (`value_parts` `(` $value_parts^ `:` type($value_parts) `)`)? attr-dict
     `:` type($query) `,` type($key) `,` type($value) `->` type($result)
   }];
   let hasVerifier = 1;
@@ -224,7 +242,7 @@ def Edge_AttentionOp : Edge_Op<"attention", [Pure]> {
     int64_t heads() { return getQuery().getType().getDimSize(getQueryHeadsFirst() ? 1 : 2); }
     int64_t kvHeads() { return getKey().getType().getDimSize(getKeyHeadsFirst() ? 1 : 2); }
     int64_t headDim() { return getQuery().getType().getDimSize(3); }
-    int64_t valueDim() { return getValue().getType().getDimSize(3); }
+    int64_t valueDim() { return getResult().getType().getDimSize(3); }
   }];
 }
 
@@ -292,10 +310,23 @@ def Edge_AppendOp : Edge_Op<"append", [Pure]> {
     result = state, except `[..., position + i, :]` of the second to last dimension = rows `[..., i, :]`. The state operand must not be
     used afterwards: the plan gives operand and result the same memory.
     state `[batch, heads, capacity, dim]`, rows `[batch, heads, tokens, dim]`, or `[batch, tokens, heads, dim]` unless `rows_heads_first`.
+    A quantized cache is several states: the numbers, and the parts with results of their own (dialects/edge/Cache.h).
+
+    - constraint append_c1: state and rows agree in heads and head_dim
+    - constraint append_c2: a quantized cache has the states that its `cache` says, and a result for each
   }];
-  let arguments = (ins AnyRankedTensor:$state, AnyRankedTensor:$rows, AffineMapAttr:$position, UnitAttr:$rows_heads_first);
-  let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$state `,` $rows `at` $position attr-dict `:` type($state) `,` type($rows) `->` type($result)";
+  let arguments = (ins AnyRankedTensor:$state, AnyRankedTensor:$rows, Variadic<AnyRankedTensor>:$parts, AffineMapAttr:$position,
+                       UnitAttr:$rows_heads_first, OptionalAttr<Edge_CacheAttr>:$cache);
+  let results = (outs AnyRankedTensor:$result, Variadic<AnyRankedTensor>:$new_parts);
+  let assemblyFormat = [{
+    $state `,` $rows (`parts` `(` $parts^ `:` type($parts) `)`)? `at` $position attr-dict
+    `:` type($state) `,` type($rows) `->` type($result) (`,` type($new_parts)^)?
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$state, "::mlir::Value":$rows, "::mlir::AffineMap":$position), [{
+    build($_builder, $_state, result, /*new_parts=*/::mlir::TypeRange(), state, rows, /*parts=*/::mlir::ValueRange(),
+          ::mlir::AffineMapAttr::get(position), /*rows_heads_first=*/::mlir::UnitAttr(), /*cache=*/CacheAttr());
+  }]>];
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//

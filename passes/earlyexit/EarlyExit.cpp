@@ -222,7 +222,7 @@ LogicalResult ExitBuilder::addExit(unsigned number) {
     auto rows = edge::ReshapeOp::create(
         builder, loc, edge::tensorType({one, shape[shape.size() - 2], one, shape.back()}, type.getElementType()), hidden);
     AffineMap position = edge::symbolMap({getAffineSymbolExpr(cache->position, context)}, context);
-    state = kept = edge::AppendOp::create(builder, loc, kept.getType(), kept, rows, AffineMapAttr::get(position), UnitAttr());
+    state = kept = edge::AppendOp::create(builder, loc, kept.getType(), kept, rows, position).getResult();
     ModuleOp module = function->getParentOfType<ModuleOp>();
     SmallVector<Attribute> symbols;
     for (edge::SymbolAttr symbol : edge::symbolsOf(module))

@@ -157,6 +157,8 @@ Var Code::convert(Var value, Type element) {
       return var(arith::ExtFOp::create(*this, to, Value(value)));
     return var(arith::TruncFOp::create(*this, to, Value(value)));
   }
+  if (isa<FloatType>(element))
+    return var(arith::SIToFPOp::create(*this, to, Value(value)));
   if (fromBits == 1)
     return var(arith::ExtUIOp::create(*this, to, value));
   if (fromBits < toBits)

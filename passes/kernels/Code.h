@@ -111,7 +111,7 @@ public:
   mlir::Value stack(int64_t count, mlir::Type element);
   mlir::Value stack(int64_t count) { return stack(count, getF32Type()); }
 
-  /// Float to float, integer to integer; keeps the lanes.
+  /// Float to float, integer to integer or (signed) to float; keeps the lanes.
   Var convert(Var value, mlir::Type element);
   /// Elements of another type in a buffer of bytes, at a byte (aligned or not); `count` of them, a scalar for 1.
   Var loadBytes(mlir::Value bytes, Var at, mlir::Type element, int64_t count = 1);

@@ -9,7 +9,7 @@ class VectorFamily : public FloatFamily {
 public:
   using FloatFamily::FloatFamily;
   Var zero(Code &code) const override { return code.splat(code.f32(0), lanes); }
-  Var loadRhs(Code &code, Value rhs, Var at) const override { return code.load(rhs, at, lanes); }
+  Var loadRhs(Code &code, Value rhs, Var at) const override { return code.convert(code.load(rhs, at, lanes), code.getF32Type()); }
   Var reduce(Code &, Var acc) const override { return acc; }
   const FloatFamily &rest() const override { return fmaFamily(lanes); }
 };

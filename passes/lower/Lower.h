@@ -71,6 +71,7 @@ mlir::LogicalResult lowerSoftmax(edge::SoftmaxOp op, const Machine &machine);
 mlir::LogicalResult lowerConfidence(edge::ConfidenceOp op, const Machine &machine);
 mlir::LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine);
 mlir::LogicalResult lowerAppend(edge::AppendOp op, const Machine &machine);
+mlir::LogicalResult lowerQuantizedAppend(edge::AppendOp op, const Machine &machine);
 
 } // namespace edgecc::lower
 #endif // EDGECC_PASSES_LOWER_LOWER_H

@@ -113,6 +113,8 @@ LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine) {
 }
 
 LogicalResult lowerAppend(edge::AppendOp op, const Machine &machine) {
+  if (op.getCache())
+    return lowerQuantizedAppend(op, machine);
   auto state = op.getState().getType(), added = op.getRows().getType();
   auto stateShape = edge::shapeOf(state), addedShape = edge::shapeOf(added);
   bool headsFirst = op.getRowsHeadsFirst();

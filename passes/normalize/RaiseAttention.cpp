@@ -135,11 +135,11 @@ Value buildAttention(NodeContext &node, AttentionParts parts, Type element, bool
   OpBuilder &b = node.builder;
   auto attention = edge::AttentionOp::create(
       b, node.loc, edge::tensorType(shape, element), parts.query, parts.key, parts.value,
-      parts.masks.empty() ? Value() : mergeMasks(node, parts.masks), b.getF32FloatAttr(parts.scale),
+      parts.masks.empty() ? Value() : mergeMasks(node, parts.masks), ValueRange(), ValueRange(), b.getF32FloatAttr(parts.scale),
       AffineMapAttr::get(edge::symbolMap({edge::canonical(parts.length)}, context)),
       AffineMapAttr::get(edge::symbolMap({edge::canonical(parts.offset ? parts.offset : node.expr(0))}, context)),
       b.getBoolAttr(parts.causal), b.getI64IntegerAttr(parts.window), b.getF32FloatAttr(parts.softcap), UnitAttr(), UnitAttr(),
-      UnitAttr());
+      UnitAttr(), edge::CacheAttr(), edge::CacheAttr());
   attention.setQueryHeadsFirst(parts.queryHeadsFirst);
   attention.setKeyHeadsFirst(parts.keyHeadsFirst);
   attention.setResultHeadsFirst(resultHeadsFirst);

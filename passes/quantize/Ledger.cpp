@@ -12,18 +12,19 @@ void addToLedger(ModuleOp module, ArrayRef<LedgerEntry> entries) {
   if (auto known = module->getAttrOfType<ArrayAttr>(edge::EdgeDialect::kLedgerAttr))
     llvm::append_range(list, known);
   for (const LedgerEntry &entry : entries) {
+    NamedAttrList fields;
+    fields.set(entry.isCache ? "cache" : "weight", builder.getStringAttr(entry.weight));
+    fields.set("scheme", builder.getStringAttr(entry.scheme));
+    fields.set("bytes_before", builder.getI64IntegerAttr(entry.before));
+    fields.set("bytes_after", builder.getI64IntegerAttr(entry.after));
+    if (!entry.isCache) {
+      fields.set("layer", builder.getStringAttr(entry.layer));
+      fields.set("error", builder.getF64FloatAttr(entry.error));
+      fields.set("decibels", builder.getF64FloatAttr(entry.decibels));
+    }
     NamedAttrList figures;
     for (const auto &[name, value] : entry.figures)
       figures.set(name, builder.getF64FloatAttr(value));
-    NamedAttrList fields({
-        builder.getNamedAttr("weight", builder.getStringAttr(entry.weight)),
-        builder.getNamedAttr("layer", builder.getStringAttr(entry.layer)),
-        builder.getNamedAttr("scheme", builder.getStringAttr(entry.scheme)),
-        builder.getNamedAttr("bytes_before", builder.getI64IntegerAttr(entry.before)),
-        builder.getNamedAttr("bytes_after", builder.getI64IntegerAttr(entry.after)),
-        builder.getNamedAttr("error", builder.getF64FloatAttr(entry.error)),
-        builder.getNamedAttr("decibels", builder.getF64FloatAttr(entry.decibels)),
-    });
     if (!figures.empty())
       fields.set("figures", figures.getDictionary(module.getContext()));
     list.push_back(fields.getDictionary(module.getContext()));
@@ -52,14 +53,16 @@ std::vector<LedgerEntry> readLedger(ModuleOp module) {
       auto value = fields.getAs<FloatAttr>(name);
       return value ? value.getValueAsDouble() : 0;
     };
-    entries.push_back({text("weight"),
+    bool isCache = fields.contains("cache");
+    entries.push_back({text(isCache ? "cache" : "weight"),
                        text("layer"),
                        text("scheme"),
                        integer("bytes_before"),
                        integer("bytes_after"),
                        real("error"),
                        real("decibels"),
-                       {}});
+                       {},
+                       isCache});
     if (auto figures = fields.getAs<DictionaryAttr>("figures"))
       for (NamedAttribute figure : figures)
         if (auto value = dyn_cast<FloatAttr>(figure.getValue()))

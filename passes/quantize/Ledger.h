@@ -9,9 +9,9 @@
 
 namespace edgecc {
 
-/// One changed weight: an entry of the module's attribute `edge.ledger`, and of the artifact's ledger.
+/// One changed weight or cache: an entry of the module's attribute `edge.ledger`, and of the artifact's ledger.
 struct LedgerEntry {
-  std::string weight;            ///< the name of the tensor
+  std::string weight;            ///< the name of the tensor, or of the cache
   std::string layer;             ///< the first layer that reads it
   std::string scheme;            ///< what was done
   int64_t before = 0, after = 0; ///< bytes
@@ -19,6 +19,7 @@ struct LedgerEntry {
   double decibels = 0;           ///< signal to noise
   /// What else was measured, by name: "output_error", ...
   std::map<std::string, double> figures = {};
+  bool isCache = false; ///< bytes at the longest context; what is lost depends on the text
 };
 
 void addToLedger(mlir::ModuleOp module, llvm::ArrayRef<LedgerEntry> entries);

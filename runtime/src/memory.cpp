@@ -33,8 +33,9 @@ void Mapping::borrow(const void *data, uint64_t size) {
 }
 
 // Reading weights through pages of 4 KiB costs a third of the memory's speed. Where the system caches a file in huge pages (Linux
-// 6.16 on ext4), it can map them as such if address and offset agree; the hint makes it read the file so.
-static uint8_t *mapAligned(int descriptor, size_t size) {
+// 6.16 on ext4), it can map them as such if address and offset agree; the hint makes it read the file so. Caches are streams, too:
+// what a session opens is its own anyway, so they are committed 2 MiB at a time.
+static uint8_t *mapAligned(size_t size, int protection, int flags, int descriptor) {
   constexpr size_t kHugePage = 2 << 20;
   if (size > kHugePage && size <= SIZE_MAX - kHugePage) {
     void *room = mmap(nullptr, size + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -42,7 +43,7 @@ static uint8_t *mapAligned(int descriptor, size_t size) {
       auto *begin = static_cast<uint8_t *>(room);
       const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
       const size_t page = size_t(pageSize()), used = (size + page - 1) / page * page;
-      void *address = mmap(begin + before, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, descriptor, 0);
+      void *address = mmap(begin + before, size, protection, flags | MAP_FIXED, descriptor, 0);
       const bool mapped = address != MAP_FAILED;
       const size_t first = mapped ? before : size + kHugePage;
       if (first)
@@ -57,7 +58,7 @@ static uint8_t *mapAligned(int descriptor, size_t size) {
         return static_cast<uint8_t *>(address);
     }
   }
-  void *address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  void *address = mmap(nullptr, size, protection, flags, descriptor, 0);
   return address == MAP_FAILED ? nullptr : static_cast<uint8_t *>(address);
 }
 
@@ -71,7 +72,7 @@ edgecc_status Mapping::mapFile(const char *path, edgecc_error *error) {
     return fail(error, EDGECC_IO, "%s: is not a file", path);
   if (info.st_size == 0)
     return fail(error, EDGECC_MALFORMED, "%s: not a model.edge: the file is empty", path);
-  base = mapAligned(descriptor, size_t(info.st_size));
+  base = mapAligned(size_t(info.st_size), PROT_READ, MAP_PRIVATE, descriptor);
   if (!base)
     return fail(error, EDGECC_IO, "%s: cannot be mapped: %s", path, strerror(errno));
   bytes = uint64_t(info.st_size);
@@ -112,12 +113,10 @@ edgecc_status Mapping::mapCode(const Mapping &file, uint64_t offset, uint64_t si
 edgecc_status Mapping::allocate(uint64_t size, edgecc_error *error) {
   release();
   const uint64_t wanted = size ? size : 1;
-  void *address = wanted == size_t(wanted)
-                      ? mmap(nullptr, size_t(wanted), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-                      : MAP_FAILED;
-  if (address == MAP_FAILED)
+  if (wanted == size_t(wanted))
+    base = mapAligned(size_t(wanted), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+  if (!base)
     return fail(error, EDGECC_OUT_OF_MEMORY, "the system has no %s of memory left", HumanBytes(wanted).text);
-  base = static_cast<uint8_t *>(address);
   bytes = wanted;
   owned = true;
   return EDGECC_OK;

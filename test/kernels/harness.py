@@ -77,6 +77,9 @@ class Case:
         self.types = [tensor(s, e) for s, e in zip(shapes, elements)]
         self.result_type = tensor(result_shape, result_element)
         self.result_dtype = DTYPES[result_element]
+        # Memory that the entry updates in place, and bytes of its other results.
+        self.states = [] if state is None else [state]
+        self.outputs = [] if self.states else [self.expected.size * np.dtype(self.result_dtype).itemsize]
         self.tolerance = tolerance or {"f32": 2e-5, "f16": 2e-3, "bf16": 1.6e-2}.get(result_element, 0)
 
     def function(self, name):
@@ -137,14 +140,12 @@ def run(cases, target, folder, symbols=2, repeats=None, plugin=None):
         out += [word(len(name)), name.encode(), word(arenas[name])]
         dims = case.dims + [1] * (symbols - len(case.dims))
         out += [word(len(dims))] + [word(d) for d in dims]
-        states = [case.state] if case.state is not None else []
-        inputs = [x for j, x in enumerate(case.inputs) if j not in states]
-        for group in (inputs, [case.inputs[j] for j in states]):
+        inputs = [x for j, x in enumerate(case.inputs) if j not in case.states]
+        for group in (inputs, [case.inputs[j] for j in case.states]):
             out.append(word(len(group)))
             for x in group:
                 out += [word(x.nbytes), np.ascontiguousarray(x).tobytes()]
-        size = int(np.prod(case.expected.shape)) * np.dtype(case.result_dtype).itemsize
-        out += [word(0)] if states else [word(1), word(size)]
+        out += [word(len(case.outputs))] + [word(size) for size in case.outputs]
     path = pathlib.Path(folder) / "cases"
     path.write_bytes(b"".join(out))
     start = [*target.runner, "-plugin", plugin] if plugin else target.runner

@@ -189,7 +189,7 @@ std::string tensorText(const Json &tensor) {
   return plain(tensor["name"]) + ": " + plain(tensor["type"]) + " [" + shape + "]";
 }
 
-/// An entry as edge-quantize-weights writes it; others are shown as they are.
+/// An entry as edge-quantize-weights and edge-quantize-cache write it; others are shown as they are.
 void printChange(const Json &entry) {
   auto text = [&](const char *key) {
     return entry.contains(key) && entry[key].is_string() ? plain(entry[key]) : std::string("?");
@@ -197,6 +197,9 @@ void printChange(const Json &entry) {
   auto number = [&](const char *key) { return entry.contains(key) && entry[key].is_number() ? entry[key].get<double>() : 0; };
   if (!entry.is_object())
     return (void)printf("  %s\n", entry.dump().c_str());
+  if (entry.contains("cache"))
+    return (void)printf("  cache %s: %s, %.0f to %.0f bytes at the longest context\n", text("cache").c_str(), text("scheme").c_str(),
+                        number("bytes_before"), number("bytes_after"));
   if (number("bytes_before") == 0)
     return (void)printf("  %s (%s): %s\n", text("weight").c_str(), text("layer").c_str(), text("scheme").c_str());
   printf("  %s (%s): %s, %.0f to %.0f bytes, relative error %.4f (%.1f dB)\n", text("weight").c_str(), text("layer").c_str(),

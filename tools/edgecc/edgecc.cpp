@@ -89,6 +89,8 @@ cl::opt<int64_t> calibrateSamples("calibrate-samples", cl::desc("Samples at most
                                   cl::value_desc("count"), cl::cat(category));
 cl::opt<int64_t> calibrateLength("calibrate-length", cl::desc("Tokens of a sample at most (default: 512)"), cl::init(512),
                                  cl::value_desc("tokens"), cl::cat(category));
+cl::opt<std::string> kv("kv", cl::desc("Keep KV caches as f32, f16, int8 or int4 (default: as the model has them)"),
+                        cl::value_desc("type"), cl::cat(category));
 cl::opt<std::string> reportFile("report", cl::desc("Write what was done, and the memory contract, as JSON"),
                                 cl::value_desc("file.json"), cl::cat(category));
 cl::opt<unsigned> threads("threads", cl::desc("Threads for code generation (default: all)"), cl::value_desc("count"),
@@ -167,6 +169,7 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
     return createStringError("--calibrate-samples and --calibrate-length must be at least 1");
   options.calibrateSamples = calibrateSamples;
   options.calibrateLength = calibrateLength;
+  options.kv = kv;
   options.threads = threads;
   options.progress = !quiet && sys::Process::StandardErrIsDisplayed();
   options.compiler = "edgecc " EDGECC_VERSION;

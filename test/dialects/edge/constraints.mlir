@@ -221,6 +221,59 @@ func.func @attention_c3(%q: tensor<5x4x8xf32>, %k: tensor<1x7x2x8xf32>) -> tenso
 
 // -----
 
+func.func @attention_c4(%q: tensor<1x5x4x8xf32>, %k: tensor<1x2x4x8xi8>, %s: tensor<1x2x4xf16>, %v: tensor<1x2x7x8xf32>) -> tensor<1x5x4x8xf32> {
+  // expected-error @+1 {{has a quantized cache, but its keys do not stand heads first}}
+  %0 = edge.attention %q, %k, %v key_parts(%s : tensor<1x2x4xf16>) {length = affine_map<() -> (7)>, offset = affine_map<() -> (0)>, scale = 1.0 : f32,
+      key_cache = #edge.cache<bits = 8, dim = 8>} : tensor<1x5x4x8xf32>, tensor<1x2x4x8xi8>, tensor<1x2x7x8xf32> -> tensor<1x5x4x8xf32>
+  return %0 : tensor<1x5x4x8xf32>
+}
+
+// -----
+
+func.func @attention_c4(%q: tensor<1x5x4x8xf32>, %k: tensor<1x2x7x8xf32>, %v: tensor<1x2x7x8xi8>, %s: tensor<1x2x8xf16>) -> tensor<1x5x4x8xf32> {
+  // expected-error @+1 {{has a cache of the states 'tensor<1x2x7x8xi8>', 'tensor<1x2x8xf16>', but #edge.cache<bits = 8, dim = 8> wants 'tensor<1x2x7x8xi8>', 'tensor<1x2x7xf16>'}}
+  %0 = edge.attention %q, %k, %v value_parts(%s : tensor<1x2x8xf16>) {length = affine_map<() -> (7)>, offset = affine_map<() -> (0)>, scale = 1.0 : f32, key_heads_first,
+      value_cache = #edge.cache<bits = 8, dim = 8>} : tensor<1x5x4x8xf32>, tensor<1x2x7x8xf32>, tensor<1x2x7x8xi8> -> tensor<1x5x4x8xf32>
+  return %0 : tensor<1x5x4x8xf32>
+}
+
+// -----
+
+func.func @attention_c4(%q: tensor<1x5x4x8xf32>, %k: tensor<1x2x7x8xf32>, %s: tensor<1x2x7xf16>) -> tensor<1x5x4x8xf32> {
+  // expected-error @+1 {{has parts of a cache but no cache attribute}}
+  %0 = edge.attention %q, %k, %k key_parts(%s : tensor<1x2x7xf16>) {length = affine_map<() -> (7)>, offset = affine_map<() -> (0)>, scale = 1.0 : f32, key_heads_first}
+      : tensor<1x5x4x8xf32>, tensor<1x2x7x8xf32>, tensor<1x2x7x8xf32> -> tensor<1x5x4x8xf32>
+  return %0 : tensor<1x5x4x8xf32>
+}
+
+// -----
+
+func.func @append_c1(%s: tensor<1x2x7x8xf32>, %r: tensor<1x3x4x8xf32>) -> tensor<1x2x7x8xf32> {
+  // expected-error @+1 {{writes rows 'tensor<1x3x4x8xf32>' into a state 'tensor<1x2x7x8xf32>'}}
+  %0 = edge.append %s, %r at affine_map<() -> (0)> : tensor<1x2x7x8xf32>, tensor<1x3x4x8xf32> -> tensor<1x2x7x8xf32>
+  return %0 : tensor<1x2x7x8xf32>
+}
+
+// -----
+
+func.func @append_c2(%s: tensor<1x2x7x12xi8>, %c: tensor<1x2x7xf16>, %r: tensor<1x3x2x12xf32>) -> tensor<1x2x7x12xi8> {
+  // expected-error @+1 {{has the cache #edge.cache<bits = 4, dim = 12, form = channel> for heads of 12; 8 bits by token, and 4 bits by token or channel of a multiple of 8 are supported}}
+  %0, %1 = edge.append %s, %r parts(%c : tensor<1x2x7xf16>) at affine_map<() -> (0)> {cache = #edge.cache<bits = 4, dim = 12, form = channel>}
+      : tensor<1x2x7x12xi8>, tensor<1x3x2x12xf32> -> tensor<1x2x7x12xi8>, tensor<1x2x7xf16>
+  return %0 : tensor<1x2x7x12xi8>
+}
+
+// -----
+
+func.func @append_c2(%s: tensor<1x2x7x8xi8>, %c: tensor<1x2x7xf16>, %r: tensor<1x3x2x8xf32>) -> tensor<1x2x7x8xi8> {
+  // expected-error @+1 {{has results of other types than its states}}
+  %0, %1 = edge.append %s, %r parts(%c : tensor<1x2x7xf16>) at affine_map<() -> (0)> {cache = #edge.cache<bits = 8, dim = 8>}
+      : tensor<1x2x7x8xi8>, tensor<1x3x2x8xf32> -> tensor<1x2x7x8xi8>, tensor<1x2x7xf32>
+  return %0 : tensor<1x2x7x8xi8>
+}
+
+// -----
+
 func.func @rope_c1(%x: tensor<1x5x2x8xf32>, %t: tensor<1x5x8xf32>) -> tensor<1x5x2x8xf32> {
   // expected-error @+1 {{rotates 16 elements of a head_dim of 8}}
   %0 = edge.rope %x, %t, %t : tensor<1x5x2x8xf32>, tensor<1x5x8xf32> -> tensor<1x5x2x8xf32>

@@ -81,6 +81,19 @@ func.func @append_and_attend(%cache: tensor<1x2x?x8xf32, #cache>, %rows: tensor<
   return %0 : tensor<1x?x4x8xf32, #heads>
 }
 
+// A cache of 8 bits is two states.
+// CHECK-LABEL: @quantized_cache
+// CHECK: %[[K:.*]], %[[S:.*]] = edge.append %{{.*}}, %{{.*}} parts(%{{.*}} : tensor<1x2x32xf16>) at #{{.*}} {cache = #edge.cache<bits = 8, dim = 8>}
+// CHECK: edge.attention %{{.*}}, %[[K]], %[[K]] key_parts(%[[S]] : tensor<1x2x32xf16>) value_parts(%[[S]] : tensor<1x2x32xf16>) {causal = true, key_cache = #edge.cache<bits = 8, dim = 8>
+func.func @quantized_cache(%cache: tensor<1x2x32x8xi8>, %scales: tensor<1x2x32xf16>, %rows: tensor<1x5x2x8xf32>, %q: tensor<1x5x4x8xf32>) -> tensor<1x5x4x8xf32> {
+  %k, %s = edge.append %cache, %rows parts(%scales : tensor<1x2x32xf16>) at affine_map<() -> (0)> {cache = #edge.cache<bits = 8, dim = 8>}
+      : tensor<1x2x32x8xi8>, tensor<1x5x2x8xf32> -> tensor<1x2x32x8xi8>, tensor<1x2x32xf16>
+  %0 = edge.attention %q, %k, %k key_parts(%s : tensor<1x2x32xf16>) value_parts(%s : tensor<1x2x32xf16>) {causal = true, key_heads_first, length = affine_map<() -> (5)>,
+      offset = affine_map<() -> (0)>, scale = 0.5 : f32, key_cache = #edge.cache<bits = 8, dim = 8>, value_cache = #edge.cache<bits = 8, dim = 8>}
+      : tensor<1x5x4x8xf32>, tensor<1x2x32x8xi8>, tensor<1x2x32x8xi8> -> tensor<1x5x4x8xf32>
+  return %0 : tensor<1x5x4x8xf32>
+}
+
 // CHECK-LABEL: @masked_attention
 // CHECK: edge.attention %{{.*}}, %{{.*}}, %{{.*}} mask(%{{.*}} : tensor<1x1x5x7xi1>) {{{.*}}softcap = 3.000000e+01 : f32}
 func.func @masked_attention(%q: tensor<1x5x4x8xf32>, %k: tensor<1x7x2x8xf32>, %m: tensor<1x1x5x7xi1>) -> tensor<1x5x4x8xf32> {
