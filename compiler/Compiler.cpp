@@ -33,10 +33,43 @@ namespace {
 
 CompressRequest compression(const Options &options) {
   CompressRequest request;
-  request.quantize = {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
+  QuantizeRequest &quantize = request.quantize;
+  quantize.scheme = options.quant;
+  quantize.layers.assign(options.quantLayers.begin(), options.quantLayers.end());
+  quantize.budget = {options.targetSize.value_or(0),
+                     options.targetBits.value_or(0),
+                     options.maxDivergence.value_or(0),
+                     {options.quantSchemes.begin(), options.quantSchemes.end()}};
+  quantize.outlierThreshold = options.outlierThreshold;
+  quantize.outlierShare = options.outlierShare;
+  if (auto algorithms = parseAlgorithms(options.quantAlgorithm))
+    quantize.algorithms = *algorithms;
+  else
+    consumeError(algorithms.takeError()); // checkQuantization says it.
   request.cache = options.kv;
   request.exits = options.exits;
   return request;
+}
+
+Error checkBudget(const Options &options) {
+  int budgets = options.targetSize.has_value() + options.targetBits.has_value() + options.maxDivergence.has_value();
+  if (budgets == 0)
+    return Error::success();
+  if (budgets > 1)
+    return createStringError("--target-size, --target-bpw and --max-kl are budgets of different things; give one");
+  if (options.targetSize.value_or(1) <= 0 || !(options.targetBits.value_or(1) > 0) || !(options.maxDivergence.value_or(1) > 0))
+    return createStringError("--target-size, --target-bpw and --max-kl must be above 0");
+  if (options.quant != "none" || !options.quantLayers.empty())
+    return createStringError("--target-size, --target-bpw and --max-kl choose a scheme for each weight; leave --quant and "
+                             "--quant-layer away (--quant-schemes says what there is to choose from)");
+  if (options.calibrate.empty())
+    return createStringError(
+        "--target-size, --target-bpw and --max-kl measure what each layer loses: give samples with --calibrate "
+        "FILE (text, .ids or .npz)");
+  for (StringRef text : options.quantSchemes)
+    if (auto scheme = parseScheme(text); !scheme)
+      return createStringError("--quant-schemes: " + toString(scheme.takeError()));
+  return Error::success();
 }
 
 /// Before a large model is read.
@@ -54,6 +87,18 @@ Error checkQuantization(const Options &options) {
       return createStringError("--quant-layer " + toString(named.takeError()));
   if (!options.kv.empty() && !parseCacheType(options.kv))
     return createStringError("--kv=%s: a KV cache can be kept as f32, f16, int8 or int4", options.kv.c_str());
+  auto algorithms = parseAlgorithms(options.quantAlgorithm);
+  if (!algorithms)
+    return createStringError("--quant-algorithm=" + toString(algorithms.takeError()));
+  if (Error error = checkBudget(options))
+    return error;
+  if (options.quantAlgorithm != "rtn" && !compression(options).quantize.any())
+    return createStringError("--quant-algorithm=" + options.quantAlgorithm +
+                             " says how, but nothing says what: add --quant=w4g32a8 or another scheme");
+  if (algorithms->needSamples() && options.calibrate.empty())
+    return createStringError(
+        "--quant-algorithm=" + options.quantAlgorithm +
+        " looks at what flows through the model: give it samples with --calibrate FILE (text, .ids or .npz)");
   return Error::success();
 }
 
@@ -161,12 +206,16 @@ Error Compilation::compress() {
     context.loadAllAvailableDialects();
     request.calibrator = &calibrator.emplace(std::move(*samples), threads(), options.progress);
   }
-  std::optional<Progress> bar;
-  request.quantize.progress = [&](uint64_t done, uint64_t total) {
-    if (!bar)
-      bar.emplace("quantizing", total, options.progress);
-    bar->update(done);
+  std::optional<Progress> quantizing, measuring;
+  auto shown = [&](std::optional<Progress> &bar, const char *what) {
+    return [&, what](uint64_t done, uint64_t total) {
+      if (!bar)
+        bar.emplace(what, total, options.progress);
+      bar->update(done);
+    };
   };
+  request.quantize.progress = shown(quantizing, "quantizing");
+  request.quantize.measuring = shown(measuring, "measuring layers");
   return timed("compress",
                [&] { return runPasses(*module, [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, request); }); });
 }

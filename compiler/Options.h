@@ -38,15 +38,22 @@ struct Options {
   std::string variant; ///< only this one of the target's; empty: all
   Emit emit = Emit::EdgeFile;
   CodeDelivery code = CodeDelivery::Embedded;
-  std::string quant = "none";           ///< scheme of quantized weights (passes/quantize/README.md)
-  std::vector<std::string> quantLayers; ///< PATTERN=SCHEME, for the layers that a pattern fits
-  earlyexit::RequestText exits;         ///< where a call may end early (passes/earlyexit/README.md)
-  std::string calibrate;                ///< samples for passes that look at what flows through the model; empty: none
-  std::string tokenizer;                ///< of text to calibrate on; empty: the one beside the model
-  int64_t calibrateSamples = 128;       ///< at most
-  int64_t calibrateLength = 512;        ///< tokens of a sample at most
-  std::string kv;                       ///< what KV caches are kept as: f32, f16, int8 or int4; empty: as the model has them
-  unsigned threads = 0;                 ///< for code generation; 0: as many as the machine has
+  std::string quant = "none";                                  ///< scheme of quantized weights (passes/quantize/README.md)
+  std::vector<std::string> quantLayers;                        ///< PATTERN=SCHEME, for the layers that a pattern fits
+  std::string quantAlgorithm = "rtn";                          ///< a list of algorithms (passes/quantize/README.md)
+  std::optional<int64_t> targetSize;                           ///< bytes of all weights: schemes are chosen
+  std::optional<double> targetBits;                            ///< of a quantized weight, on average
+  std::optional<double> maxDivergence;                         ///< of the output, nats
+  std::vector<std::string> quantSchemes = {"w4g32a8", "w8a8"}; ///< to choose from
+  double outlierThreshold = 6;                                 ///< magnitude of an input channel that stays float (llm-int8)
+  double outlierShare = 0;                                     ///< of the channels that do; 0: by the threshold
+  earlyexit::RequestText exits;                                ///< where a call may end early (passes/earlyexit/README.md)
+  std::string calibrate;          ///< samples for passes that look at what flows through the model; empty: none
+  std::string tokenizer;          ///< of text to calibrate on; empty: the one beside the model
+  int64_t calibrateSamples = 128; ///< at most
+  int64_t calibrateLength = 512;  ///< tokens of a sample at most
+  std::string kv;                 ///< what KV caches are kept as: f32, f16, int8 or int4; empty: as the model has them
+  unsigned threads = 0;           ///< for code generation; 0: as many as the machine has
   bool progress = false;
   std::string compiler = "edgecc";
   std::string commandLine;

@@ -29,7 +29,7 @@ def QuantizeWeights : Pass<"edge-quantize-weights", "::mlir::ModuleOp"> {
   let description = [{
     `scheme` is for every linear layer of at least 32 inputs and 16 outputs, and for every table of at least that size that is read by ids which
     are an input of the model; `layers` (PATTERN=SCHEME, the last that fits counts) for those whose own or whose weight's name fits the
-    pattern, whatever their size. Input channels in a layer's attribute `edge.outliers` stay f16. What a scheme may say: passes/quantize/README.md. Each weight gets an entry in the module's
+    pattern, whatever their size. `rounding` other than nearest needs samples, which only the compiler has (`--calibrate`). Input channels in a layer's attribute `edge.outliers` stay f16. What a scheme may say: passes/quantize/README.md. Each weight gets an entry in the module's
     `edge.ledger`, and a remark: bytes before and after, and the relative error.
 
     example: test/passes/quantize/quantize-weights.mlir
@@ -37,6 +37,70 @@ def QuantizeWeights : Pass<"edge-quantize-weights", "::mlir::ModuleOp"> {
   let options = [
     Option<"scheme", "scheme", "std::string", "\"none\"", "how layers are quantized that no pattern fits: w4g32a8, w8a8, w4g128, ...">,
     ListOption<"layers", "layers", "std::string", "PATTERN=SCHEME: how the layers are quantized that a pattern fits">,
+    Option<"rounding", "rounding", "std::string", "\"nearest\"", "nearest; weighted, the same with scales that look at the inputs; feedback (GPTQ)">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect"];
+}
+
+def RotateResidual : Pass<"edge-rotate-residual", "::mlir::ModuleOp"> {
+  let summary = "turn the residual stream by a Hadamard matrix, so that no channel of it is larger than the others";
+  let description = [{
+    Scales of the RMS norms that read the stream go into the linears behind them; then the weights of all that write to the stream and all
+    that read it are multiplied by one orthogonal matrix (Ashkboos 2024). The model computes what it did, but for rounding. A remark says
+    why where it does not apply.
+
+    example: test/passes/quantize/rotate-residual.mlir
+  }];
+  let dependentDialects = ["edge::EdgeDialect"];
+}
+
+def ScaleChannels : Pass<"edge-scale-channels", "::mlir::ModuleOp"> {
+  let summary = "make weights easier to round (AWQ) or activations (SmoothQuant) by a factor for each input channel, folded into what is in front";
+  let description = [{
+    The factors of the linears that read one value are searched on samples (`--calibrate`), multiplied into their weights, and divided out of
+    the norm or the linear that the value comes from: README.md says through which ops. `scheme` and `layers` as in edge-quantize-weights.
+
+    example: test/passes/quantize/scale-channels.mlir
+  }];
+  let options = [
+    Option<"algorithm", "algorithm", "std::string", "\"awq\"", "awq or smoothquant">,
+    Option<"scheme", "scheme", "std::string", "\"none\"", "as in edge-quantize-weights">,
+    ListOption<"layers", "layers", "std::string", "as in edge-quantize-weights">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect"];
+}
+
+def ChooseOutliers : Pass<"edge-choose-outliers", "::mlir::ModuleOp"> {
+  let summary = "leave the input channels whose values are large on samples to floats (LLM.int8())";
+  let description = [{
+    Leaves `edge.outliers` at the layers that edge-quantize-weights quantizes with int8 activations: channels in which an input is at least
+    `threshold`, or the share `share` of all channels with the largest inputs. Layers of one shape get the same number.
+
+    example: test/passes/quantize/choose-outliers.mlir
+  }];
+  let options = [
+    Option<"scheme", "scheme", "std::string", "\"none\"", "as in edge-quantize-weights">,
+    ListOption<"layers", "layers", "std::string", "as in edge-quantize-weights">,
+    Option<"threshold", "threshold", "double", "6", "the magnitude that makes a channel an outlier">,
+    Option<"share", "share", "double", "0", "of the channels that are outliers; 0: by the threshold">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect"];
+}
+
+def ChoosePrecision : Pass<"edge-choose-precision", "::mlir::ModuleOp"> {
+  let summary = "choose the scheme of each weight so that a budget is kept: bytes, bits of a weight, or the divergence of the output";
+  let description = [{
+    What each scheme of `candidates` loses is measured on samples, a weight at a time: the Kullback-Leibler divergence of the model's output.
+    From the smallest scheme for all, the step that saves most divergence for its bytes is taken again and again, until the budget is used
+    up. Leaves `edge.scheme` at the layers.
+
+    example: test/passes/quantize/choose-precision.mlir
+  }];
+  let options = [
+    ListOption<"candidates", "candidates", "std::string", "schemes, e.g. w4g32a8,w8a8">,
+    Option<"bytes", "bytes", "int64_t", "0", "of all weights at most">,
+    Option<"bitsPerWeight", "bits-per-weight", "double", "0", "of the quantized weights at most, on average">,
+    Option<"divergence", "divergence", "double", "0", "nats at most, as the sum of what was measured">,
   ];
   let dependentDialects = ["edge::EdgeDialect"];
 }

@@ -6,6 +6,9 @@
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
 #include "passes/earlyexit/EarlyExit.h"
+#include "passes/quantize/ChooseOutliers.h"
+#include "passes/quantize/ChoosePrecision.h"
+#include "passes/quantize/ScaleChannels.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -20,8 +23,25 @@ void buildNormalizePipeline(OpPassManager &pm) {
 void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
   // Before the entries are specialized: a weight is rounded once, whoever reads it.
   const QuantizeRequest &quantize = request.quantize;
+  const QuantizeAlgorithms &algorithms = quantize.algorithms;
+  // While the norms' scales can still be taken out: factors for channels would come back into them.
+  if (quantize.any() && algorithms.rotate)
+    pm.addPass(createRotateResidual());
+  if (quantize.budget.any())
+    pm.addPass(createChoosePrecision(
+        {quantize.budget.schemes, quantize.budget.bytes, quantize.budget.bitsPerWeight, quantize.budget.divergence},
+        request.calibrator, quantize.measuring));
+  // Factors go into weights that are still floats; they are chosen for the very scheme that follows.
+  if (quantize.any() && (algorithms.awq || algorithms.smoothQuant))
+    pm.addPass(
+        createScaleChannels({algorithms.awq ? "awq" : "smoothquant", quantize.scheme, quantize.layers}, request.calibrator));
+  // What is still large after that stays as it is.
+  if (quantize.any() && algorithms.llmInt8)
+    pm.addPass(createChooseOutliers({quantize.scheme, quantize.layers, quantize.outlierThreshold, quantize.outlierShare},
+                                    request.calibrator));
   if (quantize.any())
-    pm.addPass(createQuantizeWeights({quantize.scheme, quantize.layers}, quantize.progress));
+    pm.addPass(
+        createQuantizeWeights({quantize.scheme, quantize.layers, algorithms.rounding()}, quantize.progress, request.calibrator));
   // After it: how sure the model is, is a matter of the weights that it will have. The layers are still layers.
   if (const earlyexit::RequestText &exits = request.exits; !exits.layers.empty())
     pm.addPass(createEarlyExit({exits.layers, exits.threshold, exits.agreement, exits.map, exits.confidence, exits.verify},

@@ -5,6 +5,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "passes/calibrate/Calibrator.h"
 #include "passes/earlyexit/Exits.h"
+#include "passes/quantize/Algorithms.h"
 #include "passes/quantize/QuantizeWeights.h"
 
 namespace edgecc {
@@ -12,13 +13,26 @@ namespace edgecc {
 /// `onnx` IR -> `edge` and `linalg` ops on tensors. The same for all targets.
 void buildNormalizePipeline(mlir::OpPassManager &pm);
 
+/// What the schemes of all weights may cost together; one of the three at most is above 0.
+struct PrecisionBudget {
+  int64_t bytes = 0;
+  double bitsPerWeight = 0, divergence = 0;
+  llvm::SmallVector<std::string> schemes; ///< to choose from
+
+  bool any() const { return bytes > 0 || bitsPerWeight > 0 || divergence > 0; }
+};
+
 /// How weights are rounded; text as on the command line.
 struct QuantizeRequest {
   std::string scheme = "none";
   llvm::SmallVector<std::string> layers; ///< PATTERN=SCHEME
-  QuantizeProgress progress;             ///< may be empty
+  QuantizeAlgorithms algorithms;
+  PrecisionBudget budget;
+  double outlierThreshold = 6, outlierShare = 0; ///< of LLM.int8()
+  QuantizeProgress progress;                     ///< may be empty
+  QuantizeProgress measuring;                    ///< of the budget's measurements; may be empty
 
-  bool any() const { return scheme != "none" || !layers.empty(); }
+  bool any() const { return scheme != "none" || !layers.empty() || budget.any(); }
 };
 
 /// What shall be lost. Nothing is, unless it is asked for.

@@ -75,8 +75,7 @@ llvm::Error secondMoments(Calibrator &calibrator, StringRef what, ArrayRef<Value
     if (error)
       return error;
     for (auto [i, moment] : llvm::enumerate(moments)) {
-      // Both triangles: what is done with it next wants them.
-      moment.sum = moment.sum.selfadjointView<Eigen::Lower>();
+      moment.complete();
       if (llvm::Error error = sink(first + i, moment))
         return error;
     }

@@ -34,6 +34,8 @@ struct SecondMoment {
   Eigen::MatrixXf sum;
 
   void add(const Observed &value);
+  /// After the last value: both triangles, what is done with it next wants them.
+  void complete() { sum = Eigen::MatrixXf(sum.selfadjointView<Eigen::Lower>()); }
 };
 
 /// Observes each value once, all in one run.

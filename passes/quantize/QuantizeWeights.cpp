@@ -5,11 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/quantize/QuantizeWeights.h"
-#include "dialects/edge/Shape.h"
 #include "passes/quantize/Ledger.h"
-#include "passes/quantize/RoundWeight.h"
-#include "llvm/ADT/MapVector.h"
-#include "llvm/ADT/SetVector.h"
+#include "passes/quantize/Tensors.h"
 #include "llvm/Support/Format.h"
 #include <mutex>
 #include <set>
@@ -21,86 +18,30 @@ namespace edgecc {
 
 namespace {
 
-/// Smaller layers are left alone unless they are named: they cost nothing, and a classifier's few rows have nobody to average
-/// with.
-constexpr int64_t kLeastInputs = 32, kLeastOutputs = 16;
+using Work = std::pair<Tensor *, const Scheme *>;
 
-/// A weight, and the layers that read it.
-struct Tensor : FloatWeight {
-  SmallVector<Operation *> users;
-  bool byDefault = false; // a user is worth it without being named
-};
-
-StringRef layerName(Operation *op) {
-  auto name = op->getLoc()->findInstanceOf<NameLoc>();
-  return name ? name.getName().getValue() : StringRef();
-}
-
-/// Ids that come from an input of the model, not from positions that the session counts.
-bool readsInput(Value ids) {
-  llvm::SetVector<Value> seen;
-  seen.insert(ids);
-  for (size_t i = 0; i < seen.size(); ++i) {
-    Operation *maker = seen[i].getDefiningOp();
-    if (!maker)
-      return true;
-    seen.insert_range(maker->getOperands());
-    maker->walk([&](Operation *inner) { seen.insert_range(inner->getOperands()); });
-  }
-  return false;
-}
-
-/// A table of sines or cosines: the products of rotations take their error times the position.
-bool isRotation(Value value) {
-  return llvm::any_of(value.getUsers(), [&](Operation *user) {
-    if (auto reshape = dyn_cast<edge::ReshapeOp>(user))
-      return isRotation(reshape);
-    auto rope = dyn_cast<edge::RopeOp>(user);
-    return rope && rope.getInput() != value;
-  });
-}
+/// How much the error of a row of a tied table counts where it is looked up, beside that of the logits, as a share of the mean
+/// square of the head's input (README.md, "Tied tables").
+constexpr double kLookups = 1;
 
 struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
   using QuantizeWeightsBase::QuantizeWeightsBase;
-  QuantizeWeights(const QuantizeWeightsOptions &options, QuantizeProgress progress)
-      : QuantizeWeightsBase(options), progress(std::move(progress)) {}
+  QuantizeWeights(const QuantizeWeightsOptions &options, QuantizeProgress progress, Calibrator *calibrator)
+      : QuantizeWeightsBase(options), progress(std::move(progress)), calibrator(calibrator) {}
 
   void runOnOperation() override {
-    auto scheme = parseScheme(this->scheme);
-    if (!scheme)
-      return fail("scheme: " + llvm::toString(scheme.takeError()));
-    fallback = std::move(*scheme);
-    for (StringRef text : layers) {
-      auto named = parseLayerScheme(text);
-      if (!named)
-        return fail("layers: " + llvm::toString(named.takeError()));
-      overrides.push_back(std::move(*named));
-    }
-    getOperation().walk([&](Operation *op) {
-      if (auto linear = dyn_cast<edge::LinearOp>(op))
-        collect(op, linear.getWeight(), linear.getQuantization().has_value(), linear.getLayout(), linear.outputChannels(),
-                linear.inputChannels());
-      else if (auto embedding = dyn_cast<edge::EmbeddingOp>(op); embedding && embedding.getTable().getType().getRank() == 2)
-        collect(op, embedding.getTable(), embedding.getQuantization().has_value(), embedding.getLayout(),
-                embedding.getTable().getType().getDimSize(0), embedding.getTable().getType().getDimSize(1));
-    });
-    if (!allPatternsFit())
+    if (rounding != "nearest" && rounding != "weighted" && rounding != "feedback")
+      return fail("rounding: '" + rounding + "' is none of nearest, weighted, feedback");
+    if (rounding != "nearest" && !calibrator)
+      return fail("rounding: '" + rounding + "' needs samples of what the layers read, and there are none");
+    auto tensors = Tensors::collect(getOperation(), scheme, layers);
+    if (!tensors)
+      return fail(llvm::toString(tensors.takeError()));
+    SmallVector<Work> work = tensors->chosen();
+    for (auto [tensor, scheme] : work)
+      total += rawBytes(tensor->weight.getValue()).size();
+    if (failed(rounding == "nearest" ? quantizeEach(work) : quantizeInOrder(work)))
       return signalPassFailure();
-
-    SmallVector<std::pair<Tensor *, const Scheme *>> work;
-    for (auto &[key, tensor] : tensors)
-      if (const Scheme *scheme = schemeOf(tensor); !scheme->isNone()) {
-        work.push_back({&tensor, scheme});
-        total += rawBytes(tensor.weight.getValue()).size();
-      }
-    std::vector<LedgerEntry> ledger;
-    FileMappings files;
-    for (auto [tensor, scheme] : work) {
-      auto entry = quantize(*tensor, *scheme, files);
-      if (failed(entry))
-        return signalPassFailure();
-      ledger.push_back(std::move(*entry));
-    }
     if (!ledger.empty())
       addToLedger(getOperation(), ledger);
     getOperation().walk([](edge::WeightOp weight) {
@@ -115,67 +56,92 @@ private:
     signalPassFailure();
   }
 
-  void collect(Operation *op, Value operand, bool isQuantized, edge::WeightLayout layout, int64_t n, int64_t k) {
-    edge::WeightOp weight = weightBehind(operand);
-    Type element = cast<RankedTensorType>(operand.getType()).getElementType();
-    if (!weight || isQuantized || layout == edge::WeightLayout::Panels ||
-        !(element.isF32() || element.isF16() || element.isBF16()) ||
-        int64_t(rawBytes(weight.getValue()).size()) != n * k * edge::elementBytes(element))
-      return; // Quantized already, computed, or one number repeated.
-    bool rowsOfK = layout == edge::WeightLayout::NK;
-    Tensor &tensor = tensors[{weight.getValue().getAsOpaquePointer(), n, k, rowsOfK}];
-    if (tensor.users.empty())
-      tensor = {{weight, n, k, rowsOfK}, {}, false};
-    tensor.users.push_back(op);
-    auto embedding = dyn_cast<edge::EmbeddingOp>(op);
-    bool isLookedUp = !embedding || (readsInput(embedding.getIds()) && !isRotation(embedding));
-    tensor.byDefault |= isLookedUp && n >= kLeastOutputs && k >= kLeastInputs;
+  LogicalResult quantizeEach(ArrayRef<Work> work) {
+    for (auto [tensor, scheme] : work)
+      if (failed(quantize(*tensor, *scheme, nullptr)))
+        return failure();
+    return success();
   }
 
-  static bool fits(const LayerScheme &named, Tensor &tensor) {
-    return named.glob.match(tensor.weight.getName()) ||
-           llvm::any_of(tensor.users, [&](Operation *op) { return named.glob.match(layerName(op)); });
-  }
-
-  /// The last pattern that fits, else what all get.
-  const Scheme *schemeOf(Tensor &tensor) {
-    for (const LayerScheme &named : llvm::reverse(overrides))
-      if (fits(named, tensor))
-        return &named.scheme;
-    return tensor.byDefault ? &fallback : &none;
-  }
-
-  bool allPatternsFit() {
-    constexpr size_t kShown = 40;
-    for (const LayerScheme &named : overrides) {
-      if (llvm::any_of(tensors, [&](auto &entry) { return fits(named, entry.second); }))
-        continue;
-      std::string names;
-      for (auto [i, entry] : llvm::enumerate(tensors))
-        if (i < kShown)
-          names += ("\n  " + entry.second.weight.getName() + " (" + layerName(entry.second.users.front()) + ")").str();
-      if (tensors.size() > kShown)
-        names += "\n  and " + std::to_string(tensors.size() - kShown) + " more";
-      getOperation().emitError()
-          << "layers: '" << named.pattern
-          << "' fits no layer with a float weight; there are, by the name of the weight (and of the layer):"
-          << (names.empty() ? "\n  none" : names);
-      return false;
+  /// A layer after the other, so that each is measured on what the quantized ones before it compute.
+  LogicalResult quantizeInOrder(ArrayRef<Work> work) {
+    // Tables first: everything else reads them. The input of a tied head is the float model's.
+    llvm::MapVector<Value, SmallVector<Work>> byInput;
+    for (Work each : work) {
+      SmallVector<Value> inputs = each.first->inputs();
+      if (inputs.empty() && failed(quantize(*each.first, *each.second, nullptr)))
+        return failure();
+      if (!inputs.empty() && each.first->isLookedUp() && failed(quantizeMeasured(inputs, each)))
+        return failure();
+      if (!inputs.empty() && !each.first->isLookedUp())
+        byInput[inputs.front()].push_back(each);
     }
-    return true;
+    for (auto &[input, readers] : byInput) {
+      Operation *first = nullptr;
+      for (Operation *user : input.getUsers())
+        if (!first || user->isBeforeInBlock(first))
+          first = user;
+      if (llvm::Error error = calibrator->advanceTo(first))
+        return first->emitError() << llvm::toString(std::move(error));
+      // A weight that layers with different inputs share is measured on all of them; the others have the same.
+      SmallVector<Work> alone;
+      for (Work each : readers)
+        if (each.first->inputs().size() > 1 && failed(quantizeMeasured(each.first->inputs(), each)))
+          return failure();
+        else if (each.first->inputs().size() == 1)
+          alone.push_back(each);
+      if (!alone.empty() && failed(quantizeMeasured(input, alone)))
+        return failure();
+    }
+    calibrator->restart();
+    return success();
   }
 
-  FailureOr<LedgerEntry> quantize(Tensor &tensor, const Scheme &scheme, const FileMappings &files) {
+  LogicalResult quantizeMeasured(ArrayRef<Value> inputs, ArrayRef<Work> readers) {
+    Operation *first = readers.front().first->users.front();
+    SecondMoment moment;
+    llvm::Error error = calibrator->observe("calibrating", inputs, [&](size_t, ArrayRef<Observed> observed) {
+      for (const Observed &value : observed)
+        moment.add(value);
+      return llvm::Error::success();
+    });
+    if (error)
+      return first->emitError() << llvm::toString(std::move(error));
+    moment.complete();
+    for (auto [tensor, scheme] : readers)
+      if (failed(quantize(*tensor, *scheme, &moment)))
+        return failure();
+    return success();
+  }
+
+  LogicalResult quantize(Tensor &tensor, const Scheme &scheme, const SecondMoment *moment) {
     Operation *first = tensor.users.front();
+    auto complain = [&](const Twine &what) {
+      return first->emitError() << "weight '" << tensor.weight.getName() << "': " << what;
+    };
     auto quantization = scheme.attribute(&getContext(), tensor.k, /*isLookup=*/false);
     std::vector<int32_t> outliers = outliersOf(tensor);
     for (int32_t channel : outliers)
       if (channel < 0 || channel >= tensor.k)
-        return first->emitError() << "weight '" << tensor.weight.getName() << "': outlier " << channel << " is none of its "
-                                  << tensor.k << " input channels";
-    auto rounded = roundWeight(tensor, quantization, outliers, files, [this](uint64_t bytes) { advance(bytes); });
+        return complain("outlier " + Twine(channel) + " is none of its " + Twine(tensor.k) + " input channels");
+    RoundingHelp help{outliers, {}, nullptr};
+    Eigen::VectorXf squares;
+    std::optional<ErrorFeedback> feedback;
+    if (moment && rounding == "weighted") {
+      squares = moment->sum.diagonal() / float(moment->tokens);
+      squares.array() += 0.01f * squares.mean();
+      help.importance = ArrayRef(squares.data(), squares.size());
+    } else if (moment) {
+      auto created = ErrorFeedback::create(*moment, tensor.isLookedUp() ? kLookups : 0, outliers);
+      if (!created)
+        return complain(llvm::toString(created.takeError()));
+      help.feedback = &feedback.emplace(std::move(*created));
+    }
+    // Those of now: calibration maps files and lets go of them.
+    FileMappings files;
+    auto rounded = roundWeight(tensor, quantization, help, files, [this](uint64_t bytes) { advance(bytes); });
     if (!rounded)
-      return first->emitError() << "weight '" << tensor.weight.getName() << "': " << llvm::toString(rounded.takeError());
+      return complain(llvm::toString(rounded.takeError()));
     LedgerEntry entry{tensor.weight.getName().str(),
                       layerName(first).str(),
                       scheme.text,
@@ -185,14 +151,28 @@ private:
                       rounded->error.decibels(),
                       {}};
     std::string said;
-    llvm::raw_string_ostream(said) << llvm::format("relative error %.4f (%.1f dB)", entry.error, entry.decibels);
+    llvm::raw_string_ostream stream(said);
+    stream << llvm::format("relative error %.4f (%.1f dB)", entry.error, entry.decibels);
+    if (feedback) {
+      entry.figures = {{"output_error_nearest", rounded->output.relativeOfNearest()},
+                       {"output_error", rounded->output.relative()}};
+      stream << llvm::format(", of the output %.4f (%.4f to nearest)", rounded->output.relative(),
+                             rounded->output.relativeOfNearest());
+    }
+    for (Operation *user : tensor.users)
+      if (auto figures = dyn_cast_or_null<DictionaryAttr>(user->removeDiscardableAttr(kFiguresAttr)))
+        for (NamedAttribute figure : figures)
+          entry.figures[figure.getName().str()] = cast<FloatAttr>(figure.getValue()).getValueAsDouble();
     InFlightDiagnostic remark = first->emitRemark();
     remark << "weight '" << entry.weight << "': " << entry.scheme << ", " << entry.before << " to " << entry.after << " bytes, "
            << said;
     if (!outliers.empty())
       remark << ", " << outliers.size() << " input channels stay f16";
     useRounded(tensor, *rounded, scheme, tensor.users);
-    return entry;
+    for (Operation *user : tensor.users)
+      user->removeDiscardableAttr(kSchemeAttr);
+    ledger.push_back(std::move(entry));
+    return success();
   }
 
   /// What a pass before this one left at the layers, in ascending order.
@@ -212,20 +192,18 @@ private:
     progress(done, total);
   }
 
-  Scheme fallback, none;
-  std::vector<LayerScheme> overrides;
-  llvm::MapVector<std::tuple<const void *, int64_t, int64_t, bool>, Tensor,
-                  std::map<std::tuple<const void *, int64_t, int64_t, bool>, unsigned>>
-      tensors;
   QuantizeProgress progress;
+  Calibrator *calibrator = nullptr;
+  std::vector<LedgerEntry> ledger;
   std::shared_ptr<std::mutex> mutex = std::make_shared<std::mutex>();
   uint64_t done = 0, total = 0;
 };
 
 } // namespace
 
-std::unique_ptr<Pass> createQuantizeWeights(const QuantizeWeightsOptions &options, QuantizeProgress progress) {
-  return std::make_unique<QuantizeWeights>(options, std::move(progress));
+std::unique_ptr<Pass> createQuantizeWeights(const QuantizeWeightsOptions &options, QuantizeProgress progress,
+                                            Calibrator *calibrator) {
+  return std::make_unique<QuantizeWeights>(options, std::move(progress), calibrator);
 }
 
 } // namespace edgecc

@@ -3,13 +3,16 @@
 #define EDGECC_PASSES_QUANTIZE_QUANTIZEWEIGHTS_H
 
 #include "passes/Passes.h"
+#include "passes/calibrate/Calibrator.h"
 
 namespace edgecc {
 
 /// Called by the threads that work, one at a time: bytes of weights that were read, and that there are.
 using QuantizeProgress = std::function<void(uint64_t done, uint64_t total)>;
 
-std::unique_ptr<mlir::Pass> createQuantizeWeights(const QuantizeWeightsOptions &options, QuantizeProgress progress);
+/// `calibrator`, of the module that the pass runs on, may be null where nothing is calibrated.
+std::unique_ptr<mlir::Pass> createQuantizeWeights(const QuantizeWeightsOptions &options, QuantizeProgress progress,
+                                                  Calibrator *calibrator);
 
 } // namespace edgecc
 #endif // EDGECC_PASSES_QUANTIZE_QUANTIZEWEIGHTS_H

@@ -37,13 +37,16 @@ struct Fit {
   float explained() const { return square > 0 ? product * product / square : 0; }
 };
 
-Fit fit(const float *weights, int64_t count, float inverse, float low, float high) {
+template <bool kWeighted>
+Fit fit(const float *weights, const float *importance, int64_t count, float inverse, float low, float high) {
   float product[kLanes] = {}, square[kLanes] = {};
   for (int64_t i = 0; i < count; i += kLanes)
     for (int64_t lane = 0; lane < kLanes; ++lane) {
-      float weight = weights[i + lane], d = number(weight, inverse, low, high);
-      product[lane] += weight * d;
-      square[lane] += d * d;
+      float weight = weights[i + lane], d = number(weight, inverse, low, high), counted = d;
+      if constexpr (kWeighted)
+        counted *= importance[i + lane];
+      product[lane] += weight * counted;
+      square[lane] += d * counted;
     }
   Fit sum;
   for (int64_t lane = 0; lane < kLanes; ++lane) {
@@ -80,80 +83,102 @@ ChannelRounder::ChannelRounder(edge::QuantizationAttr quantization, int64_t k)
       bytes(edge::groupBytes(quantization, k)), paddedGroup(llvm::alignTo(group, kLanes)), hasZeros(quantization.getZeros()),
       halfScales(quantization.getScale().isF16()) {}
 
-RoundingError ChannelRounder::round(const float *channel, uint8_t *numbers, char *scales, uint8_t *zeros) const {
-  RoundingError error;
+float Grid::nearest(float weight) const { return number(weight, inverse(), low, high); }
+
+float Grid::inverse() const { return scale != 0 && std::isfinite(1 / scale) ? 1 / scale : 0; }
+
+float ChannelRounder::stored(float scale) const { return halfScales ? fromHalf(toHalf(scale)) : scale; }
+
+Grid ChannelRounder::choose(const float *weights, const float *importance) const {
   const int64_t top = (1 << bits) - 1, middle = 1 << (bits - 1);
+  auto [least, most] = extremes(weights, paddedGroup);
+  // The scale that just covers the group, and what stands for zero.
+  Grid grid;
+  grid.zero = middle;
+  float inverse;
+  if (hasZeros) {
+    float range = most - least;
+    grid.zero = range > 0 ? std::lround(-least / range * top) : 0;
+    inverse = top / range;
+    grid.low = -grid.zero, grid.high = top - grid.zero;
+  } else {
+    // Two's complement has one number more below zero. With 4 bits it is worth having: the scale takes the sign that puts the
+    // largest weight there. With 8 it is not, and kernels are simpler without.
+    float largest = most > -least ? most : least;
+    grid.low = bits == 4 ? -8 : -127, grid.high = bits == 4 ? 7 : 127;
+    inverse = bits == 4 ? grid.low / largest : grid.high / std::abs(largest);
+  }
+  // Weights below the smallest scales are zero: their inverse is no number.
+  if (!std::isfinite(inverse))
+    return grid;
+  Fit best;
+  float bestRatio = 1;
+  auto consider = [&](float ratio) {
+    Fit found = (importance ? fit<true> : fit<false>)(weights, importance, paddedGroup, inverse / ratio, grid.low, grid.high);
+    if (found.explained() > best.explained())
+      best = found, bestRatio = ratio;
+  };
+  // Weights that were rounded before lie on a grid whose ends are met exactly by these; they come out as they were.
+  consider(1);
+  if (!hasZeros)
+    consider(-grid.low / grid.high);
+  float ratio = kWidest;
+  for (int i = 0; i < kCoarse; ++i, ratio *= kStep)
+    consider(ratio);
+  float around = bestRatio, width = (1 - kStep) * around;
+  for (int i = 0; i < kFine; ++i)
+    consider(around + width * ((i + 0.5f) / kFine * 2 - 1));
+  grid.scale = stored(best.square > 0 ? best.product / best.square : 0);
+  return grid;
+}
+
+void ChannelRounder::store(int64_t g, const Grid &grid, char *scales, uint8_t *zeros) const {
+  if (halfScales) {
+    uint16_t half = toHalf(grid.scale);
+    std::memcpy(scales + g * 2, &half, 2);
+  } else {
+    std::memcpy(scales + g * 4, &grid.scale, 4);
+  }
+  if (hasZeros)
+    zeros[g] = grid.zero;
+}
+
+RoundingError ChannelRounder::round(const float *channel, const float *importance, uint8_t *numbers, char *scales,
+                                    uint8_t *zeros) const {
+  RoundingError error;
   for (int64_t g = 0; g < groups; ++g) {
     const float *weights = channel + g * paddedGroup;
-    auto [least, most] = extremes(weights, paddedGroup);
-    // The scale that just covers the group, and what stands for zero.
-    int64_t zero = middle;
-    float low, high, inverse;
-    if (hasZeros) {
-      float range = most - least;
-      zero = range > 0 ? std::lround(-least / range * top) : 0;
-      inverse = top / range;
-      low = -zero, high = top - zero;
-    } else {
-      // Two's complement has one number more below zero. With 4 bits it is worth having: the scale takes the sign that puts the
-      // largest weight there. With 8 it is not, and kernels are simpler without.
-      float largest = most > -least ? most : least;
-      low = bits == 4 ? -8 : -127, high = bits == 4 ? 7 : 127;
-      inverse = bits == 4 ? low / largest : high / std::abs(largest);
-    }
-    float scale = 0;
-    // Weights below the smallest scales are zero: their inverse is no number.
-    if (std::isfinite(inverse)) {
-      Fit best;
-      float bestRatio = 1;
-      auto consider = [&](float ratio) {
-        Fit found = fit(weights, paddedGroup, inverse / ratio, low, high);
-        if (found.explained() > best.explained())
-          best = found, bestRatio = ratio;
-      };
-      // Weights that were rounded before lie on a grid whose ends are met exactly by these; they come out as they were.
-      consider(1);
-      if (!hasZeros)
-        consider(-low / high);
-      float ratio = kWidest;
-      for (int i = 0; i < kCoarse; ++i, ratio *= kStep)
-        consider(ratio);
-      float around = bestRatio, width = (1 - kStep) * around;
-      for (int i = 0; i < kFine; ++i)
-        consider(around + width * ((i + 0.5f) / kFine * 2 - 1));
-      scale = best.square > 0 ? best.product / best.square : 0;
-    }
-    if (halfScales) {
-      uint16_t half = toHalf(scale);
-      scale = fromHalf(half);
-      std::memcpy(scales + g * 2, &half, 2);
-    } else {
-      std::memcpy(scales + g * 4, &scale, 4);
-    }
-    if (hasZeros)
-      zeros[g] = zero;
-
-    inverse = scale != 0 && std::isfinite(1 / scale) ? 1 / scale : 0;
-    float lost[kLanes] = {}, power[kLanes] = {};
-    uint8_t *out = numbers + g * bytes;
-    for (int64_t i = 0; i < paddedGroup; i += kLanes) {
-      uint8_t found[kLanes];
-      for (int64_t lane = 0; lane < kLanes; ++lane) {
-        float weight = weights[i + lane], d = number(weight, inverse, low, high), miss = weight - scale * d;
-        lost[lane] += miss * miss;
-        power[lane] += weight * weight;
-        found[lane] = uint8_t(int32_t(d) + int32_t(zero));
-      }
-      int64_t count = std::min(kLanes, group - i);
-      if (bits == 8)
-        std::memcpy(out + i, found, count);
-      else
-        for (int64_t j = 0; j < count; j += 2)
-          out[(i + j) / 2] = found[j] | (j + 1 < count ? found[j + 1] : zero) << 4;
-    }
-    for (int64_t lane = 0; lane < kLanes; ++lane)
-      error += {lost[lane], power[lane]};
+    Grid grid = choose(weights, importance ? importance + g * paddedGroup : nullptr);
+    store(g, grid, scales, zeros);
+    error += storeNumbers(g, grid, weights, weights, numbers);
   }
+  return error;
+}
+
+RoundingError ChannelRounder::storeNumbers(int64_t g, const Grid &grid, const float *weights, const float *targets,
+                                           uint8_t *numbers) const {
+  const float inverse = grid.inverse();
+  float lost[kLanes] = {}, power[kLanes] = {};
+  uint8_t *out = numbers + g * bytes;
+  for (int64_t i = 0; i < paddedGroup; i += kLanes) {
+    uint8_t found[kLanes];
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      float weight = weights[i + lane], d = number(targets[i + lane], inverse, grid.low, grid.high),
+            miss = weight - grid.scale * d;
+      lost[lane] += miss * miss;
+      power[lane] += weight * weight;
+      found[lane] = uint8_t(int32_t(d) + int32_t(grid.zero));
+    }
+    int64_t count = std::min(kLanes, group - i);
+    if (bits == 8)
+      std::memcpy(out + i, found, count);
+    else
+      for (int64_t j = 0; j < count; j += 2)
+        out[(i + j) / 2] = found[j] | (j + 1 < count ? found[j + 1] : grid.zero) << 4;
+  }
+  RoundingError error;
+  for (int64_t lane = 0; lane < kLanes; ++lane)
+    error += {lost[lane], power[lane]};
   return error;
 }
 

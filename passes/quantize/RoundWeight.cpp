@@ -13,6 +13,8 @@ constexpr int64_t kChunkBytes = 4 << 20;
 /// Channels that are rounded by a task where they are columns: each line of the source is read by few tasks, and they fit a
 /// cache.
 constexpr int64_t kColumns = 64;
+/// Channels that error feedback is given at once: enough for a product of matrices.
+constexpr int64_t kFedBack = 64;
 
 /// A part of the result, filled channel by channel.
 struct Part {
@@ -25,8 +27,8 @@ struct Part {
 
 class Rounding {
 public:
-  Rounding(FloatWeight from, edge::QuantizationAttr quantization, ArrayRef<int32_t> outliers, const FileMappings &files)
-      : from(from), quantization(quantization), outliers(outliers), files(files), rounder(quantization, from.k),
+  Rounding(FloatWeight from, edge::QuantizationAttr quantization, const RoundingHelp &help, const FileMappings &files)
+      : from(from), quantization(quantization), help(help), outliers(help.outliers), files(files), rounder(quantization, from.k),
         element(cast<RankedTensorType>(from.weight.getValue().getType()).getElementType()), size(edge::elementBytes(element)),
         source(rawBytes(from.weight.getValue()).data()) {}
 
@@ -40,11 +42,14 @@ public:
       part.blob = std::move(*memory);
     }
     MLIRContext *context = quantization.getContext();
-    int64_t perChunk = from.rowsOfK ? std::max<int64_t>(1, kChunkBytes / (from.k * size)) : kColumns;
+    int64_t perChunk = help.feedback ? kFedBack : from.rowsOfK ? std::max<int64_t>(1, kChunkBytes / (from.k * size)) : kColumns;
     std::vector<RoundingError> errors(llvm::divideCeil(from.n, perChunk));
+    std::vector<OutputError> outputErrors(errors.size());
+    for (int64_t i = 0; i < int64_t(help.importance.size()); ++i)
+      importance[rounder.paddedIndex(i)] = help.importance[i];
     parallelFor(context, 0, errors.size(), [&](size_t chunk) {
       int64_t first = chunk * perChunk, last = std::min(from.n, first + perChunk);
-      errors[chunk] = roundChannels(first, last);
+      errors[chunk] = roundChannels(first, last, outputErrors[chunk]);
       for (Part &part : parts)
         if (part.blob)
           releaseWritten(part.of(first), (last - first) * part.bytes, from.n * part.bytes);
@@ -60,6 +65,8 @@ public:
     RoundedWeight result;
     for (const RoundingError &error : errors)
       result.error += error;
+    for (const OutputError &error : outputErrors)
+      result.output += error;
     auto attribute = [&](Part &part, ArrayRef<int64_t> shape, Type element) -> ElementsAttr {
       if (!part.blob)
         return {};
@@ -78,46 +85,93 @@ public:
 
 private:
   /// Channels [first, last): rows as they lie, or columns that are turned first.
-  RoundingError roundChannels(int64_t first, int64_t last) {
+  RoundingError roundChannels(int64_t first, int64_t last, OutputError &output) {
     RoundingError error;
     int64_t k = from.k, n = from.n;
     // A little apart: columns at a power of two would all fall into the same few sets of the cache.
     int64_t stride = rounder.paddedLength() + 16;
-    std::vector<float> rows((from.rowsOfK ? 1 : last - first) * stride), line(std::max(k, last - first));
+    bool oneByOne = from.rowsOfK && !help.feedback;
+    std::vector<float> rows((oneByOne ? 1 : last - first) * stride), line(std::max(k, last - first));
     bool good = true;
-    if (from.rowsOfK) {
-      for (int64_t channel = first; channel < last; ++channel) {
-        good &= widen(source + channel * k * size, k, rows.data());
-        error += roundChannel(rows.data(), channel);
-      }
+    for (int64_t channel = first; from.rowsOfK && channel < last; ++channel) {
+      float *row = rows.data() + (oneByOne ? 0 : channel - first) * stride;
+      good &= widen(source + channel * k * size, k, line.data());
+      spread(line, row);
+      if (oneByOne)
+        error += roundChannel(row, channel);
+    }
+    if (from.rowsOfK)
       files.release(source + first * k * size, (last - first) * k * size);
-    } else {
-      for (int64_t i = 0; i < k; ++i) {
-        good &= widen(source + (i * n + first) * size, last - first, line.data());
-        for (int64_t channel = 0; channel < last - first; ++channel)
-          rows[channel * stride + i] = line[channel];
-      }
-      for (int64_t channel = first; channel < last; ++channel)
-        error += roundChannel(rows.data() + (channel - first) * stride, channel);
+    for (int64_t i = 0; !from.rowsOfK && i < k; ++i) {
+      good &= widen(source + (i * n + first) * size, last - first, line.data());
+      for (int64_t channel = 0; channel < last - first; ++channel)
+        rows[channel * stride + rounder.paddedIndex(i)] = line[channel];
     }
     if (!good)
       finite = false;
+    else if (help.feedback)
+      error += feedBack(rows.data(), stride, first, last, output);
+    else if (!oneByOne)
+      for (int64_t channel = first; channel < last; ++channel)
+        error += roundChannel(rows.data() + (channel - first) * stride, channel);
+    return error;
+  }
+
+  /// A channel's numbers, each group at the beginning of lanes.
+  void spread(const std::vector<float> &line, float *row) const {
+    int64_t group = rounder.groupLength();
+    for (int64_t i = 0; i < from.k; i += group)
+      std::copy_n(line.data() + i, std::min(group, from.k - i), row + rounder.paddedIndex(i));
+  }
+
+  /// Stores the weights that stay floats, and takes them out of the row.
+  RoundingError takeOutliers(float *row, int64_t channel) {
+    RoundingError error;
+    for (auto [i, outlier] : llvm::enumerate(outliers)) {
+      float &weight = row[rounder.paddedIndex(outlier)];
+      uint16_t half = toHalf(weight);
+      std::memcpy(columns.of(channel) + i * 2, &half, 2);
+      double miss = weight - fromHalf(half);
+      error += {miss * miss, double(weight) * weight};
+      weight = 0;
+    }
     return error;
   }
 
   RoundingError roundChannel(float *row, int64_t channel) {
-    RoundingError error;
-    for (auto [i, outlier] : llvm::enumerate(outliers)) {
-      uint16_t half = toHalf(row[outlier]);
-      std::memcpy(columns.of(channel) + i * 2, &half, 2);
-      double miss = row[outlier] - fromHalf(half);
-      error += {miss * miss, double(row[outlier]) * row[outlier]};
-      row[outlier] = 0;
-    }
-    error += rounder.round(row, reinterpret_cast<uint8_t *>(numbers.of(channel)), scales.of(channel),
-                           reinterpret_cast<uint8_t *>(zeros.of(channel)));
+    RoundingError error = takeOutliers(row, channel);
+    error += rounder.round(row, importance.empty() ? nullptr : importance.data(), bytesOf(numbers, channel), scales.of(channel),
+                           bytesOf(zeros, channel));
     return error;
   }
+
+  RoundingError feedBack(float *rows, int64_t stride, int64_t first, int64_t last, OutputError &output) {
+    RoundingError error;
+    RowMatrix weights(last - first, from.k);
+    for (int64_t channel = first; channel < last; ++channel) {
+      float *row = rows + (channel - first) * stride;
+      error += takeOutliers(row, channel);
+      for (int64_t i = 0; i < from.k; ++i)
+        weights(channel - first, i) = row[rounder.paddedIndex(i)];
+    }
+    ErrorFeedback::Rounded rounded = help.feedback->round(rounder, weights);
+    output += rounded.error;
+    int64_t groups = rounder.groupCount(), padded = rounder.paddedGroupLength();
+    std::vector<float> targets(rounder.paddedLength());
+    for (int64_t channel = first; channel < last; ++channel) {
+      const Grid *grids = &rounded.grids[(channel - first) * groups];
+      for (int64_t i = 0; i < from.k; ++i)
+        targets[rounder.paddedIndex(i)] = grids[i / rounder.groupLength()].scale * rounded.numbers(channel - first, i);
+      for (int64_t g = 0; g < groups; ++g) {
+        rounder.store(g, grids[g], scales.of(channel), bytesOf(zeros, channel));
+        error += rounder.storeNumbers(g, grids[g], rows + (channel - first) * stride + g * padded, targets.data() + g * padded,
+                                      bytesOf(numbers, channel));
+      }
+    }
+    return error;
+  }
+
+  static uint8_t *bytesOf(Part &part, int64_t channel) { return reinterpret_cast<uint8_t *>(part.of(channel)); }
 
   bool widen(const char *from, int64_t count, float *to) const {
     return (element.isF32() ? widenFloat : element.isF16() ? widenHalf : widenBrainFloat)(from, count, to);
@@ -125,9 +179,11 @@ private:
 
   FloatWeight from;
   edge::QuantizationAttr quantization;
+  const RoundingHelp &help;
   ArrayRef<int32_t> outliers;
   const FileMappings &files;
   const ChannelRounder rounder;
+  std::vector<float> importance = std::vector<float>(help.importance.empty() ? 0 : rounder.paddedLength());
   Type element;
   int64_t size;
   const char *source;
@@ -141,9 +197,9 @@ private:
 
 } // namespace
 
-llvm::Expected<RoundedWeight> roundWeight(FloatWeight from, edge::QuantizationAttr quantization, ArrayRef<int32_t> outliers,
+llvm::Expected<RoundedWeight> roundWeight(FloatWeight from, edge::QuantizationAttr quantization, const RoundingHelp &help,
                                           const FileMappings &files, std::function<void(uint64_t)> progress) {
-  return Rounding(from, quantization, outliers, files).run(progress);
+  return Rounding(from, quantization, help, files).run(progress);
 }
 
 void useRounded(FloatWeight from, const RoundedWeight &rounded, const Scheme &scheme, ArrayRef<Operation *> users) {

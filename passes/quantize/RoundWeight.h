@@ -8,7 +8,7 @@
 #define EDGECC_PASSES_QUANTIZE_ROUNDWEIGHT_H
 
 #include "passes/lower/WeightMemory.h"
-#include "passes/quantize/RoundToNearest.h"
+#include "passes/quantize/ErrorFeedback.h"
 #include "passes/quantize/Scheme.h"
 
 namespace edgecc {
@@ -24,13 +24,23 @@ struct FloatWeight {
 struct RoundedWeight {
   mlir::ElementsAttr numbers, scales, zeros, outliers, outlierWeights;
   RoundingError error;
+  OutputError output; ///< where there was error feedback
   int64_t bytes = 0;
 };
 
-/// Rounds to nearest, with the scale of the least squared error. `outliers`, input channels in ascending order, stay floats
-/// (f16); the scales are chosen without them. Each number of outliers is a kernel of its own: let layers of one shape have as
-/// many as each other. `progress`, which may be null, takes bytes of the source, from several threads.
-llvm::Expected<RoundedWeight> roundWeight(FloatWeight from, edge::QuantizationAttr quantization, llvm::ArrayRef<int32_t> outliers,
+/// What is known beside the weight itself.
+struct RoundingHelp {
+  /// Input channels, in ascending order, that stay floats (f16); scales are chosen without them. Each number of outliers is a
+  /// kernel of its own: let layers of one shape have as many as each other.
+  llvm::ArrayRef<int32_t> outliers;
+  /// How much the squared error of each input channel's weights counts when scales are chosen; empty: all the same.
+  llvm::ArrayRef<float> importance;
+  const ErrorFeedback *feedback = nullptr; ///< null: to nearest
+};
+
+/// Rounds with the scales of the least squared error. `progress`, which may be null, takes bytes of the source, from several
+/// threads.
+llvm::Expected<RoundedWeight> roundWeight(FloatWeight from, edge::QuantizationAttr quantization, const RoundingHelp &help,
                                           const FileMappings &files, std::function<void(uint64_t)> progress = nullptr);
 
 /// Makes linears and lookups read the rounded weight; `scheme` is the one that `rounded` was rounded by.

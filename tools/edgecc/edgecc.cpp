@@ -80,6 +80,29 @@ cl::opt<std::string> exitMap("exit-map",
 cl::opt<bool> exitVerify("exit-verify",
                          cl::desc("The remaining layers can verify in one batch what ended early, so that nothing is lost"),
                          cl::cat(category));
+cl::opt<std::string> quantAlgorithm(
+    "quant-algorithm",
+    cl::desc("Who decides how weights are rounded: rtn (default), gptq, awq, smoothquant, llm-int8, rotate, or some of "
+             "them: awq,gptq (passes/quantize/README.md)"),
+    cl::init("rtn"), cl::value_desc("list"), cl::cat(category));
+cl::opt<int64_t> targetSize("target-size",
+                            cl::desc("Choose each weight's scheme so that all weights have this many bytes at most"),
+                            cl::value_desc("bytes"), cl::cat(category));
+cl::opt<double> targetBits("target-bpw",
+                           cl::desc("Choose each weight's scheme so that quantized weights have this many bits on average"),
+                           cl::value_desc("bits"), cl::cat(category));
+cl::opt<double>
+    maxDivergence("max-kl",
+                  cl::desc("Choose each weight's scheme so that the output's divergence, measured layer by layer, sums up to "
+                           "this at most"),
+                  cl::value_desc("nats"), cl::cat(category));
+cl::list<std::string> quantSchemes("quant-schemes", cl::desc("Schemes to choose from within a budget (default: w4g32a8,w8a8)"),
+                                   cl::CommaSeparated, cl::value_desc("list"), cl::cat(category));
+cl::opt<double> outlierThreshold("outlier-threshold",
+                                 cl::desc("Magnitude that makes an input channel stay float with llm-int8 (default: 6)"),
+                                 cl::init(6), cl::value_desc("magnitude"), cl::cat(category));
+cl::opt<double> outlierShare("outlier-share", cl::desc("Or the share of the input channels that do"), cl::init(0),
+                             cl::value_desc("share"), cl::cat(category));
 cl::opt<std::string> calibrate("calibrate",
                                cl::desc("Samples for passes that look at what flows through the model: text, .ids or .npz"),
                                cl::value_desc("file"), cl::cat(category));
@@ -163,6 +186,17 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   options.quantLayers.assign(quantLayers.begin(), quantLayers.end());
   if (Error error = collectExits(options.exits))
     return error;
+  options.quantAlgorithm = quantAlgorithm;
+  if (targetSize.getNumOccurrences())
+    options.targetSize = targetSize;
+  if (targetBits.getNumOccurrences())
+    options.targetBits = targetBits;
+  if (maxDivergence.getNumOccurrences())
+    options.maxDivergence = maxDivergence;
+  if (!quantSchemes.empty())
+    options.quantSchemes.assign(quantSchemes.begin(), quantSchemes.end());
+  options.outlierThreshold = outlierThreshold;
+  options.outlierShare = outlierShare;
   options.calibrate = calibrate;
   options.tokenizer = tokenizer;
   if (calibrateSamples < 1 || calibrateLength < 1)
