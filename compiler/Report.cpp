@@ -197,10 +197,8 @@ json::Value Report::toJson() const {
                              {"worst_relative_error", losses.worst->error},
                              {"worst_weight", losses.worst->weight}};
   if (Losses losses(ledger, /*caches=*/true); losses.count)
-    cache = json::Object{{"type", losses.worst->scheme},
-                         {"caches", losses.count},
-                         {"bytes_before", losses.before},
-                         {"bytes_after", losses.after}};
+    cache = json::Object{
+        {"type", losses.worst->scheme}, {"caches", losses.count}, {"bytes_before", losses.before}, {"bytes_after", losses.after}};
   json::Array exitList;
   for (const Exit &exit : exits)
     exitList.push_back(json::Object{{"layer", exit.layer}, {"confidence", exit.confidence}, {"threshold", exit.threshold}});

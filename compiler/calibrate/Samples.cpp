@@ -179,8 +179,9 @@ Error Reader::readText() {
   if (!tokenizer)
     return tokenizer.takeError();
   static int anchor;
-  StringRef folder = sys::path::parent_path(sys::fs::getMainExecutable(nullptr, &anchor));
-  auto program = sys::findProgramByName("edgecc-tokenize", folder);
+  const std::string self = sys::fs::getMainExecutable(nullptr, &anchor);
+  StringRef folder = sys::path::parent_path(self);
+  auto program = sys::findProgramByName("edgecc-tokenize", {folder});
   if (!program && !(program = sys::findProgramByName("edgecc-tokenize")))
     return fail("is text, and edgecc-tokenize, which makes tokens of it, is neither in " + folder + " nor in PATH");
   SmallString<128> ids, said;

@@ -6,8 +6,8 @@
 //   scales  [batch, heads, capacity] f16
 //
 // 4 bits, in groups of 32 tokens (Liu 2024, KIVI): x = scale * number + least, numbers 0 to 15. A stretch is 32 tokens of a
-// channel (form channel), or 32 channels of a token, or as many as divide dim (form token); in the low nibbles of its bytes is its
-// first half, in the high ones the second.
+// channel (form channel), or 32 channels of a token, or as many as divide dim (form token); in the low nibbles of its bytes is
+// its first half, in the high ones the second.
 //
 //   numbers [batch, heads, groups + 13, 16 * dim] i8: the stretches, by channel or by token; then, in 12 rows, recent tokens as
 //           f16 [3, 32, dim], group g in block g % 3; then, in the last, which groups these are, i32 [3]

@@ -179,7 +179,8 @@ static LogicalResult verifyCache(Operation *op, std::optional<CacheAttr> cache, 
   bool fits = (layout.bits == 8 && !layout.byChannel) || (layout.bits == 4 && layout.dim % 8 == 0);
   if (!fits || layout.dim != dim || dim <= 0)
     return op->emitOpError("has the cache ")
-           << *cache << " for heads of " << dim << "; 8 bits by token, and 4 bits by token or channel of a multiple of 8 are supported";
+           << *cache << " for heads of " << dim
+           << "; 8 bits by token, and 4 bits by token or channel of a multiple of 8 are supported";
   SmallVector<RankedTensorType> wanted;
   if (numbers.getRank() == 4)
     wanted = layout.statesBeside(numbers);

@@ -76,9 +76,9 @@ public:
   /// What the parts leave: for each row of each the sums, then the highest score and the total weight.
   RankedTensorType partial() {
     AffineExpr width = getAffineConstantExpr(value.dim + 2, op.getContext());
-    return edge::tensorType({batches, getAffineConstantExpr(key.heads, op.getContext()), parts,
-                             getAffineConstantExpr(group, op.getContext()), width},
-                            Float32Type::get(op.getContext()));
+    return edge::tensorType(
+        {batches, getAffineConstantExpr(key.heads, op.getContext()), parts, getAffineConstantExpr(group, op.getContext()), width},
+        Float32Type::get(op.getContext()));
   }
 
   /// The result of a head from its parts.
@@ -101,9 +101,8 @@ public:
     })[0];
     Var factor = select(total == code.f32(0), code.f32(0), code.f32(1) / total);
     // One token: whether heads stand first makes no difference.
-    code.sweep(code.index(value.dim), [&](Var i, int64_t n) {
-      code.store(to, task * value.dim + i, code.load(sums, i, n) * code.splat(factor, n));
-    });
+    code.sweep(code.index(value.dim),
+               [&](Var i, int64_t n) { code.store(to, task * value.dim + i, code.load(sums, i, n) * code.splat(factor, n)); });
   }
 
   void emit(Code &code, Var task, ArrayRef<Value> buffers) {
@@ -112,7 +111,8 @@ public:
     if (op.getMask())
       mask = buffers.front(), buffers = buffers.drop_front();
     out = buffers.back();
-    Value keyPart = op.getKeyCache() ? buffers[0] : Value(), valuePart = op.getValueCache() ? buffers.drop_back().back() : Value();
+    Value keyPart = op.getKeyCache() ? buffers[0] : Value(),
+          valuePart = op.getValueCache() ? buffers.drop_back().back() : Value();
     bool keysInGroups = inGroups(op.getKeyCache()), valuesInGroups = inGroups(op.getValueCache());
     if (keyPart && !keysInGroups)
       keyScales = {keyPart, code.stack(keys)};
@@ -147,9 +147,11 @@ public:
     if (isSplit())
       first = max(first, part * kPart), last = min(last, part * kPart + kPart);
     if (keysInGroups)
-      keyGroups.emplace(code, op.getKey().getType(), edge::CacheLayout(*op.getKeyCache()), k, keyPart, batch * key.heads + kvHead);
+      keyGroups.emplace(code, op.getKey().getType(), edge::CacheLayout(*op.getKeyCache()), k, keyPart,
+                        batch * key.heads + kvHead);
     if (valuesInGroups)
-      valueGroups.emplace(code, op.getValue().getType(), edge::CacheLayout(*op.getValueCache()), v, valuePart, batch * key.heads + kvHead);
+      valueGroups.emplace(code, op.getValue().getType(), edge::CacheLayout(*op.getValueCache()), v, valuePart,
+                          batch * key.heads + kvHead);
     if (keyGroups || valueGroups) {
       first = first - first % keys;
       firstRecent = CacheGroups::firstRecent(code.size(op.getLength().getResult(0)));
@@ -455,8 +457,8 @@ private:
   Value q, k, v, mask, out;
   // On the stack: [blockRows, dim], [blockRows, keys], [blockRows, value dim], [blockRows] twice, [dim, keys].
   Value scaled, scores, sums, highest, total, columns;
-  Value widened; // [keys, value dim]
-  std::pair<Value, Value> keyScales, valueScales; // of a cache of 8 bits, and those of a tile
+  Value widened;                                     // [keys, value dim]
+  std::pair<Value, Value> keyScales, valueScales;    // of a cache of 8 bits, and those of a tile
   std::optional<CacheGroups> keyGroups, valueGroups; // of 4 bits
   Var batch, kvHead, firstQuery, firstPosition, last, rows, partialAt, firstRecent;
 };
@@ -481,9 +483,10 @@ LogicalResult lowerAttention(edge::AttentionOp op, const Machine &machine) {
                              attention.isSplit() ? TypeRange(partial) : outputs, machine.sweepLanes(),
                              [&](Code &code, Var task, ArrayRef<Value> buffers) { attention.emit(code, task, buffers); });
   if (attention.isSplit())
-    kernel = createKernel(
-        builder, op.getLoc(), "attention_join", edge::shapeOf(op.getQuery())[0] * op.heads(), {kernel.getResult(0)}, {}, outputs,
-        machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) { attention.join(code, task, buffers[0], buffers[1]); });
+    kernel =
+        createKernel(builder, op.getLoc(), "attention_join", edge::shapeOf(op.getQuery())[0] * op.heads(), {kernel.getResult(0)},
+                     {}, outputs, machine.sweepLanes(),
+                     [&](Code &code, Var task, ArrayRef<Value> buffers) { attention.join(code, task, buffers[0], buffers[1]); });
   op->replaceAllUsesWith(kernel);
   op->erase();
   return success();

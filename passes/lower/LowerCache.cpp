@@ -63,7 +63,8 @@ edge::KernelOp appendByRow(OpBuilder &builder, edge::AppendOp op, const Rows &ro
 class GroupAppend {
 public:
   GroupAppend(Code &code, edge::AppendOp op, const Rows &rows, Var task, ArrayRef<Value> buffers)
-      : code(code), layout(*op.getCache()), rows(rows), from(buffers[0]), cache(code, op.getState().getType(), layout, buffers[1], buffers[2], task) {
+      : code(code), layout(*op.getCache()), rows(rows), from(buffers[0]),
+        cache(code, op.getState().getType(), layout, buffers[1], buffers[2], task) {
     before = code.size(op.getPosition().getResult(0));
     length = before + code.size(rows.tokens);
     Var heads = code.size(rows.heads);
@@ -93,12 +94,15 @@ public:
 private:
   /// Recent rows that a later group has taken come back from their numbers.
   void restore(Var group) {
-    code.branch(code.var(arith::CmpIOp::create(code, arith::CmpIPredicate::ne, cache.held(group), code.convert(code.toI64(group), code.getI32Type()))), [&] {
+    code.branch(code.var(arith::CmpIOp::create(code, arith::CmpIPredicate::ne, cache.held(group),
+                                               code.convert(code.toI64(group), code.getI32Type()))),
+                [&] {
       cache.widenByToken(group, tokens);
       code.loop(code.index(0), min(before - group * layout.kGroup, code.index(layout.kGroup)), 1, [&](Var j) {
         Var to = cache.recentAt(group * layout.kGroup + j);
         code.sweep(code.index(layout.dim), [&](Var i, int64_t lanes) {
-          code.storeBytes(cache.numbers, to + i * 2, code.convert(code.load(tokens, j * layout.dim + i, lanes), code.getF16Type()));
+          code.storeBytes(cache.numbers, to + i * 2,
+                          code.convert(code.load(tokens, j * layout.dim + i, lanes), code.getF16Type()));
         });
       });
       cache.hold(group);
@@ -151,7 +155,8 @@ private:
     int64_t dim = layout.dim, half = layout.kGroup / 2;
     code.sweep(code.index(dim), [&](Var i, int64_t lanes) {
       Var start = code.load(tokens, i, lanes);
-      SmallVector<Var> ends = code.loop(code.index(1), code.index(layout.kGroup), 1, {start, start}, [&](Var j, ArrayRef<Var> carried) {
+      SmallVector<Var> ends =
+          code.loop(code.index(1), code.index(layout.kGroup), 1, {start, start}, [&](Var j, ArrayRef<Var> carried) {
         Var x = code.load(tokens, j * dim + i, lanes);
         return SmallVector<Var>{min(carried[0], x), max(carried[1], x)};
       });
@@ -213,7 +218,8 @@ LogicalResult lowerQuantizedAppend(edge::AppendOp op, const Machine &machine) {
 // Reading groups
 //===----------------------------------------------------------------------===//
 
-CacheGroups::CacheGroups(Code &code, RankedTensorType type, const edge::CacheLayout &layout, Value numbers, Value scales, Var head)
+CacheGroups::CacheGroups(Code &code, RankedTensorType type, const edge::CacheLayout &layout, Value numbers, Value scales,
+                         Var head)
     : code(code), layout(layout), numbers(numbers), scales(scales) {
   AffineExpr rows = edge::shapeOf(type)[2];
   groupRows = head * code.size(rows);
@@ -259,8 +265,8 @@ void CacheGroups::widenStretch(Var at, Var scale, Var least, Value to, Var toAt)
 void CacheGroups::widen(Var group, Value to) const {
   Var at = groupAt(group), scale = scaleAt(group);
   code.loop(code.index(0), code.index(layout.stretches()), 1, [&](Var s) {
-    widenStretch(at + s * (layout.stretch() / 2), code.load(scales, scale + s), code.load(scales, scale + s + layout.stretches()), to,
-                 s * layout.stretch());
+    widenStretch(at + s * (layout.stretch() / 2), code.load(scales, scale + s), code.load(scales, scale + s + layout.stretches()),
+                 to, s * layout.stretch());
   });
 }
 

@@ -1,7 +1,7 @@
 //===- QuantizeCache.cpp - KV caches of fewer bits --------------------------===//
 //
-// Of a long context most of what a token reads is the cache. Rows are rounded by the append and read by the attention as they lie, so
-// that only the states change here: README.md, "The cache".
+// Of a long context most of what a token reads is the cache. Rows are rounded by the append and read by the attention as they
+// lie, so that only the states change here: README.md, "The cache".
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/edge/Cache.h"
@@ -16,7 +16,8 @@ namespace edgecc {
 #include "passes/Passes.h.inc"
 
 std::optional<CacheType> parseCacheType(StringRef text) {
-  for (auto [name, type] : {std::pair("f32", CacheType::F32), {"f16", CacheType::F16}, {"int8", CacheType::Int8}, {"int4", CacheType::Int4}})
+  for (auto [name, type] :
+       {std::pair("f32", CacheType::F32), {"f16", CacheType::F16}, {"int8", CacheType::Int8}, {"int4", CacheType::Int4}})
     if (text == name)
       return type;
   return std::nullopt;
@@ -56,8 +57,9 @@ struct QuantizeCache : impl::QuantizeCacheBase<QuantizeCache> {
       renumber(function);
     }
     if (!found) {
-      getOperation().emitError() << "the model has no KV cache that a session keeps and attention alone reads: there is nothing to keep as "
-                                 << type << " (--remarks says why a cache was not recognised)";
+      getOperation().emitError()
+          << "the model has no KV cache that a session keeps and attention alone reads: there is nothing to keep as " << type
+          << " (--remarks says why a cache was not recognised)";
       return signalPassFailure();
     }
     if (!ledger.empty())
@@ -131,7 +133,9 @@ private:
 
   LedgerEntry entryFor(BlockArgument state, RankedTensorType before, ArrayRef<RankedTensorType> states) {
     SmallVector<edge::SymbolAttr> symbols = edge::symbolsOf(getOperation());
-    auto bytes = [&](RankedTensorType type) { return edge::maxElements(type, symbols) * edge::elementBytes(type.getElementType()); };
+    auto bytes = [&](RankedTensorType type) {
+      return edge::maxElements(type, symbols) * edge::elementBytes(type.getElementType());
+    };
     LedgerEntry entry;
     entry.weight = nameOf(state).str();
     entry.isCache = true;
@@ -170,8 +174,8 @@ private:
 
     OpBuilder at(cache.append);
     SmallVector<Type> partTypes(ValueRange(parts).getTypes());
-    auto append = edge::AppendOp::create(at, cache.append.getLoc(), states[0], partTypes, cache.state, cache.append.getRows(), parts,
-                                         cache.append.getPositionAttr(), cache.append.getRowsHeadsFirstAttr(), attribute);
+    auto append = edge::AppendOp::create(at, cache.append.getLoc(), states[0], partTypes, cache.state, cache.append.getRows(),
+                                         parts, cache.append.getPositionAttr(), cache.append.getRowsHeadsFirstAttr(), attribute);
     for (Operation *user : llvm::to_vector(cache.append.getResult().getUsers()))
       if (auto attention = dyn_cast<edge::AttentionOp>(user); attention && attribute) {
         if (attention.getKey() == cache.append.getResult()) {

@@ -33,8 +33,8 @@ void Mapping::borrow(const void *data, uint64_t size) {
 }
 
 // Reading weights through pages of 4 KiB costs a third of the memory's speed. Where the system caches a file in huge pages (Linux
-// 6.16 on ext4), it can map them as such if address and offset agree; the hint makes it read the file so. Caches are streams, too:
-// what a session opens is its own anyway, so they are committed 2 MiB at a time.
+// 6.16 on ext4), it can map them as such if address and offset agree; the hint makes it read the file so. Caches are streams,
+// too: what a session opens is its own anyway, so they are committed 2 MiB at a time.
 static uint8_t *mapAligned(size_t size, int protection, int flags, int descriptor) {
   constexpr size_t kHugePage = 2 << 20;
   if (size > kHugePage && size <= SIZE_MAX - kHugePage) {

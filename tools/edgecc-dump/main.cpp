@@ -198,8 +198,8 @@ void printChange(const Json &entry) {
   if (!entry.is_object())
     return (void)printf("  %s\n", entry.dump().c_str());
   if (entry.contains("cache"))
-    return (void)printf("  cache %s: %s, %.0f to %.0f bytes at the longest context\n", text("cache").c_str(), text("scheme").c_str(),
-                        number("bytes_before"), number("bytes_after"));
+    return (void)printf("  cache %s: %s, %.0f to %.0f bytes at the longest context\n", text("cache").c_str(),
+                        text("scheme").c_str(), number("bytes_before"), number("bytes_after"));
   if (number("bytes_before") == 0)
     return (void)printf("  %s (%s): %s\n", text("weight").c_str(), text("layer").c_str(), text("scheme").c_str());
   printf("  %s (%s): %s, %.0f to %.0f bytes, relative error %.4f (%.1f dB)\n", text("weight").c_str(), text("layer").c_str(),
