@@ -33,11 +33,16 @@ namespace {
 CompressRequest compression(const Options &options) {
   CompressRequest request;
   request.quantize = {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
+<<<<<<< HEAD
   request.exits = options.exits;
+=======
+  request.pluginPasses.assign(options.pluginPasses.begin(), options.pluginPasses.end());
+>>>>>>> acef726 (Passes load from shared libraries: --load-pass-plugin and --plugin-pass)
   return request;
 }
 
 /// Before a large model is read.
+<<<<<<< HEAD
 Error checkExits(const Options &options) {
   return options.exits.layers.empty() ? Error::success()
                                       : earlyexit::parseRequest(options.exits, !options.calibrate.empty()).takeError();
@@ -45,6 +50,12 @@ Error checkExits(const Options &options) {
 
 /// The same.
 Error checkQuantization(const Options &options) {
+=======
+Error checkCompression(const Options &options) {
+  for (StringRef passes : options.pluginPasses)
+    if (Error error = checkPluginPass(passes))
+      return createStringError("--plugin-pass " + toString(std::move(error)));
+>>>>>>> acef726 (Passes load from shared libraries: --load-pass-plugin and --plugin-pass)
   if (auto scheme = parseScheme(options.quant); !scheme)
     return createStringError("--quant=" + toString(scheme.takeError()));
   for (StringRef layer : options.quantLayers)
@@ -297,7 +308,7 @@ Expected<Report> Compilation::run() {
   else if (options.code == CodeDelivery::Static)
     target.variants = {target.variants.front()};
 
-  if (Error error = checkQuantization(options))
+  if (Error error = checkCompression(options))
     return error;
   if (Error error = checkExits(options))
     return error;

@@ -38,6 +38,7 @@ struct Options {
   std::string variant; ///< only this one of the target's; empty: all
   Emit emit = Emit::EdgeFile;
   CodeDelivery code = CodeDelivery::Embedded;
+<<<<<<< HEAD
   std::string quant = "none";           ///< scheme of quantized weights (passes/quantize/README.md)
   std::vector<std::string> quantLayers; ///< PATTERN=SCHEME, for the layers that a pattern fits
   earlyexit::RequestText exits;         ///< where a call may end early (passes/earlyexit/README.md)
@@ -46,6 +47,16 @@ struct Options {
   int64_t calibrateSamples = 128;       ///< at most
   int64_t calibrateLength = 512;        ///< tokens of a sample at most
   unsigned threads = 0;                 ///< for code generation; 0: as many as the machine has
+=======
+  std::string quant = "none";            ///< scheme of quantized weights (passes/quantize/README.md)
+  std::vector<std::string> quantLayers;  ///< PATTERN=SCHEME, for the layers that a pattern fits
+  std::vector<std::string> pluginPasses; ///< passes by name, after a phase: [normalize:|compress:]PIPELINE
+  std::string calibrate;                 ///< samples for passes that look at what flows through the model; empty: none
+  std::string tokenizer;                 ///< of text to calibrate on; empty: the one beside the model
+  int64_t calibrateSamples = 128;        ///< at most
+  int64_t calibrateLength = 512;         ///< tokens of a sample at most
+  unsigned threads = 0;                  ///< for code generation; 0: as many as the machine has
+>>>>>>> acef726 (Passes load from shared libraries: --load-pass-plugin and --plugin-pass)
   bool progress = false;
   std::string compiler = "edgecc";
   std::string commandLine;

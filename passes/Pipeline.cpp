@@ -5,7 +5,11 @@
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+<<<<<<< HEAD
 #include "passes/earlyexit/EarlyExit.h"
+=======
+#include "passes/Plugin.h"
+>>>>>>> acef726 (Passes load from shared libraries: --load-pass-plugin and --plugin-pass)
 
 using namespace mlir;
 namespace edgecc {
@@ -17,15 +21,40 @@ void buildNormalizePipeline(OpPassManager &pm) {
   // From here on no `onnx` op is left and every size is an expression of named dimensions.
 }
 
+/// A phase that passes by name can follow, and the passes.
+static std::pair<StringRef, StringRef> splitPluginPass(StringRef text) {
+  for (StringRef phase : {"normalize", "compress"})
+    if (text.starts_with((phase + ":").str()))
+      return {phase, text.drop_front(phase.size() + 1)};
+  return {"normalize", text};
+}
+
+llvm::Error checkPluginPass(StringRef text) {
+  OpPassManager nowhere(ModuleOp::getOperationName());
+  return addPassesByName(nowhere, splitPluginPass(text).second);
+}
+
+static void addPluginPasses(OpPassManager &pm, StringRef after, const CompressRequest &request) {
+  for (StringRef text : request.pluginPasses)
+    if (auto [phase, passes] = splitPluginPass(text); phase == after)
+      llvm::cantFail(addPassesByName(pm, passes));
+}
+
 void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
+  // What others add sees the model as it was imported, with float weights, unless it asks to see what was lost.
+  addPluginPasses(pm, "normalize", request);
   // Before the entries are specialized: a weight is rounded once, whoever reads it.
   const QuantizeRequest &quantize = request.quantize;
   if (quantize.any())
     pm.addPass(createQuantizeWeights({quantize.scheme, quantize.layers}, quantize.progress));
+<<<<<<< HEAD
   // Last: how sure the model is, is a matter of the weights that it will have. The layers are still layers.
   if (const earlyexit::RequestText &exits = request.exits; !exits.layers.empty())
     pm.addPass(createEarlyExit({exits.layers, exits.threshold, exits.agreement, exits.map, exits.confidence, exits.verify},
                                request.calibrator));
+=======
+  addPluginPasses(pm, "compress", request);
+>>>>>>> acef726 (Passes load from shared libraries: --load-pass-plugin and --plugin-pass)
 }
 
 void buildPackPipeline(OpPassManager &pm) {

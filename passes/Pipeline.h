@@ -24,11 +24,21 @@ struct QuantizeRequest {
 /// What shall be lost. Nothing is, unless it is asked for.
 struct CompressRequest {
   QuantizeRequest quantize;
+<<<<<<< HEAD
   earlyexit::RequestText exits;
   Calibrator *calibrator = nullptr; ///< of the module that the pipeline runs on; null: there are no samples
 
   bool any() const { return quantize.any() || !exits.layers.empty(); }
+=======
+  llvm::SmallVector<std::string> pluginPasses; ///< checkPluginPass finds nothing wrong with them
+  Calibrator *calibrator = nullptr;            ///< of the module that the pipeline runs on; null: there are no samples
+
+  bool any() const { return quantize.any() || !pluginPasses.empty(); }
+>>>>>>> acef726 (Passes load from shared libraries: --load-pass-plugin and --plugin-pass)
 };
+
+/// `[PHASE:]PASSES`: passes by name (passes/Plugin.h) that run after the phase normalize, which is the default, or compress.
+llvm::Error checkPluginPass(llvm::StringRef text);
 
 /// Passes that make the model smaller and lose something.
 void buildCompressPipeline(mlir::OpPassManager &pm, const CompressRequest &request);
