@@ -31,6 +31,7 @@ namespace {
 
 CompressRequest compression(const Options &options) {
   CompressRequest request;
+  request.kvHeads = {options.kvHeads, options.kvMerge, options.maxKl};
   request.quantize = {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
   return request;
 }

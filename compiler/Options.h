@@ -39,6 +39,9 @@ struct Options {
   CodeDelivery code = CodeDelivery::Embedded;
   std::string quant = "none";           ///< scheme of quantized weights (passes/quantize/README.md)
   std::vector<std::string> quantLayers; ///< PATTERN=SCHEME, for the layers that a pattern fits
+  std::string kvHeads = "none";         ///< none, exact, auto, or a number (passes/attention/README.md)
+  std::string kvMerge = "fit";          ///< how KV heads are merged
+  double maxKl = 0;                     ///< what kvHeads=auto may lose, nats per token
   std::string calibrate;                ///< samples for passes that look at what flows through the model; empty: none
   std::string tokenizer;                ///< of text to calibrate on; empty: the one beside the model
   int64_t calibrateSamples = 128;       ///< at most

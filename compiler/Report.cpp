@@ -68,6 +68,14 @@ struct Losses {
   }
 };
 
+/// What merging KV heads did, or else what rounding did.
+std::vector<LedgerEntry> entriesOf(ArrayRef<LedgerEntry> ledger, bool kvHeads) {
+  std::vector<LedgerEntry> entries;
+  copy_if(ledger, std::back_inserter(entries),
+          [&](const LedgerEntry &entry) { return StringRef(entry.scheme).starts_with("kv-heads") == kvHeads; });
+  return entries;
+}
+
 } // namespace
 
 json::Value toJson(ArrayRef<LedgerEntry> ledger) {
@@ -176,9 +184,9 @@ json::Value Report::toJson() const {
     estimateList.push_back(
         json::Object{{"device", it.device}, {"prefill_tokens_per_second", it.prefill}, {"decode_tokens_per_second", it.decode}});
   json::Object quantized;
-  if (!ledger.empty()) {
-    Losses losses(ledger);
-    quantized = json::Object{{"weights", ledger.size()},
+  if (auto rounded = entriesOf(ledger, /*kvHeads=*/false); !rounded.empty()) {
+    Losses losses(rounded);
+    quantized = json::Object{{"weights", rounded.size()},
                              {"bytes_before", losses.before},
                              {"bytes_after", losses.after},
                              {"mean_relative_error", losses.mean},
@@ -215,9 +223,17 @@ void Report::print(raw_ostream &os) const {
       os << (i ? ", " : " ") << layer.second << " " << layer.first;
     os << "\n";
   }
-  if (!ledger.empty()) {
-    Losses losses(ledger);
-    os << "  quantized " << ledger.size() << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
+  if (auto merged = entriesOf(ledger, /*kvHeads=*/true); !merged.empty()) {
+    Losses losses(merged);
+    os << "  KV heads  of " << merged.size() << " layers, " << bytesText(losses.before) << " to " << bytesText(losses.after)
+       << format(" per token, error of a layer at most %.4f (", losses.worst->error) << losses.worst->layer << ")";
+    if (auto kl = merged.front().figures.find("model_kl"); kl != merged.front().figures.end())
+      os << format(", KL divergence %.5f nats per token", kl->second);
+    os << "\n";
+  }
+  if (auto rounded = entriesOf(ledger, /*kvHeads=*/false); !rounded.empty()) {
+    Losses losses(rounded);
+    os << "  quantized " << rounded.size() << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
        << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error) << losses.worst->weight << ")\n";
   }
   if (!symbols.empty()) {

@@ -5,6 +5,7 @@
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "passes/attention/MergeKvHeads.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -17,6 +18,10 @@ void buildNormalizePipeline(OpPassManager &pm) {
 }
 
 void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
+  // Before weights are rounded: merged heads are new weights.
+  const KvHeadsRequest &kvHeads = request.kvHeads;
+  if (kvHeads.any())
+    pm.addPass(createMergeKvHeads({kvHeads.heads, kvHeads.merge, kvHeads.maxKl}, request.calibrator));
   // Before the entries are specialized: a weight is rounded once, whoever reads it.
   const QuantizeRequest &quantize = request.quantize;
   if (quantize.any())

@@ -20,12 +20,22 @@ struct QuantizeRequest {
   bool any() const { return scheme != "none" || !layers.empty(); }
 };
 
+/// How many KV heads there shall be; text as on the command line.
+struct KvHeadsRequest {
+  std::string heads = "none";
+  std::string merge = "fit";
+  double maxKl = 0;
+
+  bool any() const { return heads != "none"; }
+};
+
 /// What shall be lost. Nothing is, unless it is asked for.
 struct CompressRequest {
+  KvHeadsRequest kvHeads;
   QuantizeRequest quantize;
   Calibrator *calibrator = nullptr; ///< of the module that the pipeline runs on; null: there are no samples
 
-  bool any() const { return quantize.any(); }
+  bool any() const { return kvHeads.any() || quantize.any(); }
 };
 
 /// Passes that make the model smaller and lose something.

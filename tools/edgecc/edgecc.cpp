@@ -59,6 +59,15 @@ cl::list<std::string>
     quantLayers("quant-layer",
                 cl::desc("Another scheme for the layers whose own or whose weight's name a pattern fits: 'lm_head*=w8a8'"),
                 cl::value_desc("pattern=scheme"), cl::cat(category));
+cl::opt<std::string> kvHeads("kv-heads",
+                             cl::desc("KV heads of each attention: exact folds equal ones; a number, or auto with --max-kl, merges "
+                                      "them on the samples of --calibrate (passes/attention/README.md; default: none)"),
+                             cl::init("none"), cl::value_desc("exact|auto|N"), cl::cat(category));
+cl::opt<std::string> kvMerge("kv-merge",
+                             cl::desc("How far merging of KV heads goes: mean, group, align, solve, or fit (default: fit)"),
+                             cl::init("fit"), cl::value_desc("how"), cl::cat(category));
+cl::opt<double> maxKl("max-kl", cl::desc("--kv-heads=auto: mean KL divergence of the logits that may be lost, nats per token"),
+                      cl::init(0), cl::value_desc("nats"), cl::cat(category));
 cl::opt<std::string> calibrate("calibrate",
                                cl::desc("Samples for passes that look at what flows through the model: text, .ids or .npz"),
                                cl::value_desc("file"), cl::cat(category));
@@ -119,6 +128,9 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
   options.quant = quant;
   options.quantLayers.assign(quantLayers.begin(), quantLayers.end());
+  options.kvHeads = kvHeads;
+  options.kvMerge = kvMerge;
+  options.maxKl = maxKl;
   options.calibrate = calibrate;
   options.tokenizer = tokenizer;
   if (calibrateSamples < 1 || calibrateLength < 1)
