@@ -7,6 +7,7 @@
 #define EDGECC_COMPILER_OPTIONS_H
 
 #include "mlir/Pass/PassManager.h"
+#include "passes/prune/Request.h"
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -37,6 +38,7 @@ struct Options {
   std::string variant; ///< only this one of the target's; empty: all
   Emit emit = Emit::EdgeFile;
   CodeDelivery code = CodeDelivery::Embedded;
+  PruneRequest prune;                   ///< what is cut out of the model
   std::string quant = "none";           ///< scheme of quantized weights (passes/quantize/README.md)
   std::vector<std::string> quantLayers; ///< PATTERN=SCHEME, for the layers that a pattern fits
   std::string calibrate;                ///< samples for passes that look at what flows through the model; empty: none

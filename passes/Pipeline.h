@@ -4,6 +4,7 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "passes/calibrate/Calibrator.h"
+#include "passes/prune/Request.h"
 #include "passes/quantize/QuantizeWeights.h"
 
 namespace edgecc {
@@ -22,10 +23,11 @@ struct QuantizeRequest {
 
 /// What shall be lost. Nothing is, unless it is asked for.
 struct CompressRequest {
+  PruneRequest prune;
   QuantizeRequest quantize;
   Calibrator *calibrator = nullptr; ///< of the module that the pipeline runs on; null: there are no samples
 
-  bool any() const { return quantize.any(); }
+  bool any() const { return prune.any() || quantize.any(); }
 };
 
 /// Passes that make the model smaller and lose something.
