@@ -70,7 +70,7 @@ def test_loss(name, build_dir, tmp_path):
               f"more nats per token in chunks of {chunks}: {', '.join('%.5f' % m for m in more)} over {reference[0]:.4f}")
         assert max(more) < most, (kv, more)
         sizes.append(report["memory"]["kv_bytes_per_token"])
-        memory = edgecc.load(edge, inspect_only=True).memory()
+        memory = edgecc.load(edge, inspect_only=True).memory(1 << 40)  # the longest context
         assert memory.bytes_per_position == sizes[-1]
         assert report["quantized_cache"]["bytes_after"] == memory.states
     assert before > sizes[0] > sizes[1] > sizes[2]
