@@ -8,6 +8,7 @@ _COMMANDS = {
     "micro": "single layers, as shares of the machine's limits",
     "models": "one random model as artifact, GGUF files and ONNX files",
     "compare": "our artifact beside llama.cpp and ONNX Runtime, in turn",
+    "bars": "what is wanted of this machine and of AArch64, met or not, in one table",
     "plot": "reports as SVG or PNG",
 }
 
