@@ -236,7 +236,8 @@ class Session:
         entry = self._lib.edgecc_model_find_resuming(self.model._handle, exit)
         if entry < 0:
             raise EdgeccError(f"{self.model.name}: exit {exit} cannot be verified; compile with --exit-verify")
-        given, drafted, start = [token], [], self.position
+        given, start = [token], self.position
+        drafted: list[tuple[np.ndarray, np.ndarray]] = []
         self.force_exit(exit)
         while len(drafted) < count:
             drafted.append(choice(self.feed(np.array(given[-1:]))))
