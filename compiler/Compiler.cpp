@@ -32,6 +32,7 @@ namespace {
 
 CompressRequest compression(const Options &options) {
   CompressRequest request;
+  request.prune = options.prune;
   request.quantize = {options.quant, {options.quantLayers.begin(), options.quantLayers.end()}, nullptr};
   request.exits = options.exits;
   return request;
@@ -51,6 +52,13 @@ Error checkQuantization(const Options &options) {
     if (auto named = parseLayerScheme(layer); !named)
       return createStringError("--quant-layer " + toString(named.takeError()));
   return Error::success();
+}
+
+Error checkPruning(const Options &options) {
+  if (!options.prune.any() || options.prune.byWeightsAlone() || !options.calibrate.empty())
+    return Error::success();
+  return createStringError("--prune looks at what flows through the model: give it samples with --calibrate FILE (text, .ids or "
+                           ".npz), or look at weights alone with --prune-method=magnitude --prune-compensate=none");
 }
 
 using Module = mlir::OwningOpRef<mlir::ModuleOp>;
@@ -297,6 +305,8 @@ Expected<Report> Compilation::run() {
   else if (options.code == CodeDelivery::Static)
     target.variants = {target.variants.front()};
 
+  if (Error error = checkPruning(options))
+    return error;
   if (Error error = checkQuantization(options))
     return error;
   if (Error error = checkExits(options))

@@ -51,15 +51,15 @@ std::string bytesText(uint64_t bytes) {
   return text;
 }
 
-/// The sums over the weights in the ledger.
+/// The sums over the weights in the ledger that were quantized, or over the parts that were pruned.
 struct Losses {
   uint64_t weights = 0, before = 0, after = 0;
   double mean = 0;
   const LedgerEntry *worst = nullptr;
 
-  explicit Losses(ArrayRef<LedgerEntry> ledger) {
+  Losses(ArrayRef<LedgerEntry> ledger, bool pruned) {
     for (const LedgerEntry &entry : ledger) {
-      if (entry.before == 0)
+      if (entry.before == 0 || entry.isPruned() != pruned)
         continue;
       ++weights;
       before += entry.before;
@@ -182,14 +182,17 @@ json::Value Report::toJson() const {
   for (const Estimate &it : estimates())
     estimateList.push_back(
         json::Object{{"device", it.device}, {"prefill_tokens_per_second", it.prefill}, {"decode_tokens_per_second", it.decode}});
-  json::Object quantized;
-  if (Losses losses(ledger); losses.weights)
-    quantized = json::Object{{"weights", losses.weights},
-                             {"bytes_before", losses.before},
-                             {"bytes_after", losses.after},
-                             {"mean_relative_error", losses.mean},
-                             {"worst_relative_error", losses.worst->error},
-                             {"worst_weight", losses.worst->weight}};
+  auto sums = [&](const char *what, bool pruned) {
+    Losses losses(ledger, pruned);
+    if (!losses.weights)
+      return json::Object();
+    return json::Object{{what, losses.weights},
+                        {"bytes_before", losses.before},
+                        {"bytes_after", losses.after},
+                        {"mean_relative_error", losses.mean},
+                        {"worst_relative_error", losses.worst->error},
+                        {"worst_weight", losses.worst->weight}};
+  };
   json::Array exitList;
   for (const Exit &exit : exits)
     exitList.push_back(json::Object{{"layer", exit.layer}, {"confidence", exit.confidence}, {"threshold", exit.threshold}});
@@ -201,7 +204,8 @@ json::Value Report::toJson() const {
                       {"file_bytes", fileBytes},
                       {"metadata_bytes", metadataBytes},
                       {"layers", std::move(counts)},
-                      {"quantized", std::move(quantized)},
+                      {"pruned", sums("parts", true)},
+                      {"quantized", sums("weights", false)},
                       {"ledger", edgecc::toJson(ledger)},
                       {"exits", std::move(exitList)},
                       {"estimates", std::move(estimateList)},
@@ -224,9 +228,11 @@ void Report::print(raw_ostream &os) const {
       os << (i ? ", " : " ") << layer.second << " " << layer.first;
     os << "\n";
   }
-  if (Losses losses(ledger); losses.weights)
-    os << "  quantized " << losses.weights << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
-       << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error) << losses.worst->weight << ")\n";
+  for (bool pruned : {true, false})
+    if (Losses losses(ledger, pruned); losses.weights)
+      os << (pruned ? "  pruned    " : "  quantized ") << losses.weights << (pruned ? " parts, " : " weights, ")
+         << bytesText(losses.before) << " to " << bytesText(losses.after)
+         << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error) << losses.worst->weight << ")\n";
   for (const Exit &exit : exits)
     os << "  exit      after " << exit.layer << " of " << exitLayers << " layers"
        << format(" if the %s is at least %.3f\n", exit.confidence.c_str(), exit.threshold);

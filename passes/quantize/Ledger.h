@@ -19,6 +19,9 @@ struct LedgerEntry {
   double decibels = 0;           ///< signal to noise
   /// What else was measured, by name: "output_error", ...
   std::map<std::string, double> figures = {};
+
+  /// A part that went, not a weight that was rounded; the error is that of its layer's output.
+  bool isPruned() const { return llvm::StringRef(scheme).starts_with("pruned"); }
 };
 
 void addToLedger(mlir::ModuleOp module, llvm::ArrayRef<LedgerEntry> entries);

@@ -45,7 +45,7 @@ def main() -> None:
     compile_flags = ["-std=c++17", "-fno-exceptions", "-O0", "-I", scratch, "-I", build, "-I", ROOT, "-isystem", llvm / "include"]
     libraries = [build / "passes/libpasses.a", *sorted((build / "dialects").glob("*/lib*.a"))]
     run("c++", *compile_flags, source, ROOT / "tools/edgecc-opt/edgecc-opt.cpp", "-o", program, "-Wl,--start-group", *libraries,
-        "-Wl,--end-group", "-L", llvm / "lib", f"-Wl,-rpath,{llvm / 'lib'}", "-lMLIR", "-lLLVM")
+        "-Wl,--end-group", "-L", llvm / "lib", f"-Wl,-rpath,{llvm / 'lib'}", "-lMLIR", "-lLLVM", "-lopenblas")
 
 
 if __name__ == "__main__":
