@@ -33,6 +33,7 @@ namespace {
 
 CompressRequest compression(const Options &options) {
   CompressRequest request;
+  request.prune = options.prune;
   QuantizeRequest &quantize = request.quantize;
   quantize.scheme = options.quant;
   quantize.layers.assign(options.quantLayers.begin(), options.quantLayers.end());
@@ -100,6 +101,13 @@ Error checkQuantization(const Options &options) {
         "--quant-algorithm=" + options.quantAlgorithm +
         " looks at what flows through the model: give it samples with --calibrate FILE (text, .ids or .npz)");
   return Error::success();
+}
+
+Error checkPruning(const Options &options) {
+  if (!options.prune.any() || options.prune.byWeightsAlone() || !options.calibrate.empty())
+    return Error::success();
+  return createStringError("--prune looks at what flows through the model: give it samples with --calibrate FILE (text, .ids or "
+                           ".npz), or look at weights alone with --prune-method=magnitude --prune-compensate=none");
 }
 
 using Module = mlir::OwningOpRef<mlir::ModuleOp>;
@@ -350,6 +358,8 @@ Expected<Report> Compilation::run() {
   else if (options.code == CodeDelivery::Static)
     target.variants = {target.variants.front()};
 
+  if (Error error = checkPruning(options))
+    return error;
   if (Error error = checkQuantization(options))
     return error;
   if (Error error = checkExits(options))

@@ -8,6 +8,7 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "passes/earlyexit/Exits.h"
+#include "passes/prune/Request.h"
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -38,6 +39,7 @@ struct Options {
   std::string variant; ///< only this one of the target's; empty: all
   Emit emit = Emit::EdgeFile;
   CodeDelivery code = CodeDelivery::Embedded;
+  PruneRequest prune;                                          ///< what is cut out of the model
   std::string quant = "none";                                  ///< scheme of quantized weights (passes/quantize/README.md)
   std::vector<std::string> quantLayers;                        ///< PATTERN=SCHEME, for the layers that a pattern fits
   std::string quantAlgorithm = "rtn";                          ///< a list of algorithms (passes/quantize/README.md)

@@ -51,15 +51,15 @@ std::string bytesText(uint64_t bytes) {
   return text;
 }
 
-/// The sums over the weights in the ledger, or over the caches.
+/// The sums over the entries of one kind in the ledger.
 struct Losses {
   uint64_t count = 0, before = 0, after = 0;
   double mean = 0;
   const LedgerEntry *worst = nullptr;
 
-  Losses(ArrayRef<LedgerEntry> ledger, bool caches) {
+  Losses(ArrayRef<LedgerEntry> ledger, LedgerEntry::Kind kind) {
     for (const LedgerEntry &entry : ledger) {
-      if (entry.isCache != caches || entry.before == 0)
+      if (entry.kind() != kind || entry.before == 0)
         continue;
       ++count;
       before += entry.before;
@@ -188,15 +188,19 @@ json::Value Report::toJson() const {
   for (const Estimate &it : estimates())
     estimateList.push_back(
         json::Object{{"device", it.device}, {"prefill_tokens_per_second", it.prefill}, {"decode_tokens_per_second", it.decode}});
-  json::Object quantized, cache;
-  if (Losses losses(ledger, /*caches=*/false); losses.count)
-    quantized = json::Object{{"weights", losses.count},
-                             {"bytes_before", losses.before},
-                             {"bytes_after", losses.after},
-                             {"mean_relative_error", losses.mean},
-                             {"worst_relative_error", losses.worst->error},
-                             {"worst_weight", losses.worst->weight}};
-  if (Losses losses(ledger, /*caches=*/true); losses.count)
+  auto sums = [&](const char *what, LedgerEntry::Kind kind) {
+    Losses losses(ledger, kind);
+    if (!losses.count)
+      return json::Object();
+    return json::Object{{what, losses.count},
+                        {"bytes_before", losses.before},
+                        {"bytes_after", losses.after},
+                        {"mean_relative_error", losses.mean},
+                        {"worst_relative_error", losses.worst->error},
+                        {"worst_weight", losses.worst->weight}};
+  };
+  json::Object cache;
+  if (Losses losses(ledger, LedgerEntry::Kind::cache); losses.count)
     cache = json::Object{
         {"type", losses.worst->scheme}, {"caches", losses.count}, {"bytes_before", losses.before}, {"bytes_after", losses.after}};
   json::Array exitList;
@@ -210,7 +214,8 @@ json::Value Report::toJson() const {
                       {"file_bytes", fileBytes},
                       {"metadata_bytes", metadataBytes},
                       {"layers", std::move(counts)},
-                      {"quantized", std::move(quantized)},
+                      {"pruned", sums("parts", LedgerEntry::Kind::part)},
+                      {"quantized", sums("weights", LedgerEntry::Kind::weight)},
                       {"quantized_cache", std::move(cache)},
                       {"ledger", edgecc::toJson(ledger)},
                       {"exits", std::move(exitList)},
@@ -234,10 +239,13 @@ void Report::print(raw_ostream &os) const {
       os << (i ? ", " : " ") << layer.second << " " << layer.first;
     os << "\n";
   }
-  if (Losses losses(ledger, /*caches=*/false); losses.count)
-    os << "  quantized " << losses.count << " weights, " << bytesText(losses.before) << " to " << bytesText(losses.after)
-       << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error) << losses.worst->weight << ")\n";
-  if (Losses losses(ledger, /*caches=*/true); losses.count)
+  for (auto [kind, said] :
+       {std::pair(LedgerEntry::Kind::part, "pruned    %llu parts, "), {LedgerEntry::Kind::weight, "quantized %llu weights, "}})
+    if (Losses losses(ledger, kind); losses.count)
+      os << "  " << format(said, (unsigned long long)losses.count) << bytesText(losses.before) << " to "
+         << bytesText(losses.after) << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error)
+         << losses.worst->weight << ")\n";
+  if (Losses losses(ledger, LedgerEntry::Kind::cache); losses.count)
     os << "  cache     " << losses.worst->scheme << " instead of the model's, " << bytesText(losses.before) << " to "
        << bytesText(losses.after) << " at the longest context\n";
   for (const Exit &exit : exits)

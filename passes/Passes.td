@@ -21,6 +21,45 @@ def ConvertOnnx : Pass<"edge-convert-onnx", "::mlir::ModuleOp"> {
 }
 
 //===----------------------------------------------------------------------===//
+// prune: edge -> edge
+//===----------------------------------------------------------------------===//
+
+def PruneChannels : Pass<"edge-prune-channels", "::mlir::ModuleOp"> {
+  let summary = "remove channels between the linear layers of MLPs, and let the others take over what they can";
+  let description = [{
+    A chain linear(s) -> elementwise -> linear loses channels: rows of the first weights, columns of the last. What is kept of a layer is
+    a multiple of 32, and a quarter of it at least. Without samples (the pass alone) only weights can be looked at: importance `magnitude`,
+    compensation `none`. What the choices mean and bring: passes/prune/README.md.
+
+    example: test/passes/prune/prune-channels.mlir
+  }];
+  let options = [
+    Option<"share", "share", "double", "0", "of the channels of all layers that goes">,
+    Option<"importance", "importance", "std::string", "\"surgeon\"", "what a channel is worth: surgeon, flap, wanda, magnitude">,
+    Option<"compensation", "compensation", "std::string", "\"least-squares\"", "what the others take over: least-squares, bias, none">,
+    Option<"spread", "spread", "std::string", "\"global\"", "how much each layer loses: global (where it costs least), even">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def PruneLayers : Pass<"edge-prune-layers", "::mlir::ModuleOp"> {
+  let summary = "take whole layers out of the residual stream, with their caches";
+  let description = [{
+    Layers lie between hidden states through which all paths go. One after the other, that goes without which the last hidden state changes
+    least (`cosine`: those whose input and output are most alike); the projection before each takes over what it can of what the layer added. Without samples (the pass alone) `which` has to say which.
+
+    example: test/passes/prune/prune-layers.mlir
+  }];
+  let options = [
+    Option<"count", "count", "int64_t", "0", "layers that go">,
+    ListOption<"which", "which", "int64_t", "or these, counted from 0">,
+    Option<"importance", "importance", "std::string", "\"output\"", "which ones go: output, cosine">,
+    Option<"compensation", "compensation", "std::string", "\"least-squares\"", "what the rest takes over: least-squares, bias, none">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
+//===----------------------------------------------------------------------===//
 // quantize: edge -> edge
 //===----------------------------------------------------------------------===//
 

@@ -6,6 +6,8 @@
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
 #include "passes/earlyexit/EarlyExit.h"
+#include "passes/prune/PruneChannels.h"
+#include "passes/prune/PruneLayers.h"
 #include "passes/quantize/ChooseOutliers.h"
 #include "passes/quantize/ChoosePrecision.h"
 #include "passes/quantize/ScaleChannels.h"
@@ -21,6 +23,18 @@ void buildNormalizePipeline(OpPassManager &pm) {
 }
 
 void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
+  // Prune before quantizing: what goes away must not steer how the rest is rounded.
+  const PruneRequest &prune = request.prune;
+  // Whole layers first: what is left is fitted to a model without them.
+  if (prune.layers > 0) {
+    PruneLayersOptions options;
+    options.count = prune.layers;
+    options.importance = prune.layersBy;
+    options.compensation = prune.compensation;
+    pm.addPass(createPruneLayers(options, request.calibrator));
+  }
+  if (prune.ffn > 0)
+    pm.addPass(createPruneChannels({prune.ffn, prune.method, prune.compensation, prune.spread}, request.calibrator));
   // Before the entries are specialized: a weight is rounded once, whoever reads it.
   const QuantizeRequest &quantize = request.quantize;
   const QuantizeAlgorithms &algorithms = quantize.algorithms;

@@ -5,6 +5,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "passes/calibrate/Calibrator.h"
 #include "passes/earlyexit/Exits.h"
+#include "passes/prune/Request.h"
 #include "passes/quantize/Algorithms.h"
 #include "passes/quantize/QuantizeWeights.h"
 
@@ -37,12 +38,13 @@ struct QuantizeRequest {
 
 /// What shall be lost. Nothing is, unless it is asked for.
 struct CompressRequest {
+  PruneRequest prune;
   QuantizeRequest quantize;
   earlyexit::RequestText exits;
   std::string cache;                ///< f32, f16, int8 or int4; empty: as the model has it
   Calibrator *calibrator = nullptr; ///< of the module that the pipeline runs on; null: there are no samples
 
-  bool any() const { return quantize.any() || !exits.layers.empty() || !cache.empty(); }
+  bool any() const { return prune.any() || quantize.any() || !exits.layers.empty() || !cache.empty(); }
 };
 
 /// Passes that make the model smaller and lose something.

@@ -20,6 +20,10 @@ struct LedgerEntry {
   /// What else was measured, by name: "output_error", ...
   std::map<std::string, double> figures = {};
   bool isCache = false; ///< bytes at the longest context; what is lost depends on the text
+
+  /// A weight that was rounded, a cache that is kept otherwise, or a part that went (its error is that of its layer's output).
+  enum class Kind { weight, cache, part };
+  Kind kind() const { return isCache ? Kind::cache : llvm::StringRef(scheme).starts_with("pruned") ? Kind::part : Kind::weight; }
 };
 
 void addToLedger(mlir::ModuleOp module, llvm::ArrayRef<LedgerEntry> entries);

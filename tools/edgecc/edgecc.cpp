@@ -52,6 +52,22 @@ cl::opt<edgecc::Emit> emit("emit", cl::desc("Where to stop"), cl::init(edgecc::E
                                       clEnumValN(edgecc::Emit::EdgeFile, "edge-file", "the artifact (default)")));
 cl::list<std::string> weightsDirs("weights-dir", cl::desc("Folder in which external data may lie, beside the model's own"),
                                   cl::value_desc("folder"), cl::cat(category));
+cl::opt<std::string> prune("prune", cl::desc("Cut parts out of the model: ffn=0.2,layers=2 (passes/prune/README.md)"),
+                           cl::value_desc("part=amount,..."), cl::cat(category));
+cl::opt<std::string> pruneMethod("prune-method",
+                                 cl::desc("What makes a part worth keeping: surgeon (default), flap, wanda, magnitude"),
+                                 cl::init("surgeon"), cl::value_desc("name"), cl::cat(category));
+cl::opt<std::string> pruneCompensate("prune-compensate",
+                                     cl::desc("What the rest takes over: least-squares (default), bias, none"),
+                                     cl::init("least-squares"), cl::value_desc("name"), cl::cat(category));
+cl::opt<std::string> pruneSpread("prune-spread",
+                                 cl::desc("How much each layer loses: global, where it costs least (default); even"),
+                                 cl::init("global"), cl::value_desc("name"), cl::cat(category));
+cl::opt<std::string> pruneLayersBy(
+    "prune-layers-by",
+    cl::desc("Which layers go: output, without which the last hidden state changes least (default); cosine, of their own "
+             "input and output"),
+    cl::init("output"), cl::value_desc("name"), cl::cat(category));
 cl::opt<std::string> quant("quant",
                            cl::desc("Round the weights: w4g32a8, w8a8, w4g128, ... (passes/quantize/README.md; default: none)"),
                            cl::init("none"), cl::value_desc("scheme"), cl::cat(category));
@@ -182,6 +198,12 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   options.code = code;
   options.emit = emit;
   options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
+  if (Error error = edgecc::parsePrune(prune, options.prune))
+    return createStringError("--prune " + toString(std::move(error)));
+  options.prune.method = pruneMethod;
+  options.prune.compensation = pruneCompensate;
+  options.prune.spread = pruneSpread;
+  options.prune.layersBy = pruneLayersBy;
   options.quant = quant;
   options.quantLayers.assign(quantLayers.begin(), quantLayers.end());
   if (Error error = collectExits(options.exits))

@@ -1,0 +1,249 @@
+//===- ChannelChains.cpp - Channels that nobody else sees -------------------===//
+#include "passes/prune/ChannelChains.h"
+#include "dialects/edge/Shape.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/lower/WeightMemory.h"
+#include "passes/prune/Matrices.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+namespace edgecc::prune {
+namespace {
+
+std::string quoted(Operation *op) {
+  StringRef name = nameOf(op);
+  return (name.empty() ? "an " + op->getName().getStringRef() : "'" + name + "' (" + op->getName().getStringRef() + ")").str();
+}
+
+enum class Access { Channel, Other, Mixed };
+
+/// How a generic reads an operand: element i of the last dimension for element i, or none of that dimension, or something else.
+Access accessOf(AffineMap map, unsigned loops) {
+  auto last = getAffineDimExpr(loops - 1, map.getContext());
+  if (!map.isFunctionOfDim(loops - 1))
+    return Access::Other;
+  for (AffineExpr leading : map.getResults().drop_back())
+    if (leading.isFunctionOfDim(loops - 1))
+      return Access::Mixed;
+  return map.getResults().back() == last ? Access::Channel : Access::Mixed;
+}
+
+class Finder {
+public:
+  explicit Finder(edge::LinearOp consumer) { chain.consumer = consumer; }
+
+  bool find() {
+    width = chain.consumer.inputChannels();
+    if (fault = whyNotChangeable(chain.consumer); !fault.empty())
+      return false;
+    follow(chain.consumer.getInput());
+    for (size_t i = 0; i < values.size() && fault.empty(); ++i)
+      lookAt(values[i]);
+    if (fault.empty() && (chain.producers.empty() || !hasElementwise))
+      fault = "nothing is between it and what it reads";
+    if (fault.empty())
+      checkReaders();
+    llvm::sort(chain.producers, [](auto a, auto b) { return a->isBeforeInBlock(b); });
+    return fault.empty();
+  }
+
+  ChannelChain chain;
+  std::string fault;
+
+private:
+  void follow(Value value) { values.insert(value); }
+
+  void lookAt(Value value) {
+    Operation *op = value.getDefiningOp();
+    if (!op) {
+      fault = "it reads an input of the model";
+    } else if (auto linear = dyn_cast<edge::LinearOp>(op)) {
+      chain.producers.push_back(linear);
+      if (std::string why = whyNotChangeable(linear); !why.empty())
+        fault = "of " + quoted(linear) + ", which it reads, " + why;
+    } else if (auto reshape = dyn_cast<edge::ReshapeOp>(op)) {
+      auto from = reshape.getInput().getType().getShape(), to = reshape.getType().getShape();
+      if (from.empty() || to.empty() || from.back() != to.back())
+        fault = quoted(op) + " takes the channels apart";
+      chain.between.push_back(op);
+      follow(reshape.getInput());
+    } else if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
+      lookAt(generic);
+    } else {
+      fault = "it reads " + quoted(op) + ", which is not elementwise";
+    }
+  }
+
+  void lookAt(linalg::GenericOp generic) {
+    unsigned loops = generic.getNumLoops();
+    Block &body = generic.getRegion().front();
+    // Positions and looked up elements know which channel they are.
+    bool isElementwise =
+        generic.getNumResults() == 1 && generic.getNumParallelLoops() == loops && loops > 0 &&
+        generic.getIndexingMapsArray().back().isIdentity() && body.getArguments().back().use_empty() &&
+        generic.getDpsInits()[0].getDefiningOp<tensor::EmptyOp>() &&
+        llvm::none_of(body, [](Operation &op) { return op.getNumRegions() || isa<linalg::IndexOp, tensor::ExtractOp>(op); });
+    if (!isElementwise) {
+      fault = "it reads " + quoted(generic) + ", which is not elementwise";
+      return;
+    }
+    chain.between.push_back(generic);
+    hasElementwise = true;
+    for (OpOperand *input : generic.getDpsInputOperands()) {
+      Access access = accessOf(generic.getMatchingIndexingMap(input), loops);
+      if (access == Access::Other)
+        continue;
+      if (access == Access::Mixed)
+        fault = "it reads " + quoted(generic) + ", which mixes channels";
+      else if (!weightBehind(input->get()))
+        follow(input->get());
+      else if (edge::WeightOp weight = weightBehind(input->get());
+               rawBytes(weight.getValue()).empty() && !weight.getValue().isSplat())
+        fault = "the constant '" + weight.getName().str() + "' is not in memory";
+      else if (cast<RankedTensorType>(input->get().getType()).getShape().back() == width)
+        chain.constants.push_back(input);
+    }
+  }
+
+  void checkReaders() {
+    llvm::SmallPtrSet<Operation *, 8> inside(chain.between.begin(), chain.between.end());
+    inside.insert(chain.consumer);
+    for (Value value : values)
+      for (Operation *user : value.getUsers())
+        if (!inside.contains(user)) {
+          fault = "what it reads of " + quoted(value.getDefiningOp()) + " is read by " + quoted(user) + ", too";
+          return;
+        }
+  }
+
+  int64_t width;
+  bool hasElementwise = false;
+  llvm::SetVector<Value> values;
+};
+
+/// The linears and lookups that read each constant.
+using Readers = llvm::DenseMap<Attribute, llvm::SmallPtrSet<Operation *, 4>>;
+
+Attribute weightOf(edge::LinearOp linear) { return weightBehind(linear.getWeight()).getValue(); }
+
+Readers readersOf(func::FuncOp function) {
+  Readers readers;
+  function.walk([&](edge::WeightOp weight) {
+    SmallVector<Value> values{weight};
+    while (!values.empty())
+      for (Operation *user : values.pop_back_val().getUsers())
+        if (auto reshape = dyn_cast<edge::ReshapeOp>(user))
+          values.push_back(reshape);
+        else
+          readers[weight.getValue()].insert(user);
+  });
+  return readers;
+}
+
+/// Who reads one of the group's weights without being one of its linears.
+std::string strangerIn(ChannelGroup &group, Readers &readers) {
+  llvm::SmallPtrSet<Operation *, 8> own;
+  ChannelChain &first = group.first();
+  for (ChannelChain &chain : group.chains) {
+    own.insert(chain.consumer);
+    own.insert(chain.producers.begin(), chain.producers.end());
+    bool same = chain.producers.size() == first.producers.size() &&
+                llvm::all_of(llvm::zip(chain.producers, first.producers), [](auto pair) {
+      auto [a, b] = pair;
+      return weightOf(a) == weightOf(b) && a.getLayout() == b.getLayout();
+    });
+    if (!same || chain.consumer.getLayout() != first.consumer.getLayout())
+      return "it shares its weight with " + quoted(chain.consumer) + ", but what feeds them differs";
+  }
+  for (edge::LinearOp linear : llvm::concat<edge::LinearOp>(llvm::MutableArrayRef(&first.consumer, 1), first.producers))
+    for (Operation *reader : readers[weightOf(linear)])
+      if (!own.contains(reader))
+        return "the weight of " + quoted(linear) + " is read by " + quoted(reader) + ", too";
+  return {};
+}
+
+} // namespace
+
+StringRef nameOf(Operation *op) {
+  if (auto name = op->getLoc()->findInstanceOf<NameLoc>())
+    return name.getName().getValue();
+  auto linear = dyn_cast<edge::LinearOp>(op);
+  edge::WeightOp weight = linear ? weightBehind(linear.getWeight()) : nullptr;
+  return weight ? weight.getName() : StringRef();
+}
+
+ChannelGroups findChannelGroups(func::FuncOp function) {
+  ChannelGroups result;
+  llvm::MapVector<Attribute, ChannelGroup> byWeight;
+  for (auto linear : function.getOps<edge::LinearOp>()) {
+    Finder finder(linear);
+    if (finder.find())
+      byWeight[weightOf(linear)].chains.push_back(std::move(finder.chain));
+    else if (!finder.chain.producers.empty())
+      result.refused.push_back({linear, finder.fault});
+  }
+  llvm::SmallPtrSet<Operation *, 16> consumers;
+  for (auto &[weight, group] : byWeight)
+    for (ChannelChain &chain : group.chains)
+      consumers.insert(chain.consumer);
+  Readers readers = readersOf(function);
+  for (auto &[weight, group] : byWeight) {
+    // Its output is what the next layer's channels are made of; the first of the two chains has it.
+    if (llvm::any_of(group.first().producers, [&](edge::LinearOp producer) { return consumers.contains(producer); }))
+      result.refused.push_back({group.first().consumer, "what it reads ends another MLP"});
+    else if (std::string fault = strangerIn(group, readers); !fault.empty())
+      result.refused.push_back({group.first().consumer, fault});
+    else
+      result.groups.push_back(std::move(group));
+  }
+  return result;
+}
+
+llvm::Error narrowGroup(ChannelGroup &group, ArrayRef<int64_t> kept, ElementsAttr weight,
+                        llvm::function_ref<void(edge::LinearOp)> addBias) {
+  std::vector<int64_t> rows(kept.begin(), kept.end());
+  llvm::DenseMap<Attribute, ElementsAttr> narrowed;
+  for (edge::LinearOp producer : group.first().producers) {
+    ElementsAttr &value = narrowed[weightOf(producer)];
+    if (value)
+      continue;
+    auto made = weightLike(producer, RowMatrix(readWeight(producer)(rows, Eigen::all)));
+    if (!made)
+      return made.takeError();
+    value = *made;
+  }
+  for (ChannelChain &chain : group.chains) {
+    for (edge::LinearOp producer : chain.producers) {
+      setWeight(producer, narrowed[weightOf(producer)]);
+      producer.getResult().setType(withChannels(producer.getType(), kept.size()));
+    }
+    for (OpOperand *constant : chain.constants) {
+      edge::WeightOp old = weightBehind(constant->get());
+      ElementsAttr &value = narrowed[old.getValue()];
+      if (!value)
+        value = channelsOf(old.getValue(), kept);
+      OpBuilder builder(constant->getOwner());
+      Value made = edge::WeightOp::create(builder, old.getLoc(), value.getType(), old.getNameAttr(), value);
+      if (RankedTensorType type = withChannels(constant->get().getType(), kept.size()); type != made.getType())
+        made = edge::ReshapeOp::create(builder, old.getLoc(), type, made);
+      constant->set(made);
+    }
+    for (Operation *op : chain.between) {
+      RankedTensorType type = withChannels(op->getResult(0).getType(), kept.size());
+      if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
+        OpBuilder builder(op);
+        auto empty = generic.getDpsInits()[0].getDefiningOp<tensor::EmptyOp>();
+        generic.getDpsInitsMutable()[0].set(tensor::EmptyOp::create(
+            builder, empty.getLoc(), type.getShape(), type.getElementType(), empty.getDynamicSizes(), type.getEncoding()));
+      }
+      op->getResult(0).setType(type);
+    }
+    setWeight(chain.consumer, weight);
+    addBias(chain.consumer);
+  }
+  return llvm::Error::success();
+}
+
+} // namespace edgecc::prune

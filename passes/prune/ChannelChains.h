@@ -1,0 +1,49 @@
+//===- ChannelChains.h - Channels that nobody else sees ---------------------===//
+//
+// linear(s) -> elementwise -> linear: the MLP of a transformer, gated or plain, by how data flow and not by names. A channel
+// between them is a column of the last weight and a row of each of the first; removing it touches nothing else.
+//
+//===----------------------------------------------------------------------===//
+#ifndef EDGECC_PASSES_PRUNE_CHANNELCHAINS_H
+#define EDGECC_PASSES_PRUNE_CHANNELCHAINS_H
+
+#include "dialects/edge/EdgeDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace edgecc::prune {
+
+struct ChannelChain {
+  llvm::SmallVector<edge::LinearOp> producers;    ///< in the function's order
+  llvm::SmallVector<mlir::Operation *> between;   ///< elementwise ops and reshapes
+  llvm::SmallVector<mlir::OpOperand *> constants; ///< of them: one number per channel
+  edge::LinearOp consumer;
+
+  mlir::Value hidden() { return consumer.getInput(); }
+};
+
+/// Chains with the same weights: layers that share them lose the same channels.
+struct ChannelGroup {
+  llvm::SmallVector<ChannelChain> chains;
+
+  ChannelChain &first() { return chains.front(); }
+  int64_t channels() { return first().consumer.inputChannels(); }
+};
+
+struct ChannelGroups {
+  std::vector<ChannelGroup> groups; ///< in the function's order
+  /// Linears that a linear feeds, and that are yet no end of a chain: why.
+  std::vector<std::pair<edge::LinearOp, std::string>> refused;
+};
+
+ChannelGroups findChannelGroups(mlir::func::FuncOp function);
+
+/// The name that the model gives an op; its weight's for a linear without one.
+llvm::StringRef nameOf(mlir::Operation *op);
+
+/// Removes all channels but `kept` from the types between the linears, and from the producers' weights; the consumer's weight
+/// becomes `weight`, its sums get `bias`, which may be empty.
+llvm::Error narrowGroup(ChannelGroup &group, llvm::ArrayRef<int64_t> kept, mlir::ElementsAttr weight,
+                        llvm::function_ref<void(edge::LinearOp)> addBias);
+
+} // namespace edgecc::prune
+#endif // EDGECC_PASSES_PRUNE_CHANNELCHAINS_H

@@ -1,0 +1,317 @@
+//===- PruneLayers.cpp - Fewer layers ---------------------------------------===//
+//
+// Layers of a deep model repeat each other (ShortGPT, Men 2024). A layer is taken out by
+// letting its readers read its input. Of what it added to the residual stream, the last projection before it takes over what is
+// linear in its own input: it has several channels for each of the stream's, so that this is more than an affine map of the
+// stream, and costs nothing.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/prune/PruneLayers.h"
+#include "dialects/edge/Shape.h"
+#include "passes/earlyexit/Layers.h"
+#include "passes/lower/WeightMemory.h"
+#include "passes/prune/ChannelChains.h"
+#include "passes/prune/DropStates.h"
+#include "passes/prune/Matrices.h"
+#include "passes/prune/Sweep.h"
+
+using namespace mlir;
+namespace edgecc {
+#define GEN_PASS_DEF_PRUNELAYERS
+#include "passes/Passes.h.inc"
+
+using namespace prune;
+
+namespace {
+
+/// The linear layer whose output is added to the stream last, if nothing else reads it.
+edge::LinearOp projectionInto(Value hidden) {
+  auto sum = hidden.getDefiningOp<linalg::GenericOp>();
+  if (!sum || sum.getNumDpsInputs() != 2)
+    return {};
+  Block &body = sum.getRegion().front();
+  if (!llvm::hasSingleElement(body.without_terminator()) || !isa<arith::AddFOp>(body.front()))
+    return {};
+  // The later one: the other is the stream.
+  Value a = sum.getDpsInputs()[0], b = sum.getDpsInputs()[1];
+  if (!a.getDefiningOp() || !b.getDefiningOp())
+    return {};
+  Value added = a.getDefiningOp()->isBeforeInBlock(b.getDefiningOp()) ? b : a;
+  while (added.hasOneUse()) {
+    Operation *op = added.getDefiningOp();
+    if (auto linear = dyn_cast<edge::LinearOp>(op))
+      return whyNotChangeable(linear).empty() ? linear : edge::LinearOp();
+    auto generic = dyn_cast<linalg::GenericOp>(op);
+    if (auto reshape = dyn_cast<edge::ReshapeOp>(op))
+      added = reshape.getInput();
+    else if (generic && generic.getNumDpsInputs() == 2 && weightBehind(generic.getDpsInputs()[1]))
+      added = generic.getDpsInputs()[0];
+    else if (generic && generic.getNumDpsInputs() == 2 && weightBehind(generic.getDpsInputs()[0]))
+      added = generic.getDpsInputs()[1];
+    else
+      return {};
+    if (!added.getDefiningOp())
+      return {};
+  }
+  return {};
+}
+
+/// Bytes of hidden states that are kept to compare with.
+constexpr int64_t kKept = 64 << 20;
+
+int64_t weightBytes(func::FuncOp function) {
+  llvm::DenseSet<Attribute> seen;
+  int64_t bytes = 0;
+  function.walk([&](edge::WeightOp weight) {
+    auto type = cast<RankedTensorType>(weight.getType());
+    if (seen.insert(weight.getValue()).second)
+      bytes += type.getNumElements() * edge::elementBytes(type.getElementType());
+  });
+  return bytes;
+}
+
+struct PruneLayers : impl::PruneLayersBase<PruneLayers> {
+  using PruneLayersBase::PruneLayersBase;
+  PruneLayers(const PruneLayersOptions &options, Calibrator *calibrator) : PruneLayersBase(options), calibrator(calibrator) {}
+
+  void runOnOperation() override {
+    if (llvm::Error error = run()) {
+      getOperation().emitError() << "pruning layers: " << llvm::toString(std::move(error));
+      signalPassFailure();
+    }
+  }
+
+private:
+  llvm::Error run() {
+    main = getOperation().lookupSymbol<func::FuncOp>("main");
+    std::string fault;
+    if (!main)
+      return llvm::createStringError("there is no function 'main'");
+    auto found = earlyexit::findLayers(main, fault);
+    if (failed(found))
+      return llvm::createStringError(fault);
+    hidden = found->hidden;
+    names = llvm::to_vector(llvm::seq<int64_t>(0, found->count()));
+    if (llvm::Error error = check())
+      return error;
+    auto chosen = which.empty() && importance == "cosine" ? leastTurning() : SmallVector<int64_t>(which.begin(), which.end());
+    if (!chosen)
+      return chosen.takeError();
+    std::vector<LedgerEntry> ledger;
+    llvm::sort(*chosen);
+    chosen->erase(llvm::unique(*chosen), chosen->end());
+    for (int64_t i = 0, wanted = chosen->empty() ? int64_t(count) : int64_t(chosen->size()); i < wanted; ++i) {
+      auto layer = chosen->empty() ? leastMissed() : int64_t(llvm::find(names, (*chosen)[i]) - names.begin());
+      if (!layer)
+        return layer.takeError();
+      if (llvm::Error error = remove(*layer, ledger))
+        return error;
+    }
+    addToLedger(getOperation(), ledger);
+    return llvm::Error::success();
+  }
+
+  llvm::Error check() const {
+    int64_t layers = names.size(), wanted = which.empty() ? int64_t(count) : int64_t(which.size());
+    if (importance != "output" && importance != "cosine")
+      return llvm::createStringError("no such importance: '" + importance + "'; there are output and cosine");
+    if (compensation != "none" && compensation != "bias" && compensation != "least-squares")
+      return llvm::createStringError("no such compensation: '" + compensation + "'; there are least-squares, bias and none");
+    for (int64_t layer : which)
+      if (layer < 0 || layer >= layers)
+        return llvm::createStringError("the model has layers 0 to " + std::to_string(layers - 1) + ", not " +
+                                       std::to_string(layer));
+    if (wanted < 1 || wanted >= layers)
+      return llvm::createStringError("of the model's " + std::to_string(layers) + " layers, " + std::to_string(wanted) +
+                                     " cannot go: at least one goes and at least one stays");
+    if (which.empty() && !calibrator)
+      return llvm::createStringError("which ones matter least is seen in what flows through the model: give it samples with "
+                                     "--calibrate FILE (text, .ids or .npz)");
+    return llvm::Error::success();
+  }
+
+  /// ShortGPT's: those whose output points most where their input does.
+  llvm::Expected<SmallVector<int64_t>> leastTurning() {
+    std::vector<double> cosines(names.size(), 0);
+    int64_t tokens = 0;
+    llvm::Error error = calibrator->observe("weighing layers", hidden, [&](size_t, ArrayRef<Observed> states) {
+      RowMatrix before = tokenRows(states[0]);
+      tokens += before.rows();
+      for (size_t i = 0; i < cosines.size(); ++i) {
+        RowMatrix after = tokenRows(states[i + 1]);
+        cosines[i] += sumOfCosines(before, after);
+        before = std::move(after);
+      }
+      return llvm::Error::success();
+    });
+    if (error)
+      return error;
+    SmallVector<int64_t> order = names;
+    llvm::stable_sort(order, [&](int64_t a, int64_t b) { return cosines[a] > cosines[b]; });
+    for (auto [i, cosine] : llvm::enumerate(cosines))
+      emitRemark(main.getLoc()) << "layer " << i << ": cosine of input and output "
+                                << shortText(cosine / double(std::max<int64_t>(1, tokens)));
+    order.resize(count);
+    return order;
+  }
+
+  static double sumOfCosines(const RowMatrix &a, const RowMatrix &b) {
+    double sum = 0;
+    for (int64_t row = 0; row < a.rows(); ++row)
+      sum += a.row(row).dot(b.row(row)) / std::max(1e-20f, a.row(row).norm() * b.row(row).norm());
+    return sum;
+  }
+
+  /// The last hidden state for some tokens of each sample; not more than `kKept` bytes in all.
+  llvm::Expected<std::vector<RowMatrix>> lastStates(Value last) {
+    std::vector<RowMatrix> states;
+    llvm::Error error = calibrator->observe("weighing layers", last, [&](size_t, ArrayRef<Observed> observed) {
+      RowMatrix rows = tokenRows(observed[0]);
+      int64_t bytes = rows.size() * int64_t(sizeof(float)) * int64_t(calibrator->samples());
+      int64_t step = std::max<int64_t>(1, bytes / kKept);
+      states.push_back(rows(Eigen::seq(0, std::max<int64_t>(0, rows.rows() - 1), step), Eigen::all));
+      return llvm::Error::success();
+    });
+    if (error)
+      return error;
+    return states;
+  }
+
+  /// The one without which the state behind the last layer points most where it did in the whole model.
+  llvm::Expected<int64_t> leastMissed() {
+    calibrator->restart();
+    if (whole.empty()) {
+      auto states = lastStates(hidden.back());
+      if (!states)
+        return states.takeError();
+      whole = std::move(*states);
+    }
+    int64_t best = 0;
+    double highest = -INFINITY;
+    for (int64_t layer = 0, layers = names.size(); layer < layers; ++layer) {
+      Value before = hidden[layer], after = hidden[layer + 1];
+      SmallVector<OpOperand *> readers;
+      for (OpOperand &use : after.getUses())
+        readers.push_back(&use);
+      after.replaceAllUsesWith(before);
+      auto states = lastStates(layer + 1 == layers ? before : hidden.back());
+      for (OpOperand *reader : readers)
+        reader->set(after);
+      if (!states)
+        return states.takeError();
+      double sum = 0;
+      int64_t tokens = 0;
+      for (auto [a, b] : llvm::zip(whole, *states)) {
+        sum += sumOfCosines(a, b);
+        tokens += a.rows();
+      }
+      sum /= double(std::max<int64_t>(1, tokens));
+      emitRemark(main.getLoc()) << "without layer " << names[layer] << " the last hidden state has the cosine " << shortText(sum)
+                                << " with that of the whole model";
+      if (sum > highest)
+        highest = sum, best = layer;
+    }
+    return best;
+  }
+
+  llvm::Error remove(int64_t layer, std::vector<LedgerEntry> &ledger) {
+    Value before = hidden[layer], after = hidden[layer + 1];
+    int64_t bytes = weightBytes(main);
+    LedgerEntry entry;
+    entry.weight = entry.layer = "layer " + std::to_string(names[layer]);
+    entry.scheme = "pruned layer";
+    if (calibrator)
+      if (llvm::Error error = handOver(before, after, entry))
+        return error;
+    after.replaceAllUsesWith(before);
+    hidden.erase(hidden.begin() + layer + 1);
+    dropDead(main);
+    entry.before = bytes - weightBytes(main);
+    InFlightDiagnostic remark = emitRemark(main.getLoc());
+    remark << entry.layer << " removed, " << entry.before << " of " << bytes << " bytes of weights";
+    if (calibrator)
+      remark << ", relative error of the stream behind it " << shortText(entry.figures["error_uncompensated"]) << ", compensated "
+             << shortText(entry.error);
+    names.erase(names.begin() + layer);
+    ledger.push_back(std::move(entry));
+    return llvm::Error::success();
+  }
+
+  /// Lets the projection before the layer take over what the layer adds.
+  llvm::Error handOver(Value before, Value after, LedgerEntry &entry) {
+    edge::LinearOp projection = projectionInto(before);
+    if (compensation == "none")
+      projection = nullptr;
+    calibrator->restart();
+    if (Operation *start = projection ? projection : before.getDefiningOp())
+      if (llvm::Error error = calibrator->advanceTo(start))
+        return error;
+    SmallVector<Value> values{before, after};
+    if (projection)
+      values.push_back(projection.getInput());
+    InputMoments inputs;
+    Eigen::MatrixXd cross;
+    Eigen::VectorXd sum;
+    double added = 0, power = 0;
+    llvm::Error error = calibrator->observe("pruning layers", values, [&](size_t, ArrayRef<Observed> observed) {
+      RowMatrix change = tokenRows(observed[1]);
+      power += change.cast<double>().squaredNorm();
+      change -= tokenRows(observed[0]);
+      added += change.cast<double>().squaredNorm();
+      if (!projection)
+        return llvm::Error::success();
+      inputs.add(observed[2]);
+      Eigen::MatrixXd product = (change.transpose() * tokenRows(observed[2])).cast<double>();
+      Eigen::VectorXd column = change.cast<double>().colwise().sum().transpose();
+      if (cross.size() == 0) {
+        cross = std::move(product);
+        sum = std::move(column);
+      } else {
+        cross += product;
+        sum += column;
+      }
+      return llvm::Error::success();
+    });
+    if (error)
+      return error;
+    double tokens = double(std::max<int64_t>(1, inputs.tokens()));
+    power = std::max(power, 1e-30);
+    entry.error = std::sqrt(added / power);
+    entry.figures["error_uncompensated"] = entry.error;
+    if (projection && inputs.tokens() < projection.inputChannels())
+      return llvm::createStringError("least squares over the " + std::to_string(projection.inputChannels()) + " channels of '" +
+                                     nameOf(projection) + "' need as many tokens at least, but the samples have " +
+                                     std::to_string(inputs.tokens()) +
+                                     "; give more (--calibrate, --calibrate-samples), or choose --prune-compensate=none");
+    if (projection) {
+      Eigen::VectorXd mean = sum / tokens;
+      LinearMap map = regress(inputs, cross / tokens, mean, compensation == "bias");
+      ElementsAttr bias;
+      // The bias first: it keeps the constant's readers as they are.
+      addBias(projection, map.bias.cast<float>(), bias);
+      if (map.weight.size()) {
+        auto made = weightLike(projection, RowMatrix(readWeight(projection) + map.weight.cast<float>()));
+        if (!made)
+          return made.takeError();
+        setWeight(projection, *made);
+      }
+      entry.error = std::sqrt(std::max(0.0, added - tokens * map.explained) / power);
+    }
+    entry.decibels = -20 * std::log10(std::max(entry.error, 1e-9));
+    return llvm::Error::success();
+  }
+
+  Calibrator *calibrator = nullptr;
+  func::FuncOp main;
+  SmallVector<Value> hidden;
+  SmallVector<int64_t> names;   // of the layers that are left: their numbers in the whole model
+  std::vector<RowMatrix> whole; // of it, the last hidden states
+};
+
+} // namespace
+
+std::unique_ptr<Pass> createPruneLayers(const PruneLayersOptions &options, Calibrator *calibrator) {
+  return std::make_unique<PruneLayers>(options, calibrator);
+}
+
+} // namespace edgecc

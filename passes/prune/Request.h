@@ -1,0 +1,26 @@
+//===- Request.h - What shall be pruned -------------------------------------===//
+#ifndef EDGECC_PASSES_PRUNE_REQUEST_H
+#define EDGECC_PASSES_PRUNE_REQUEST_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include <string>
+
+namespace edgecc {
+
+struct PruneRequest {
+  double ffn = 0;     ///< share of the channels inside of MLPs
+  int64_t layers = 0; ///< whole ones
+  std::string method = "surgeon", compensation = "least-squares", spread = "global";
+  std::string layersBy = "output";
+
+  bool any() const { return ffn > 0 || layers > 0; }
+  /// Something that needs no samples.
+  bool byWeightsAlone() const { return layers == 0 && method == "magnitude" && compensation == "none"; }
+};
+
+/// "ffn=0.2,...": sets the parts that are named.
+llvm::Error parsePrune(llvm::StringRef text, PruneRequest &request);
+
+} // namespace edgecc
+#endif // EDGECC_PASSES_PRUNE_REQUEST_H

@@ -1,0 +1,186 @@
+//===- Sweep.cpp ------------------------------------------------------------===//
+#include "passes/prune/Sweep.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "passes/lower/WeightMemory.h"
+#include "passes/prune/ChannelChains.h"
+#include "passes/prune/Matrices.h"
+#include "llvm/Support/Format.h"
+
+using namespace mlir;
+namespace edgecc::prune {
+namespace {
+
+/// Second moments of several layers that are held at the same time.
+constexpr int64_t kMemory = int64_t(1) << 30;
+
+/// What the projection's output is added to in the end: behind it all ops that only it leads to.
+Value streamBehind(edge::LinearOp projection) {
+  Value value = projection.getResult();
+  while (value.hasOneUse() && isa<linalg::GenericOp, edge::ReshapeOp>(*value.user_begin()))
+    value = value.user_begin()->getResult(0);
+  return value;
+}
+
+} // namespace
+
+std::string shortText(double number) {
+  std::string result;
+  llvm::raw_string_ostream(result) << llvm::format("%.4g", number);
+  return result;
+}
+
+llvm::Expected<Sweep> Sweep::create(StringRef importance, StringRef compensation, StringRef spread, Calibrator *calibrator) {
+  auto method = importanceOf(importance);
+  auto rest = compensationOf(compensation);
+  if (!method || !rest)
+    return llvm::createStringError("no such importance or compensation: '" + importance + "', '" + compensation +
+                                   "'; there are surgeon, flap, wanda, magnitude, and least-squares, bias, none");
+  if (spread != "global" && spread != "even")
+    return llvm::createStringError("no such spread: '" + spread + "'; there are global and even");
+  if (!calibrator && (*method != Importance::Magnitude || *rest != Compensation::None))
+    return llvm::createStringError(
+        "pruning looks at what flows through the model: give it samples with --calibrate FILE (text, .ids or .npz), or look at "
+        "weights alone with --prune-method=magnitude --prune-compensate=none");
+  Sweep sweep;
+  sweep.importance = *method;
+  sweep.compensation = *rest;
+  // Norms of weights of different layers say nothing of each other.
+  sweep.evenly = spread == "even" || *method == Importance::Magnitude;
+  sweep.calibrator = calibrator;
+  return sweep;
+}
+
+llvm::Expected<std::vector<int64_t>> Sweep::divide(ArrayRef<Site> sites, double share, StringRef what) {
+  if (!(share > 0 && share < 1))
+    return llvm::createStringError("pruning: a share of the " + what + " is above 0 and below 1, not " + shortText(share));
+  std::vector<Offer> offers;
+  int64_t units = 0, most = 0;
+  for (const Site &site : sites) {
+    offers.push_back({site.units(), site.floor(), site.round, {}});
+    units += site.units();
+    most += choices(offers.back()).back();
+  }
+  auto total = std::max<int64_t>(1, std::llround(share * double(units)));
+  if (total > most)
+    return llvm::createStringError("pruning: " + shortText(share) + " of " + std::to_string(units) + " " + what + " are " +
+                                   std::to_string(total) + ", but only " + std::to_string(most) +
+                                   " can go: each layer keeps a quarter of its own, in steps of " +
+                                   std::to_string(sites.front().round));
+  if (evenly)
+    return spreadEvenly(offers, total);
+  if (llvm::Error error = weigh(sites, offers))
+    return error;
+  return spreadByLoss(offers, total);
+}
+
+llvm::Error Sweep::weigh(ArrayRef<Site> sites, MutableArrayRef<Offer> offers) {
+  for (size_t first = 0, last = 0; first < sites.size(); first = last) {
+    int64_t held = 0;
+    do {
+      held += sites[last].inputs() * sites[last].inputs() * int64_t(sizeof(float));
+      ++last;
+    } while (last < sites.size() && held < kMemory);
+    std::vector<InputMoments> moments(last - first);
+    std::vector<ChannelStatistics> streams(last - first);
+    SmallVector<Value> values;
+    for (const Site &site : sites.slice(first, last - first))
+      for (edge::LinearOp projection : site.projections)
+        values.append({projection.getInput(), streamBehind(projection)});
+    llvm::Error error = calibrator->observe("weighing layers", values, [&](size_t, ArrayRef<Observed> observed) {
+      size_t next = 0;
+      for (size_t i = first; i < last; ++i)
+        for (size_t j = 0; j < sites[i].projections.size(); ++j) {
+          moments[i - first].add(observed[next++]);
+          streams[i - first].add(observed[next++]);
+        }
+      return llvm::Error::success();
+    });
+    if (error)
+      return error;
+    for (size_t i = first; i < last; ++i) {
+      const Site &site = sites[i];
+      if (llvm::Error error = checkTokens(site, moments[i - first]))
+        return error;
+      RowMatrix weight = readWeight(site.projections.front());
+      offers[i].lost =
+          rank(weight, &moments[i - first], site.unit, offers[i].floor, importance, compensation, /*norms=*/nullptr).lost;
+      // What follows is normalised: an error counts as a part of the stream that it is added to.
+      double power = streams[i - first].meanSquare().sum();
+      for (double &lost : offers[i].lost)
+        lost *= double(site.projections.size()) / std::max(power, 1e-30);
+    }
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error Sweep::checkTokens(const Site &site, const InputMoments &moments) const {
+  if (moments.tokens() >= site.inputs() || (importance != Importance::Surgeon && compensation != Compensation::LeastSquares))
+    return llvm::Error::success();
+  return llvm::createStringError("pruning: least squares over the " + std::to_string(site.inputs()) + " channels of '" +
+                                 nameOf(site.projections.front()) + "' need as many tokens at least, but the samples have " +
+                                 std::to_string(moments.tokens()) +
+                                 "; give more (--calibrate, --calibrate-samples), or choose --prune-method=flap "
+                                 "--prune-compensate=bias");
+}
+
+llvm::Expected<Decision> Sweep::decide(const Site &site, int64_t count) {
+  std::optional<InputMoments> moments;
+  if (calibrator) {
+    if (llvm::Error error = calibrator->advanceTo(site.start))
+      return error;
+    SmallVector<Value> values;
+    for (edge::LinearOp projection : site.projections)
+      values.push_back(projection.getInput());
+    moments.emplace();
+    llvm::Error error = calibrator->observe("pruning", values, [&](size_t, ArrayRef<Observed> observed) {
+      for (const Observed &value : observed)
+        moments->add(value);
+      return llvm::Error::success();
+    });
+    if (error)
+      return error;
+    if (llvm::Error error = checkTokens(site, *moments))
+      return error;
+  }
+  InputMoments *known = moments ? &*moments : nullptr;
+  RowMatrix weight = readWeight(site.projections.front());
+  Eigen::VectorXf norms;
+  if (importance == Importance::Magnitude)
+    norms = site.norms();
+  Ranking ranking =
+      rank(weight, known, site.unit, site.units() - count, importance, compensation, norms.size() ? &norms : nullptr);
+  std::vector<bool> isGone(site.units());
+  for (int64_t unit : ArrayRef(ranking.order).take_front(count))
+    isGone[unit] = true;
+  Decision decision;
+  std::vector<int64_t> inputs;
+  for (int64_t i = 0; i < site.units(); ++i)
+    if (!isGone[i]) {
+      decision.units.push_back(i);
+      for (int64_t j = 0; j < site.unit; ++j)
+        inputs.push_back(i * site.unit + j);
+    }
+  decision.fit = fit(weight, known, inputs, compensation);
+  return decision;
+}
+
+LedgerEntry Sweep::describe(edge::LinearOp projection, const Site &site, const Decision &decision, StringRef what,
+                            int64_t bytesBefore, int64_t bytesAfter) {
+  LedgerEntry entry;
+  entry.weight = weightBehind(projection.getWeight()).getName().str();
+  entry.layer = nameOf(projection).str();
+  entry.before = bytesBefore;
+  entry.after = bytesAfter;
+  InFlightDiagnostic remark = projection->emitRemark();
+  remark << "'" << entry.layer << "': " << decision.units.size() << " " << what << " are left, " << bytesBefore << " to "
+         << bytesAfter << " bytes";
+  if (const Fit &fit = decision.fit; fit.error >= 0) {
+    entry.error = fit.error;
+    entry.decibels = -20 * std::log10(std::max(fit.error, 1e-9));
+    entry.figures["error_uncompensated"] = fit.errorUncompensated;
+    remark << ", relative error of the output " << shortText(fit.errorUncompensated) << ", compensated " << shortText(fit.error);
+  }
+  return entry;
+}
+
+} // namespace edgecc::prune

@@ -1,0 +1,163 @@
+"""Structured pruning: what goes without loss, least squares against numpy, and real models before and after.
+
+    pytest test/e2e/test_pruned.py [--build-dir build]
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+import edgecc  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from test_models import model_directory  # noqa: E402
+from test_quantized import next_token_loss, story_tokens  # noqa: E402
+
+
+# --- One MLP ----------------------------------------------------------------------------------------------------------
+
+K, HIDDEN, ROWS = 24, 128, 2000
+
+
+def mlp(directory: Path, up: np.ndarray, down: np.ndarray, bias: np.ndarray | None = None) -> Path:
+    """y = tanh(x up + bias) down, as ONNX, and samples for it in samples.npz."""
+    parts = {"up": up, "down": down} | ({} if bias is None else {"bias": bias})
+    nodes = [helper.make_node("MatMul", ["x", "up"], ["a"], "up")]
+    if bias is not None:
+        nodes.append(helper.make_node("Add", ["a", "bias"], ["biased"]))
+    nodes += [helper.make_node("Tanh", [nodes[-1].output[0]], ["h"]), helper.make_node("MatMul", ["h", "down"], ["y"], "down")]
+    graph = helper.make_graph(nodes, "mlp", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", K])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", down.shape[1]])],
+                              [numpy_helper.from_array(value.astype(np.float32), name) for name, value in parts.items()])
+    path = directory / "mlp.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10).SerializeToString())
+    np.savez(directory / "samples.npz", x=samples())
+    return path
+
+
+def samples() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return (rng.standard_normal((ROWS, 8)) @ rng.standard_normal((8, K)) / 3 + 0.3 * rng.standard_normal((ROWS, K)) + 0.2).astype(np.float32)
+
+
+def pruned(model: Path, share: float, **options) -> tuple[np.ndarray, dict]:
+    """The pruned model's outputs on the samples, and its entry in the ledger."""
+    report = edgecc.compile(model, model.parent / "mlp.edge", dims={"rows": (1, ROWS)}, prune=f"ffn={share}",
+                            calibrate=model.parent / "samples.npz", calibrate_samples=1000, **options)
+    with edgecc.load(model.parent / "mlp.edge") as compiled:
+        (entry,) = report["ledger"]
+        return compiled.run({"x": samples()})["y"], entry
+
+
+def weights() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(2)
+    return rng.standard_normal((K, HIDDEN)) / K ** 0.5, rng.standard_normal((HIDDEN, 20))
+
+
+@pytest.mark.parametrize("method", ["surgeon", "flap", "wanda", "magnitude"])
+def test_channels_that_do_nothing_are_free(method, build_dir, tmp_path):
+    """Channels whose outgoing weights are zero go first, and nothing changes."""
+    up, down = weights()
+    down[np.random.default_rng(3).permutation(HIDDEN)[:HIDDEN // 4]] = 0
+    y, entry = pruned(mlp(tmp_path, up, down), 0.25, prune_method=method)
+    np.testing.assert_allclose(y, np.tanh(samples() @ up) @ down, rtol=1e-3, atol=1e-3)
+    assert entry["scheme"] == f"pruned ffn {HIDDEN} to {HIDDEN * 3 // 4}" and entry["relative_error"] < 1e-3
+
+
+def test_dependent_channels_are_free(build_dir, tmp_path):
+    """Of two equal channels, and of one that is constant, the others do the work; without compensation much is lost."""
+    up, down = weights()
+    bias = np.random.default_rng(4).standard_normal(HIDDEN)
+    twins = HIDDEN // 4
+    up[:, twins:2 * twins], bias[twins:2 * twins] = up[:, :twins], bias[:twins]
+    model = mlp(tmp_path, up, down, bias)
+    y, entry = pruned(model, 0.25)
+    expected = np.tanh(samples() @ up + bias) @ down
+    assert np.linalg.norm(y - expected) / np.linalg.norm(expected) < 2e-3
+    assert entry["relative_error"] < 2e-3 < 0.05 < entry["error_uncompensated"]
+    up[:, :twins] = 0
+    y, entry = pruned(mlp(tmp_path, up, down, bias), 0.25, prune_method="flap", prune_compensate="bias")
+    expected = np.tanh(samples() @ up + bias) @ down
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("compensation", ["least-squares", "bias", "none"])
+def test_compensation_is_numpys(compensation, build_dir, tmp_path):
+    """What is left of the weights is the least squares solution, and the ledger has its error."""
+    up, down = weights()
+    gone = np.zeros(HIDDEN, bool)
+    gone[np.random.default_rng(5).permutation(HIDDEN)[:HIDDEN // 2]] = True
+    down[gone] *= 0.2  # so that it is known which ones go
+    up[:, gone] *= 0.5
+    y, entry = pruned(mlp(tmp_path, up, down), 0.5, prune_method="magnitude", prune_compensate=compensation)
+    h = np.tanh(samples().astype(np.float64) @ up)
+    full, kept = h @ down, h[:, ~gone]
+    if compensation == "least-squares":
+        centred, target = kept - kept.mean(0), h[:, gone] @ down[gone]
+        damped = centred.T @ centred / ROWS
+        damped += np.eye(len(damped)) * 1e-4 * np.trace(damped) / len(damped)
+        extra = np.linalg.solve(damped, centred.T @ (target - target.mean(0)) / ROWS)
+        expected = kept @ (down[~gone] + extra) + target.mean(0) - kept.mean(0) @ extra
+    else:
+        expected = kept @ down[~gone] + (h[:, gone].mean(0) @ down[gone] if compensation == "bias" else 0)
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=2e-3)
+    norm = np.linalg.norm(full)
+    assert entry["relative_error"] == pytest.approx(np.linalg.norm(expected - full) / norm, rel=1e-2)
+    assert entry["error_uncompensated"] == pytest.approx(np.linalg.norm(kept @ down[~gone] - full) / norm, rel=1e-2)
+
+
+def test_refusals(build_dir, tmp_path):
+    up, down = weights()
+    model = mlp(tmp_path, up, down)
+    few = {"calibrate": tmp_path / "samples.npz", "calibrate_samples": 4}
+    for options, sentence in [
+            ({"prune": "ffn=0.2"}, "--prune looks at what flows through the model: give it samples with --calibrate"),
+            ({"prune": "ffn=2"}, "--prune ffn=2: a share is a number above 0 and below 1"),
+            ({"prune": "tails=1"}, "'tails=1' is none of the things that can be pruned"),
+            ({"prune": "layers=x"}, "layers=x: write how many layers shall go"),
+            ({"prune": "ffn=0.2", **few}, "least squares over the 128 channels of 'down' need as many tokens at least, but the samples have 32"),
+            ({"prune": "layers=1", **few}, "no attention was recognised in the model")]:
+        with pytest.raises(edgecc.CompileError, match=sentence):
+            edgecc.compile(model, tmp_path / "no.edge", dims={"rows": (1, 16)}, **options)
+    assert not (tmp_path / "no.edge").exists()
+
+
+# --- Trained models ---------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="session")
+def babyllama(build_dir, tmp_path_factory):
+    """Its graph, calibration on the first stories, and what it loses on others when it is compiled with some options."""
+    directory = tmp_path_factory.mktemp("pruned")
+    stories = story_tokens(75, 255)
+    (directory / "stories.ids").write_text("".join(" ".join(map(str, [1, *row])) + "\n" for row in stories[25:]))
+    model = model_directory("babyllama_tok105", build_dir) / "model.onnx"
+
+    def loss(**options) -> tuple[float, dict]:
+        report = edgecc.compile(model, directory / "model.edge", calibrate=directory / "stories.ids", **options)
+        return next_token_loss(directory / "model.edge", stories[:25])[0], report
+    return loss
+
+
+def test_a_fifth_of_the_channels(babyllama):
+    """Surgery and least squares lose at most half of what magnitude alone does, and weights, arena and ledger shrink."""
+    before, whole = babyllama()
+    plain, _ = babyllama(prune="ffn=0.2", prune_method="magnitude", prune_compensate="none")
+    after, report = babyllama(prune="ffn=0.2")
+    assert after - before < (plain - before) / 2, f"{before:.4f}, by magnitude {plain:.4f}, compensated {after:.4f}"
+    memory, unpruned = report["memory"], whole["memory"]
+    assert memory["weight_bytes"] < 0.9 * unpruned["weight_bytes"] and memory["arena_bytes"] <= unpruned["arena_bytes"]
+    for entry in report["ledger"]:
+        assert entry["relative_error"] < entry["error_uncompensated"] and entry["bytes_after"] < entry["bytes_before"]
+
+
+def test_layers_go_with_their_caches(babyllama):
+    """A layer less: its states, its part of the cache and its weights are gone; what is fitted loses less."""
+    before, whole = babyllama()
+    plain, _ = babyllama(prune="layers=1", prune_compensate="none")
+    after, report = babyllama(prune="layers=1")
+    layers = len(whole["states"]) // 2
+    assert len(report["states"]) == 2 * (layers - 1) and report["layers"]["attention"] == layers - 1
+    assert report["memory"]["kv_bytes_per_token"] * layers == whole["memory"]["kv_bytes_per_token"] * (layers - 1)
+    assert before < after < plain, f"{before:.4f}, without a layer {plain:.4f}, compensated {after:.4f}"
