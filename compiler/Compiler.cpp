@@ -49,6 +49,7 @@ CompressRequest compression(const Options &options) {
     consumeError(algorithms.takeError()); // checkQuantization says it.
   request.cache = options.kv;
   request.exits = options.exits;
+  request.pluginPasses.assign(options.pluginPasses.begin(), options.pluginPasses.end());
   return request;
 }
 
@@ -74,6 +75,14 @@ Error checkBudget(const Options &options) {
 }
 
 /// Before a large model is read.
+Error checkPlugins(const Options &options) {
+  for (StringRef passes : options.pluginPasses)
+    if (Error error = checkPluginPass(passes))
+      return createStringError("--plugin-pass " + toString(std::move(error)));
+  return Error::success();
+}
+
+/// The same.
 Error checkExits(const Options &options) {
   return options.exits.layers.empty() ? Error::success()
                                       : earlyexit::parseRequest(options.exits, !options.calibrate.empty()).takeError();
@@ -358,6 +367,8 @@ Expected<Report> Compilation::run() {
   else if (options.code == CodeDelivery::Static)
     target.variants = {target.variants.front()};
 
+  if (Error error = checkPlugins(options))
+    return error;
   if (Error error = checkPruning(options))
     return error;
   if (Error error = checkQuantization(options))

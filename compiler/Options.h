@@ -49,6 +49,7 @@ struct Options {
   std::vector<std::string> quantSchemes = {"w4g32a8", "w8a8"}; ///< to choose from
   double outlierThreshold = 6;                                 ///< magnitude of an input channel that stays float (llm-int8)
   double outlierShare = 0;                                     ///< of the channels that do; 0: by the threshold
+  std::vector<std::string> pluginPasses;                       ///< passes by name, after a phase: [normalize:|compress:]PIPELINE
   earlyexit::RequestText exits;                                ///< where a call may end early (passes/earlyexit/README.md)
   std::string calibrate;          ///< samples for passes that look at what flows through the model; empty: none
   std::string tokenizer;          ///< of text to calibrate on; empty: the one beside the model

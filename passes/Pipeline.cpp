@@ -5,6 +5,7 @@
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "passes/Plugin.h"
 #include "passes/earlyexit/EarlyExit.h"
 #include "passes/prune/PruneChannels.h"
 #include "passes/prune/PruneLayers.h"
@@ -22,7 +23,28 @@ void buildNormalizePipeline(OpPassManager &pm) {
   // From here on no `onnx` op is left and every size is an expression of named dimensions.
 }
 
+/// A phase that passes by name can follow, and the passes.
+static std::pair<StringRef, StringRef> splitPluginPass(StringRef text) {
+  for (StringRef phase : {"normalize", "compress"})
+    if (text.starts_with((phase + ":").str()))
+      return {phase, text.drop_front(phase.size() + 1)};
+  return {"normalize", text};
+}
+
+llvm::Error checkPluginPass(StringRef text) {
+  OpPassManager nowhere(ModuleOp::getOperationName());
+  return addPassesByName(nowhere, splitPluginPass(text).second);
+}
+
+static void addPluginPasses(OpPassManager &pm, StringRef after, const CompressRequest &request) {
+  for (StringRef text : request.pluginPasses)
+    if (auto [phase, passes] = splitPluginPass(text); phase == after)
+      llvm::cantFail(addPassesByName(pm, passes));
+}
+
 void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
+  // What others add sees the model as it was imported, with float weights, unless it asks to see what was lost.
+  addPluginPasses(pm, "normalize", request);
   // Prune before quantizing: what goes away must not steer how the rest is rounded.
   const PruneRequest &prune = request.prune;
   // Whole layers first: what is left is fitted to a model without them.
@@ -63,6 +85,7 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
   // Last: what changes heads finds caches of floats.
   if (!request.cache.empty())
     pm.addPass(createQuantizeCache({request.cache}));
+  addPluginPasses(pm, "compress", request);
 }
 
 void buildPackPipeline(OpPassManager &pm) {

@@ -41,11 +41,15 @@ struct CompressRequest {
   PruneRequest prune;
   QuantizeRequest quantize;
   earlyexit::RequestText exits;
-  std::string cache;                ///< f32, f16, int8 or int4; empty: as the model has it
-  Calibrator *calibrator = nullptr; ///< of the module that the pipeline runs on; null: there are no samples
+  std::string cache;                           ///< f32, f16, int8 or int4; empty: as the model has it
+  llvm::SmallVector<std::string> pluginPasses; ///< checkPluginPass finds nothing wrong with them
+  Calibrator *calibrator = nullptr;            ///< of the module that the pipeline runs on; null: there are no samples
 
-  bool any() const { return prune.any() || quantize.any() || !exits.layers.empty() || !cache.empty(); }
+  bool any() const { return prune.any() || quantize.any() || !exits.layers.empty() || !cache.empty() || !pluginPasses.empty(); }
 };
+
+/// `[PHASE:]PASSES`: passes by name (passes/Plugin.h) that run after the phase normalize, which is the default, or compress.
+llvm::Error checkPluginPass(llvm::StringRef text);
 
 /// Passes that make the model smaller and lose something.
 void buildCompressPipeline(mlir::OpPassManager &pm, const CompressRequest &request);

@@ -1,6 +1,7 @@
 //===- Converter.cpp - The walk over the graph ------------------------------===//
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Verifier.h"
+#include "passes/Passes.h"
 #include "passes/normalize/Raise.h"
 #include "passes/normalize/SizeParser.h"
 #include "llvm/ADT/StringExtras.h"

@@ -10,8 +10,15 @@
 #ifndef EDGECC_PASSES_NORMALIZE_CONVERTER_H
 #define EDGECC_PASSES_NORMALIZE_CONVERTER_H
 
+#include "dialects/edge/EdgeDialect.h"
 #include "dialects/edge/Shape.h"
-#include "passes/Passes.h"
+#include "dialects/onnx/OnnxDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "passes/normalize/MaskEvaluation.h"
 #include "llvm/ADT/StringMap.h"
 

@@ -28,6 +28,12 @@ function(edgecc_library name)
   endif()
 endfunction()
 
+# edgecc_loads_plugins(PROGRAM): what plugins may use of passes and dialects is there and visible, whether the program uses it or not.
+function(edgecc_loads_plugins program)
+  set_target_properties(${program} PROPERTIES ENABLE_EXPORTS ON LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,passes,edge,onnx,plan")
+  target_link_libraries(${program} PRIVATE ${CMAKE_DL_LIBS})
+endfunction()
+
 # edgecc_program(NAME SOURCES... LINK LIBRARIES...)
 function(edgecc_program name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})

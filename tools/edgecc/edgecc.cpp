@@ -4,6 +4,7 @@
 #include "compiler/package/ArtifactFile.h"
 #include "mlir/IR/AsmState.h"
 #include "passes/Passes.h"
+#include "passes/Plugin.h"
 #include "tools/edgecc/Diagnostics.h"
 #include "tools/edgecc/Signals.h"
 #include "llvm/ADT/StringExtras.h"
@@ -130,6 +131,11 @@ cl::opt<int64_t> calibrateLength("calibrate-length", cl::desc("Tokens of a sampl
                                  cl::value_desc("tokens"), cl::cat(category));
 cl::opt<std::string> kv("kv", cl::desc("Keep KV caches as f32, f16, int8 or int4 (default: as the model has them)"),
                         cl::value_desc("type"), cl::cat(category));
+cl::list<std::string> plugins("load-pass-plugin", cl::desc("Shared library with passes, for --plugin-pass"),
+                              cl::value_desc("file.so"), cl::cat(category));
+cl::list<std::string>
+    pluginPasses("plugin-pass", cl::desc("Passes to run by name, after the phase (default: normalize, so before what is lossy)"),
+                 cl::value_desc("[normalize:|compress:]name{options}"), cl::cat(category));
 cl::opt<std::string> reportFile("report", cl::desc("Write what was done, and the memory contract, as JSON"),
                                 cl::value_desc("file.json"), cl::cat(category));
 cl::opt<unsigned> threads("threads", cl::desc("Threads for code generation (default: all)"), cl::value_desc("count"),
@@ -219,6 +225,7 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
     options.quantSchemes.assign(quantSchemes.begin(), quantSchemes.end());
   options.outlierThreshold = outlierThreshold;
   options.outlierShare = outlierShare;
+  options.pluginPasses.assign(pluginPasses.begin(), pluginPasses.end());
   options.calibrate = calibrate;
   options.tokenizer = tokenizer;
   if (calibrateSamples < 1 || calibrateLength < 1)
@@ -258,6 +265,9 @@ int main(int argc, char **argv) {
       "  edgecc model.onnx -o model.edge --target android-arm64\n\n"
       "MLIR's own options (--mlir-print-ir-after-all, --mlir-timing, ...) work, too: see --help-hidden.\n");
 
+  for (const std::string &plugin : plugins)
+    if (Error error = edgecc::loadPassPlugin(plugin))
+      return fail(toString(std::move(error)));
   mlir::DialectRegistry registry;
   edgecc::registerDialects(registry);
   mlir::MLIRContext mlirContext(registry);
