@@ -283,6 +283,8 @@ public:
   explicit SdotFamily(int64_t rows)
       : NeonFamily(/*lanes=*/4, /*depth=*/4, LhsForm{/*floats=*/false, rows, /*chunk=*/rows == 1 ? 16 : 4, /*loadBytes=*/16}) {}
   int64_t rowsTogether() const override { return lhs.rows; }
+  // A register with two numbers in a byte is two products.
+  int64_t productsTogether(const edge::QuantizedPanel &panel) const override { return panel.bits == 4 ? 2 : 0; }
   Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
     return byStep(code, panel, panels, at, products, lowTimes16, highTimes16);
   }
@@ -339,6 +341,7 @@ class SmmlaFamily : public ChannelPairFamily {
 public:
   SmmlaFamily() : ChannelPairFamily(/*cellRows=*/2, LhsForm{/*floats=*/false, /*rows=*/4, /*chunk=*/8, /*loadBytes=*/16}) {}
   int64_t rowsTogether() const override { return lhs.rows; }
+  int64_t productsTogether(const edge::QuantizedPanel &panel) const override { return panel.bits == 8 ? 1 : 0; }
   Operands loadRhs(Code &code, const edge::QuantizedPanel &panel, Value panels, Var at, int64_t products) const override {
     Operands operands(2);
     for (int64_t product = 0; product < products; ++product) {

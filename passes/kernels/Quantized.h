@@ -35,6 +35,9 @@ public:
   const LhsForm lhs;
   /// Rows of a tile that are done with a group before the next ones begin; 0: all. For families short of registers.
   virtual int64_t rowsTogether() const { return 0; }
+  /// Products of a turn of a long group whose operands are used up before more are loaded; 0: all. The same, for tiles that leave
+  /// no register.
+  virtual int64_t productsTogether(const edge::QuantizedPanel &) const { return 0; }
   /// Whether two registers come with one load if they are near.
   virtual bool loadsPairs() const { return false; }
   /// Sums of a group start at kBias, which makes them floats without a conversion, if none of them leaves +-2^22.

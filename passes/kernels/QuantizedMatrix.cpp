@@ -242,6 +242,7 @@ private:
   /// A group of more than one turn.
   SmallVector<Cell> emitLong(const Group &group, int64_t length, ArrayRef<Cell> begun) {
     int64_t registers = begun.front().size(), whole = length / kernel.k * kernel.k;
+    bool full = begun.size() * registers > 16;
     SmallVector<Var> carried;
     for (const Cell &cell : begun)
       llvm::append_range(carried, cell);
@@ -249,9 +250,15 @@ private:
       SmallVector<Cell> now;
       for (size_t i = 0; i < carried.size(); i += registers)
         now.emplace_back(carried.slice(i, registers));
-      Loaded loaded;
-      emitProducts(group, from, count / family.depth, 0, rowCells, loadRhs(group, {0, units}, from, count / family.depth), loaded,
-                   now);
+      // Where sums fill the registers, operands come a few products at a time; LLVM would load all of them first, and move.
+      int64_t atOnce = full ? family.productsTogether(panel) : 0, step = atOnce ? atOnce * family.depth : count;
+      for (int64_t done = 0; done < count; done += step) {
+        if (done > 0)
+          from = code.after(from, now.front()) + step;
+        int64_t products = std::min(step, count - done) / family.depth;
+        Loaded loaded;
+        emitProducts(group, from, products, 0, rowCells, loadRhs(group, {0, units}, from, products), loaded, now);
+      }
       SmallVector<Var> next;
       for (const Cell &cell : now)
         llvm::append_range(next, cell);
