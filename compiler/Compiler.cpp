@@ -128,6 +128,7 @@ public:
     context.printOpOnDiagnostic(false);
   }
   Expected<Report> run();
+  Expected<Module> compressed();
 
 private:
   /// Measures `work` as a phase of the report.
@@ -138,6 +139,10 @@ private:
     return result;
   }
 
+  /// Checks what was asked for and reads the model.
+  Error begin();
+  /// As far as the passes go that lose something.
+  Error reachEdge();
   Error load();
   Error compress();
   void annotate();
@@ -353,7 +358,7 @@ Error Compilation::emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit
   return Error::success();
 }
 
-Expected<Report> Compilation::run() {
+Error Compilation::begin() {
   auto found = findTarget(options.target);
   if (!found)
     return found.takeError();
@@ -378,6 +383,29 @@ Expected<Report> Compilation::run() {
   if (Error error = timed("import", [&] { return load(); }))
     return error;
   annotate();
+  return Error::success();
+}
+
+Error Compilation::reachEdge() {
+  if (level == Level::Onnx)
+    if (Error error = timed("normalize", [&] { return runPasses(*module, buildNormalizePipeline); }))
+      return error;
+  return level == Level::Lowered ? Error::success() : compress();
+}
+
+Expected<Module> Compilation::compressed() {
+  if (Error error = begin())
+    return error;
+  if (level == Level::Lowered)
+    return createStringError("%s is lowered already", options.input.c_str());
+  if (Error error = reachEdge())
+    return error;
+  return std::move(module);
+}
+
+Expected<Report> Compilation::run() {
+  if (Error error = begin())
+    return error;
   if (options.emit == Emit::Onnx) {
     if (level != Level::Onnx)
       return createStringError("--emit=onnx: %s is no ONNX model any more", options.input.c_str());
@@ -385,12 +413,8 @@ Expected<Report> Compilation::run() {
       return error;
     return std::move(report);
   }
-  if (level == Level::Onnx)
-    if (Error error = timed("normalize", [&] { return runPasses(*module, buildNormalizePipeline); }))
-      return error;
-  if (level != Level::Lowered)
-    if (Error error = compress())
-      return error;
+  if (Error error = reachEdge())
+    return error;
   report.countLayers(*module);
   report.ledger = readLedger(*module);
   if (options.emit == Emit::Edge) {
@@ -427,6 +451,10 @@ Expected<Report> Compilation::run() {
 } // namespace
 
 Expected<Report> compile(const Options &options, mlir::MLIRContext &context) { return Compilation(options, context).run(); }
+
+Expected<Module> compressed(const Options &options, mlir::MLIRContext &context) {
+  return Compilation(options, context).compressed();
+}
 
 std::string describePipeline(const Options &options, mlir::MLIRContext &context) {
   std::string text;

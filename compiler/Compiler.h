@@ -4,8 +4,10 @@
 
 #include "compiler/Options.h"
 #include "compiler/Report.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
 #include "llvm/Support/Error.h"
 
 namespace edgecc {
@@ -24,6 +26,9 @@ void registerDialects(mlir::DialectRegistry &registry);
 /// package. Stops at `options.emit` and writes that form. The report is complete for Emit::EdgeFile and holds what was reached
 /// otherwise. No output file is left behind by a compile that fails.
 llvm::Expected<Report> compile(const Options &options, mlir::MLIRContext &context);
+
+/// The same as far as the passes go that lose something: what the artifact would compute, as `edge` ops. Writes nothing.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> compressed(const Options &options, mlir::MLIRContext &context);
 
 /// The passes of all phases that these options run, in the syntax of edgecc-opt's --pass-pipeline, one phase a line.
 std::string describePipeline(const Options &options, mlir::MLIRContext &context);

@@ -19,25 +19,6 @@ void convertBits(const fltSemantics &semantics, const void *data, MutableArrayRe
     value = APFloat(semantics, APInt(16, static_cast<const uint16_t *>(data)[i])).convertToFloat();
 }
 
-/// The numbers of `output` as f32; `memory` holds them where they have to be converted.
-ArrayRef<float> asFloats(const edgecc_output &output, std::vector<float> &memory) {
-  size_t count = output.bytes / edgecc_type_size(output.type);
-  if (output.type == EDGECC_F32)
-    return {static_cast<const float *>(output.data), count};
-  memory.resize(count);
-  switch (output.type) {
-  case EDGECC_F16: convertBits(APFloat::IEEEhalf(), output.data, memory); break;
-  case EDGECC_BF16: convertBits(APFloat::BFloat(), output.data, memory); break;
-  case EDGECC_F64: convert<double>(output.data, memory); break;
-  case EDGECC_I64: convert<int64_t>(output.data, memory); break;
-  case EDGECC_I32: convert<int32_t>(output.data, memory); break;
-  case EDGECC_I16: convert<int16_t>(output.data, memory); break;
-  case EDGECC_I8: convert<int8_t>(output.data, memory); break;
-  default: convert<uint8_t>(output.data, memory);
-  }
-  return memory;
-}
-
 /// What `values` are a part of; all belong to one function.
 mlir::func::FuncOp functionOf(ArrayRef<mlir::Value> values) {
   mlir::Value first = values.front();
@@ -58,6 +39,24 @@ std::vector<uint8_t> tokensOf(const Sample &inputs) {
 }
 
 } // namespace
+
+ArrayRef<float> asFloats(edgecc_type type, const void *data, size_t bytes, std::vector<float> &memory) {
+  size_t count = bytes / edgecc_type_size(type);
+  if (type == EDGECC_F32)
+    return {static_cast<const float *>(data), count};
+  memory.resize(count);
+  switch (type) {
+  case EDGECC_F16: convertBits(APFloat::IEEEhalf(), data, memory); break;
+  case EDGECC_BF16: convertBits(APFloat::BFloat(), data, memory); break;
+  case EDGECC_F64: convert<double>(data, memory); break;
+  case EDGECC_I64: convert<int64_t>(data, memory); break;
+  case EDGECC_I32: convert<int32_t>(data, memory); break;
+  case EDGECC_I16: convert<int16_t>(data, memory); break;
+  case EDGECC_I8: convert<int8_t>(data, memory); break;
+  default: convert<uint8_t>(data, memory);
+  }
+  return memory;
+}
 
 Error HostCalibrator::run(StringRef what, mlir::func::FuncOp function, ArrayRef<mlir::Value> values, RawSink sink) {
   int64_t longest = 1;
@@ -103,7 +102,7 @@ Error HostCalibrator::observe(StringRef what, ArrayRef<mlir::Value> values, Sink
     std::vector<uint8_t> tokens = tokensOf(given[sample]);
     std::vector<Observed> observed;
     for (auto [output, floats] : zip(outputs, memory))
-      observed.push_back({ArrayRef(output.shape, output.rank), asFloats(output, floats), tokens});
+      observed.push_back({ArrayRef(output.shape, output.rank), asFloats(output.type, output.data, output.bytes, floats), tokens});
     return sink(sample, observed);
   });
 }

@@ -10,6 +10,9 @@
 
 namespace edgecc {
 
+/// The numbers of an array as f32; `memory` holds them where they have to be converted.
+llvm::ArrayRef<float> asFloats(edgecc_type type, const void *data, size_t bytes, std::vector<float> &memory);
+
 /// Compiles what is asked for with the compiler's own code generator and runs it in this process: what is observed is what an
 /// artifact would compute here. Samples are run one after the other, each on all threads.
 class HostCalibrator : public Calibrator {

@@ -1,5 +1,6 @@
 //===- Samples.cpp ------------------------------------------------------------===//
 #include "compiler/calibrate/Samples.h"
+#include "compiler/calibrate/Segment.h"
 #include "dialects/edge/Shape.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
@@ -67,7 +68,7 @@ public:
   }
 
 private:
-  Error fail(const Twine &what) { return createStringError("--calibrate " + Twine(options.file) + ": " + what); }
+  Error fail(const Twine &what) { return createStringError(options.flag + (" " + Twine(options.file)) + ": " + what); }
   bool full() const { return int64_t(samples.size()) >= options.count; }
 
   Error readArrays();
@@ -85,8 +86,9 @@ private:
 Error Reader::readArrays() {
   std::map<std::string, arrays::Array> all;
   if (std::string fault = arrays::readNpz(options.file, all); !fault.empty())
-    return createStringError(Twine("--calibrate ") + fault);
+    return createStringError(Twine(options.flag) + " " + fault);
   int64_t rows = -1, atOnce = INT64_MAX;
+  bool isPiece = any_of(inputs, [](const Input &input) { return StringRef(input.name).starts_with(kBeginName); });
   for (const Input &input : inputs) {
     auto found = all.find(input.name);
     if (found == all.end())
@@ -97,7 +99,7 @@ Error Reader::readArrays() {
     if (array.shape.empty() || array.shape.size() != input.bounds.size())
       return fail("'" + input.name + "' has " + Twine(array.shape.size()) + " dimensions, but the model's input has " +
                   Twine(input.bounds.size()));
-    if (rows >= 0 && array.shape[0] != rows)
+    if (rows >= 0 && array.shape[0] != rows && !isPiece)
       return fail("'" + input.name + "' has " + Twine(array.shape[0]) + " rows, but '" + inputs.front().name + "' has " +
                   Twine(rows));
     rows = array.shape[0];
@@ -106,6 +108,12 @@ Error Reader::readArrays() {
       if (size < input.bounds[i + 1].first || size > input.bounds[i + 1].second)
         return fail("dimension " + Twine(i + 1) + " of '" + input.name + "' is " + Twine(size) + ", but the model takes " +
                     Twine(input.bounds[i + 1].first) + " to " + Twine(input.bounds[i + 1].second) + " (see --dim)");
+  }
+  if (isPiece) {
+    Sample &sample = samples.emplace_back();
+    for (const Input &input : inputs)
+      sample[input.name] = std::move(all[input.name]);
+    return Error::success();
   }
   // A few rows a call: what is observed of them is held at the same time.
   constexpr int64_t kRows = 8;
@@ -202,7 +210,7 @@ Error Reader::readText() {
     auto log = MemoryBuffer::getFile(said);
     StringRef text = log ? (*log)->getBuffer().trim() : StringRef();
     text.consume_front("edgecc-tokenize: ");
-    return createStringError(Twine("--calibrate ") + options.file + ": " + (text.empty() ? StringRef(fault) : text));
+    return fail(text.empty() ? StringRef(fault) : text);
   }
   return readTokens(ids);
 }
@@ -257,9 +265,8 @@ Expected<std::vector<Sample>> randomSamples(const SampleOptions &options, mlir::
       if (element == edgecc_type_name(known))
         type = known;
     if (!type)
-      return createStringError(
-          "the model's input '%s' is %s, for which there are no random numbers; give samples with --calibrate",
-          name.str().c_str(), element.str().c_str());
+      return createStringError("the model's input '%s' is %s, for which there are no random numbers; give samples with %s",
+                               name.str().c_str(), element.str().c_str(), options.flag);
     for (Sample &sample : samples) {
       arrays::Array &array = sample[name.str()];
       array.type = *type;

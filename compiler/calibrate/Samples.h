@@ -12,17 +12,19 @@ namespace edgecc {
 using Sample = std::map<std::string, arrays::Array>;
 
 struct SampleOptions {
-  std::string file;      ///< .npz, .ids, else text
-  std::string tokenizer; ///< for text; empty: tokenizer.model or the one tok*.bin beside the model
-  std::string model;     ///< path of the model
-  int64_t count = 128;   ///< samples at most
-  int64_t length = 512;  ///< tokens of a sample at most
+  std::string file;                 ///< .npz, .ids, else text
+  std::string tokenizer;            ///< for text; empty: tokenizer.model or the one tok*.bin beside the model
+  std::string model;                ///< path of the model
+  int64_t count = 128;              ///< samples at most
+  int64_t length = 512;             ///< tokens of a sample at most
+  const char *flag = "--calibrate"; ///< that named the file
 };
 
 /// The samples for `main`, a function after normalize:
 /// - .ids, for a model whose one input is token ids: numbers, a document a line; longer ones are cut into pieces.
 /// - text: the same, through edgecc-tokenize, which lies beside this program.
-/// - .npz: an array for each input; cut along the first dimension into calls of as many rows as the model takes.
+/// - .npz: an array for each input; cut along the first dimension into calls of as many rows as the model takes. Those of a piece
+///   of a model (Segment.h) are one call: their first dimensions mean many things.
 /// Errors name the file and what does not fit: an input that is missing, a type, a token that the vocabulary has not.
 llvm::Expected<std::vector<Sample>> readSamples(const SampleOptions &options, mlir::func::FuncOp main);
 

@@ -4,6 +4,7 @@
 #include "dialects/onnx/OnnxDialect.h"
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/Pass/PassInstrumentation.h"
+#include <mutex>
 
 using namespace llvm;
 namespace edgecc {
@@ -18,7 +19,17 @@ public:
     if (snapshots.empty())
       look("", op);
   }
-  void runAfterPass(mlir::Pass *pass, mlir::Operation *op) override { look(pass->getArgument(), op); }
+  void runAfterPass(mlir::Pass *pass, mlir::Operation *op) override {
+    if (isa<mlir::ModuleOp>(op)) {
+      // Passes on functions come in one without a name.
+      look(pass->getArgument().empty() ? StringRef(ofFunctions) : pass->getArgument(), op);
+      ofFunctions.clear();
+      return;
+    }
+    std::lock_guard<std::mutex> lock(mutex);
+    if (!StringRef(ofFunctions).contains(pass->getArgument()))
+      ofFunctions += (ofFunctions.empty() ? "" : ", ") + pass->getArgument().str();
+  }
 
 private:
   void look(StringRef pass, mlir::Operation *op) {
@@ -39,23 +50,26 @@ private:
 
   std::vector<Snapshot> &snapshots;
   std::optional<mlir::OperationFingerPrint> last;
+  std::mutex mutex; // functions are worked on in parallel
+  std::string ofFunctions;
 };
 
 } // namespace
 
 Expected<std::vector<Snapshot>> takeSnapshots(Options options, mlir::MLIRContext &context) {
   std::vector<Snapshot> snapshots;
-  options.emit = Emit::Edge;
-  options.output = "/dev/null";
+  // Which layers run is decided call by call; what they compute does not depend on it.
+  options.exits = {};
   options.configure = [&](mlir::PassManager &passes) {
     passes.addInstrumentation(std::make_unique<Watcher>(snapshots));
     return mlir::success();
   };
-  auto report = compile(options, context);
-  if (!report)
-    return report.takeError();
+  auto module = compressed(options, context);
+  if (!module)
+    return module.takeError();
+  // A model that was converted before, and nothing that shall be lost.
   if (snapshots.empty())
-    return createStringError("%s: nothing is converted and nothing lost; name a pass, e.g. --quant=w8a8", options.input.c_str());
+    snapshots.push_back({"", std::move(*module)});
   return snapshots;
 }
 

@@ -28,6 +28,7 @@ RULES = {
     "compiler": "passes dialects runtime mlir flatbuffers json",
     "compiler/frontend/OnnxReader.cpp": "compiler mlir protobuf",
     "tools/edgecc": "compiler passes dialects runtime mlir json cli",
+    "tools/edgecc-diff": "tools/edgecc compiler passes dialects runtime mlir json",
     "tools/edgecc-opt": "passes dialects mlir",
     "tools/edgecc-run": "runtime json cli sentencepiece",
     "tools/edgecc-tokenize": "runtime cli",

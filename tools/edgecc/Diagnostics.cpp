@@ -22,8 +22,9 @@ static std::string place(Location location) {
   return text.empty() ? text : text + ": ";
 }
 
-DiagnosticPrinter::DiagnosticPrinter(MLIRContext &context, bool showRemarks)
-    : showRemarks(showRemarks), handler(&context, [this](Diagnostic &diagnostic) { return handle(diagnostic); }) {}
+DiagnosticPrinter::DiagnosticPrinter(StringRef program, MLIRContext &context, bool showRemarks)
+    : program(program), showRemarks(showRemarks),
+      handler(&context, [this](Diagnostic &diagnostic) { return handle(diagnostic); }) {}
 
 LogicalResult DiagnosticPrinter::handle(Diagnostic &diagnostic) {
   std::lock_guard<std::mutex> lock(mutex);
@@ -46,9 +47,9 @@ LogicalResult DiagnosticPrinter::handle(Diagnostic &diagnostic) {
     break;
   case DiagnosticSeverity::Note: break;
   }
-  llvm::errs() << "edgecc: " << kind << ": " << line << "\n";
+  llvm::errs() << program << ": " << kind << ": " << line << "\n";
   for (Diagnostic &note : diagnostic.getNotes())
-    llvm::errs() << "edgecc: note: " << place(note.getLocation()) << note.str() << "\n";
+    llvm::errs() << program << ": note: " << place(note.getLocation()) << note.str() << "\n";
   return success();
 }
 

@@ -13,7 +13,7 @@ namespace edgecc {
 /// positions in IR they never see. Remarks are kept, and printed only if asked for.
 class DiagnosticPrinter {
 public:
-  DiagnosticPrinter(mlir::MLIRContext &context, bool showRemarks);
+  DiagnosticPrinter(llvm::StringRef program, mlir::MLIRContext &context, bool showRemarks);
 
   const std::vector<std::string> &remarks() const { return kept; }
   unsigned errors() const { return errorCount; }
@@ -21,6 +21,7 @@ public:
 private:
   mlir::LogicalResult handle(mlir::Diagnostic &diagnostic);
 
+  llvm::StringRef program;
   bool showRemarks;
   std::mutex mutex; // passes run in parallel
   std::vector<std::string> kept;

@@ -16,13 +16,18 @@ using namespace llvm;
 namespace edgecc {
 namespace {
 
+const char *nameOfProgram = "";
 struct sigaction llvmsBusError;
 timer_t crashTimer;
 
 void say(StringRef text) { (void)!::write(STDERR_FILENO, text.data(), text.size()); }
 
 /// A line of its own, where a progress bar may stand.
-void beginError() { say(isatty(STDERR_FILENO) ? "\r\033[Kedgecc: error: " : "edgecc: error: "); }
+void beginError() {
+  say(isatty(STDERR_FILENO) ? "\r\033[K" : "");
+  say(nameOfProgram);
+  say(": error: ");
+}
 
 /// LLVM has removed unfinished files by now.
 void onInterrupt() {
@@ -92,7 +97,8 @@ void onBusError(int signal, siginfo_t *info, void *) {
 
 } // namespace
 
-void handleSignals() {
+void handleSignals(const char *program) {
+  nameOfProgram = program;
   sys::SetInterruptFunction(onInterrupt);
   struct sigevent timeout = {};
   timeout.sigev_notify = SIGEV_SIGNAL;

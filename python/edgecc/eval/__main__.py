@@ -7,6 +7,7 @@ from ..commands import run_commands
 _COMMANDS = {
     "matrix": "a list of recipes on one model, as one table",
     "plot": "error by layer, and size against divergence",
+    "reference": "what ONNX Runtime computes at every node, for edgecc-diff",
     "tables": "the documentation's tables, for all real models",
 }
 

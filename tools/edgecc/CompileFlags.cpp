@@ -1,0 +1,208 @@
+//===- CompileFlags.cpp -----------------------------------------------------------===//
+#include "tools/edgecc/CompileFlags.h"
+#include "passes/Plugin.h"
+#include "llvm/Support/Process.h"
+
+using namespace llvm;
+namespace edgecc {
+
+cl::OptionCategory compileFlags("edgecc options");
+
+namespace {
+
+/// LLVM's libraries register options of their own; one of them has a name that people expect to be ours.
+struct MakeRoom {
+  MakeRoom() {
+    for (StringRef name : {"threads"})
+      if (auto found = cl::getRegisteredOptions().find(name); found != cl::getRegisteredOptions().end())
+        found->second->removeArgument();
+  }
+} makeRoom;
+
+} // namespace
+
+cl::opt<bool> remarksFlag("remarks", cl::desc("Show what passes remark, e.g. layers that were not recognised"),
+                          cl::cat(compileFlags));
+cl::opt<bool> quietFlag("quiet", cl::desc("Print nothing but errors"), cl::cat(compileFlags));
+
+namespace {
+
+cl::opt<std::string> input(cl::Positional, cl::desc("<model.onnx>"), cl::cat(compileFlags));
+cl::list<std::string> dims("dim", cl::desc("Value or inclusive bounds of a named dimension: batch=1, sequence=1..512"),
+                           cl::value_desc("name=N|A..B"), cl::cat(compileFlags));
+cl::opt<int64_t> context("context", cl::desc("Longest context of a language model, in tokens"), cl::value_desc("tokens"),
+                         cl::cat(compileFlags));
+cl::list<std::string> weightsDirs("weights-dir", cl::desc("Folder in which external data may lie, beside the model's own"),
+                                  cl::value_desc("folder"), cl::cat(compileFlags));
+cl::opt<std::string> prune("prune", cl::desc("Cut parts out of the model: ffn=0.2,layers=2 (passes/prune/README.md)"),
+                           cl::value_desc("part=amount,..."), cl::cat(compileFlags));
+cl::opt<std::string> pruneMethod("prune-method",
+                                 cl::desc("What makes a part worth keeping: surgeon (default), flap, wanda, magnitude"),
+                                 cl::init("surgeon"), cl::value_desc("name"), cl::cat(compileFlags));
+cl::opt<std::string> pruneCompensate("prune-compensate",
+                                     cl::desc("What the rest takes over: least-squares (default), bias, none"),
+                                     cl::init("least-squares"), cl::value_desc("name"), cl::cat(compileFlags));
+cl::opt<std::string> pruneSpread("prune-spread",
+                                 cl::desc("How much each layer loses: global, where it costs least (default); even"),
+                                 cl::init("global"), cl::value_desc("name"), cl::cat(compileFlags));
+cl::opt<std::string> pruneLayersBy(
+    "prune-layers-by",
+    cl::desc("Which layers go: output, without which the last hidden state changes least (default); cosine, of their own "
+             "input and output"),
+    cl::init("output"), cl::value_desc("name"), cl::cat(compileFlags));
+cl::opt<std::string> quant("quant",
+                           cl::desc("Round the weights: w4g32a8, w8a8, w4g128, ... (passes/quantize/README.md; default: none)"),
+                           cl::init("none"), cl::value_desc("scheme"), cl::cat(compileFlags));
+cl::list<std::string>
+    quantLayers("quant-layer",
+                cl::desc("Another scheme for the layers whose own or whose weight's name a pattern fits: 'lm_head*=w8a8'"),
+                cl::value_desc("pattern=scheme"), cl::cat(compileFlags));
+cl::opt<std::string> exitLayers("exit-layers",
+                                cl::desc("A call may end after these layers, counted from 1: 4,8; or auto, with --calibrate "
+                                         "(passes/earlyexit/README.md; default: none)"),
+                                cl::value_desc("layers"), cl::cat(compileFlags));
+cl::opt<double> exitThreshold("exit-threshold", cl::desc("The least confidence with which it does, 0 to 1 (default: 0.9)"),
+                              cl::value_desc("confidence"), cl::cat(compileFlags));
+cl::opt<double> exitAgreement("exit-agreement",
+                              cl::desc("Find the threshold with which so many early ends say what the whole model says "
+                                       "(default: 0.99, with --calibrate)"),
+                              cl::value_desc("share"), cl::cat(compileFlags));
+cl::opt<std::string> exitConfidence("exit-confidence",
+                                    cl::desc("What the confidence is: margin (of the two likeliest answers), entropy, or state "
+                                             "(the hidden state hardly changes any more); default: margin"),
+                                    cl::init("margin"), cl::value_desc("kind"), cl::cat(compileFlags));
+cl::opt<std::string> exitMap("exit-map",
+                             cl::desc("What the head sees at an exit: none (the hidden state) or affine (a map of it, fitted on "
+                                      "samples; the default with --calibrate)"),
+                             cl::value_desc("kind"), cl::cat(compileFlags));
+cl::opt<bool> exitVerify("exit-verify",
+                         cl::desc("The remaining layers can verify in one batch what ended early, so that nothing is lost"),
+                         cl::cat(compileFlags));
+cl::opt<std::string> quantAlgorithm(
+    "quant-algorithm",
+    cl::desc("Who decides how weights are rounded: rtn (default), gptq, awq, smoothquant, llm-int8, rotate, or some of "
+             "them: awq,gptq (passes/quantize/README.md)"),
+    cl::init("rtn"), cl::value_desc("list"), cl::cat(compileFlags));
+cl::opt<int64_t> targetSize("target-size",
+                            cl::desc("Choose each weight's scheme so that all weights have this many bytes at most"),
+                            cl::value_desc("bytes"), cl::cat(compileFlags));
+cl::opt<double> targetBits("target-bpw",
+                           cl::desc("Choose each weight's scheme so that quantized weights have this many bits on average"),
+                           cl::value_desc("bits"), cl::cat(compileFlags));
+cl::opt<double>
+    maxDivergence("max-kl",
+                  cl::desc("Choose each weight's scheme so that the output's divergence, measured layer by layer, sums up to "
+                           "this at most"),
+                  cl::value_desc("nats"), cl::cat(compileFlags));
+cl::list<std::string> quantSchemes("quant-schemes", cl::desc("Schemes to choose from within a budget (default: w4g32a8,w8a8)"),
+                                   cl::CommaSeparated, cl::value_desc("list"), cl::cat(compileFlags));
+cl::opt<double> outlierThreshold("outlier-threshold",
+                                 cl::desc("Magnitude that makes an input channel stay float with llm-int8 (default: 6)"),
+                                 cl::init(6), cl::value_desc("magnitude"), cl::cat(compileFlags));
+cl::opt<double> outlierShare("outlier-share", cl::desc("Or the share of the input channels that do"), cl::init(0),
+                             cl::value_desc("share"), cl::cat(compileFlags));
+cl::opt<std::string> calibrate("calibrate",
+                               cl::desc("Samples for passes that look at what flows through the model: text, .ids or .npz"),
+                               cl::value_desc("file"), cl::cat(compileFlags));
+cl::opt<std::string> tokenizer("tokenizer", cl::desc("Of the text to calibrate on (default: the one beside the model)"),
+                               cl::value_desc("file"), cl::cat(compileFlags));
+cl::opt<int64_t> calibrateSamples("calibrate-samples", cl::desc("Samples at most (default: 128)"), cl::init(128),
+                                  cl::value_desc("count"), cl::cat(compileFlags));
+cl::opt<int64_t> calibrateLength("calibrate-length", cl::desc("Tokens of a sample at most (default: 512)"), cl::init(512),
+                                 cl::value_desc("tokens"), cl::cat(compileFlags));
+cl::opt<std::string> kv("kv", cl::desc("Keep KV caches as f32, f16, int8 or int4 (default: as the model has them)"),
+                        cl::value_desc("type"), cl::cat(compileFlags));
+cl::list<std::string> plugins("load-pass-plugin", cl::desc("Shared library with passes, for --plugin-pass"),
+                              cl::value_desc("file.so"), cl::cat(compileFlags));
+cl::list<std::string>
+    pluginPasses("plugin-pass", cl::desc("Passes to run by name, after the phase (default: normalize, so before what is lossy)"),
+                 cl::value_desc("[normalize:|compress:]name{options}"), cl::cat(compileFlags));
+cl::opt<unsigned> threads("threads", cl::desc("Threads for code generation (default: all)"), cl::value_desc("count"),
+                          cl::cat(compileFlags));
+
+/// "sequence=1..512" or "batch=1".
+Expected<DimBounds> parseDim(StringRef text) {
+  auto [name, value] = text.split('=');
+  auto [low, high] = value.contains("..") ? value.split("..") : std::make_pair(value, value);
+  DimBounds dim{name.str(), 0, 0};
+  if (name.empty() || low.getAsInteger(10, dim.min) || high.getAsInteger(10, dim.max))
+    return createStringError("--dim %s: write name=value or name=lowest..highest, e.g. sequence=1..512", text.str().c_str());
+  if (dim.min < 0 || dim.max < dim.min || dim.max == 0)
+    return createStringError("--dim %s: the bounds must be a range of sizes", text.str().c_str());
+  return dim;
+}
+
+Error collectExits(earlyexit::RequestText &exits) {
+  if (exitLayers.empty())
+    for (cl::Option *option :
+         std::initializer_list<cl::Option *>{&exitThreshold, &exitAgreement, &exitConfidence, &exitMap, &exitVerify})
+      if (option->getNumOccurrences())
+        return createStringError("--%s says how calls end early; say where with --exit-layers", option->ArgStr.str().c_str());
+  // What was not given is below 0 from here on.
+  for (cl::opt<double> *share : {&exitThreshold, &exitAgreement})
+    if (share->getNumOccurrences() && !(*share >= 0 && *share <= 1))
+      return createStringError("--%s=%g: write a number between 0 and 1", share->ArgStr.str().c_str(), double(*share));
+  exits.layers = exitLayers;
+  exits.threshold = exitThreshold.getNumOccurrences() ? double(exitThreshold) : -1;
+  exits.agreement = exitAgreement.getNumOccurrences() ? double(exitAgreement) : -1;
+  exits.confidence = exitConfidence;
+  exits.map = exitMap;
+  exits.verify = exitVerify;
+  return Error::success();
+}
+
+} // namespace
+
+Expected<Options> collectCompileFlags() {
+  for (const std::string &plugin : plugins)
+    if (Error error = loadPassPlugin(plugin))
+      return error;
+  Options options;
+  for (const std::string &text : dims) {
+    auto dim = parseDim(text);
+    if (!dim)
+      return dim.takeError();
+    options.dims.push_back(*dim);
+  }
+  if (context.getNumOccurrences()) {
+    if (context < 1)
+      return createStringError("--context %lld: a context has at least one token", static_cast<long long>(context));
+    options.context = context;
+  }
+  options.input = input;
+  options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
+  if (Error error = parsePrune(prune, options.prune))
+    return createStringError("--prune " + toString(std::move(error)));
+  options.prune.method = pruneMethod;
+  options.prune.compensation = pruneCompensate;
+  options.prune.spread = pruneSpread;
+  options.prune.layersBy = pruneLayersBy;
+  options.quant = quant;
+  options.quantLayers.assign(quantLayers.begin(), quantLayers.end());
+  if (Error error = collectExits(options.exits))
+    return error;
+  options.quantAlgorithm = quantAlgorithm;
+  if (targetSize.getNumOccurrences())
+    options.targetSize = targetSize;
+  if (targetBits.getNumOccurrences())
+    options.targetBits = targetBits;
+  if (maxDivergence.getNumOccurrences())
+    options.maxDivergence = maxDivergence;
+  if (!quantSchemes.empty())
+    options.quantSchemes.assign(quantSchemes.begin(), quantSchemes.end());
+  options.outlierThreshold = outlierThreshold;
+  options.outlierShare = outlierShare;
+  options.pluginPasses.assign(pluginPasses.begin(), pluginPasses.end());
+  options.calibrate = calibrate;
+  options.tokenizer = tokenizer;
+  if (calibrateSamples < 1 || calibrateLength < 1)
+    return createStringError("--calibrate-samples and --calibrate-length must be at least 1");
+  options.calibrateSamples = calibrateSamples;
+  options.calibrateLength = calibrateLength;
+  options.kv = kv;
+  options.threads = threads;
+  options.progress = !quietFlag && sys::Process::StandardErrIsDisplayed();
+  return options;
+}
+
+} // namespace edgecc
