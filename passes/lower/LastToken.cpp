@@ -1,7 +1,8 @@
 //===- LastToken.cpp - Computing only what is asked of the last token ---------===//
 //
 // Of a prompt only the last token's logits are read, and the head is the largest matrix of a small model: a quarter of the time
-// of a prompt, and megabytes of output. The cut is pushed up through all that works on each token alone.
+// of a prompt, and megabytes of output. The cut is pushed up through all that works on each token alone, up to what the caches
+// need of every token.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/lower/LastToken.h"
@@ -15,7 +16,9 @@ namespace {
 
 class LastToken {
 public:
-  LastToken(func::FuncOp function, AffineExpr tokens) : function(function), tokens(tokens) {}
+  /// `whole` is computed of all tokens in any case.
+  LastToken(func::FuncOp function, AffineExpr tokens, const llvm::SmallPtrSetImpl<Operation *> &whole)
+      : function(function), tokens(tokens), whole(whole) {}
 
   bool isTokens(Value value, unsigned dim) { return edge::shapeOf(value)[dim] == tokens; }
   /// The last of the `tokens` slices of `value` along `dim`; the size stays, as 1.
@@ -46,6 +49,7 @@ private:
 
   func::FuncOp function;
   AffineExpr tokens;
+  const llvm::SmallPtrSetImpl<Operation *> &whole;
   DenseMap<std::pair<Value, unsigned>, Value> known;
 };
 
@@ -64,10 +68,10 @@ Value LastToken::of(Value value, unsigned dim) {
   return known[{value, dim}] = result ? result : slice(value, dim);
 }
 
-/// The op behind `value` on the last token alone; null if it mixes tokens.
+/// The op behind `value` on the last token alone; null if it mixes tokens, or would be computed twice.
 Value LastToken::narrowed(Value value, unsigned dim) {
   Operation *op = value.getDefiningOp();
-  if (!op)
+  if (!op || whole.contains(op))
     return {};
   bool isRow = dim + 1 == cast<RankedTensorType>(value.getType()).getRank();
   if (auto linear = dyn_cast<edge::LinearOp>(op); linear && !isRow) {
@@ -156,14 +160,27 @@ Value LastToken::slice(Value value, unsigned dim) {
 
 } // namespace
 
+/// What states are made of.
+static void collectStates(func::FuncOp function, llvm::SmallPtrSetImpl<Operation *> &whole) {
+  SmallVector<Value> open;
+  for (OpOperand &operand : function.front().getTerminator()->getOpOperands())
+    if (function.getResultAttr(operand.getOperandNumber(), edge::EdgeDialect::kStateAttr))
+      open.push_back(operand.get());
+  while (!open.empty())
+    if (Operation *op = open.pop_back_val().getDefiningOp(); op && whole.insert(op).second)
+      op->walk([&](Operation *inner) { llvm::append_range(open, inner->getOperands()); });
+}
+
 bool keepLastToken(func::FuncOp function, AffineExpr tokens) {
   Operation *end = function.front().getTerminator();
+  llvm::SmallPtrSet<Operation *, 32> whole;
+  collectStates(function, whole);
   bool changed = false;
   for (OpOperand &operand : end->getOpOperands()) {
     auto type = cast<RankedTensorType>(operand.get().getType());
     if (function.getResultAttr(operand.getOperandNumber(), edge::EdgeDialect::kStateAttr) || type.getRank() < 2)
       continue;
-    LastToken last(function, tokens);
+    LastToken last(function, tokens, whole);
     unsigned dim = type.getRank() - 2;
     if (!last.isTokens(operand.get(), dim))
       continue;

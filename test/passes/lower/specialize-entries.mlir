@@ -114,3 +114,28 @@ func.func @main(%mixed: tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>, %sc
   return %logits, %norm : tensor<1x?x32xf32, affine_map<()[s0] -> (1, s0, 32)>>, tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>
 }
 }
+
+// -----
+
+// What a cache needs of every token is not computed again for the last one.
+// CHECK-LABEL: func.func @prefill
+// CHECK: %[[STREAM:.*]] = edge.linear %{{.*}} : tensor<1x?x8xf32, #{{.*}}>, tensor<8x8xf32> -> tensor<1x?x8xf32, #{{.*}}>
+// CHECK: tensor.extract %[[STREAM]]
+// CHECK-DAG: edge.linear %[[STREAM]], %{{.*}} -> tensor<1x?x8xf32, #{{.*}}>
+// CHECK-DAG: %[[TOP:.*]] = edge.linear %{{.*}} : tensor<1x1x8xf32>, tensor<8x8xf32> -> tensor<1x1x8xf32>
+// CHECK: edge.linear %[[TOP]], %{{.*}} : tensor<1x1x8xf32>, tensor<32x8xf32> -> tensor<1x1x32xf32>
+// CHECK-NOT: edge.linear
+// CHECK-LABEL: func.func @decode
+module attributes {edge.symbols = [#edge.symbol<"tokens", 1, 64, free>, #edge.symbol<"past", 0, 128, position>, #edge.symbol<"context", 1, 128, capacity>]} {
+func.func @main(%x: tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>, %cache: tensor<1x1x?x8xf32, affine_map<()[s0, s1, s2] -> (1, 1, s2, 8)>> {edge.state = 0 : i64},
+                %w: tensor<8x8xf32>, %head: tensor<32x8xf32>)
+    -> (tensor<1x?x32xf32, affine_map<()[s0] -> (1, s0, 32)>>, tensor<1x1x?x8xf32, affine_map<()[s0, s1, s2] -> (1, 1, s2, 8)>> {edge.state = 0 : i64}) attributes {edge.advance = affine_map<()[s0] -> (s0)>} {
+  %stream = edge.linear %x, %w : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>, tensor<8x8xf32> -> tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>
+  %key = edge.linear %stream, %w : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>, tensor<8x8xf32> -> tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>
+  %rows = edge.reshape %key : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>> -> tensor<1x?x1x8xf32, affine_map<()[s0] -> (1, s0, 1, 8)>>
+  %filled = edge.append %cache, %rows at affine_map<()[s0, s1] -> (s1)> : tensor<1x1x?x8xf32, affine_map<()[s0, s1, s2] -> (1, 1, s2, 8)>>, tensor<1x?x1x8xf32, affine_map<()[s0] -> (1, s0, 1, 8)>> -> tensor<1x1x?x8xf32, affine_map<()[s0, s1, s2] -> (1, 1, s2, 8)>>
+  %top = edge.linear %stream, %w : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>, tensor<8x8xf32> -> tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>
+  %logits = edge.linear %top, %head : tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>, tensor<32x8xf32> -> tensor<1x?x32xf32, affine_map<()[s0] -> (1, s0, 32)>>
+  return %logits, %filled : tensor<1x?x32xf32, affine_map<()[s0] -> (1, s0, 32)>>, tensor<1x1x?x8xf32, affine_map<()[s0, s1, s2] -> (1, 1, s2, 8)>>
+}
+}
