@@ -36,22 +36,22 @@ constexpr int64_t kStep = 16;
 /// Below this the inverse of the scale would not be finite.
 constexpr double kSmallest = 1e-30;
 
-class Row {
+class Writer {
 public:
-  Row(Code &code, const ActivationLayout &layout, Value from, Value to, const std::optional<OutlierValues> &outliers)
-      : code(code), layout(layout), outliers(outliers), input(from), from(from), to(to) {
+  Writer(Code &code, const ActivationLayout &layout, Value to, const std::optional<OutlierValues> &outliers)
+      : code(code), layout(layout), outliers(outliers), to(to) {
     if (outliers)
-      this->from = code.stack(layout.k);
+      kept = code.stack(layout.k);
   }
 
-  /// Row `row` of the input as row `i` of block `block`.
-  void emit(Var row, Var i, Var block) {
+  /// A row of the input as row `i` of block `block`.
+  void emit(Row row, Var i, Var block) {
     Var blockAt = block * layout.bytes();
-    rowAt = row * layout.k, sidesAt = blockAt + i * 4;
+    from = row.buffer, rowAt = row.at, sidesAt = blockAt + i * 4;
     numbersAt = blockAt + i / layout.together * (layout.together * layout.segment * layout.elementBytes) +
                 i % layout.together * (layout.chunk * layout.elementBytes);
     if (outliers)
-      takeOutliers(row, block * layout.rows + i);
+      takeOutliers(block * layout.rows + i);
     if (!layout.perGroup && !layout.floats)
       setScale(code.index(0), code.index(layout.k), code.index(0));
     int64_t whole = layout.k / layout.size;
@@ -62,15 +62,14 @@ public:
 
 private:
   /// Leaves a row without them on the stack: neither the scale nor the sums know of them.
-  void takeOutliers(Var row, Var to) {
-    code.sweep(code.index(layout.k),
-               [&](Var k, int64_t count) { code.store(from, k, code.load(input, row * layout.k + k, count)); });
+  void takeOutliers(Var row) {
+    code.sweep(code.index(layout.k), [&](Var k, int64_t count) { code.store(kept, k, code.load(from, rowAt + k, count)); });
     code.loop(code.index(0), code.index(outliers->count), 1, [&](Var index) {
       Var channel = code.toIndex(code.loadRaw(outliers->indices, index));
-      code.store(outliers->to, to * outliers->count + index, code.load(input, row * layout.k + channel));
-      code.store(from, channel, code.f32(0));
+      code.store(outliers->to, row * outliers->count + index, code.load(from, rowAt + channel));
+      code.store(kept, channel, code.f32(0));
     });
-    rowAt = code.index(0);
+    from = kept, rowAt = code.index(0);
   }
 
   void setScale(Var begin, Var end, Var group) {
@@ -145,15 +144,15 @@ private:
   Code &code;
   const ActivationLayout &layout;
   const std::optional<OutlierValues> &outliers;
-  Value input, from, to;
+  Value from, to, kept;
   Var rowAt, numbersAt, sidesAt, inverse, scale;
 };
 
 } // namespace
 
-void emitActivations(Code &code, const ActivationLayout &layout, Var block, AffineExpr rows, Value from, Value to,
-                     const std::optional<OutlierValues> &outliers) {
-  Row row(code, layout, from, to, outliers);
+void emitActivations(Code &code, const ActivationLayout &layout, Var block, AffineExpr rows, function_ref<Row(Var)> from,
+                     Value to, const std::optional<OutlierValues> &outliers) {
+  Writer writer(code, layout, to, outliers);
   Var last = code.size(rows) - 1;
   // Rows that fill up a block are never stored: any row will do.
   Var at = block * layout.bytes();
@@ -163,7 +162,8 @@ void emitActivations(Code &code, const ActivationLayout &layout, Var block, Affi
       for (int64_t i = 0; i < ActivationLayout::kBiasLine; i += 16)
         code.storeBytes(to, at + group * layout.groupBytes() + (layout.biasAt() + i), bias);
     });
-  code.loop(code.index(0), code.index(layout.rows), 1, [&](Var i) { row.emit(min(block * layout.rows + i, last), i, block); });
+  code.loop(code.index(0), code.index(layout.rows), 1,
+            [&](Var i) { writer.emit(from(min(block * layout.rows + i, last)), i, block); });
 }
 
 } // namespace edgecc

@@ -107,9 +107,16 @@ struct OutlierValues {
   int64_t count;
 };
 
-/// Lays block `block` of rows of `from` [rows, k] as wanted. Outliers, if any, become zero and go to blocks of rows of their own.
-void emitActivations(Code &code, const ActivationLayout &layout, Var block, mlir::AffineExpr rows, mlir::Value from,
-                     mlir::Value to, const std::optional<OutlierValues> &outliers);
+/// Where a row begins.
+struct Row {
+  mlir::Value buffer;
+  Var at;
+};
+
+/// Lays block `block` of the `rows` rows [k] that `from` gives as wanted. Outliers, if any, become zero and go to blocks of rows
+/// of their own.
+void emitActivations(Code &code, const ActivationLayout &layout, Var block, mlir::AffineExpr rows,
+                     llvm::function_ref<Row(Var row)> from, mlir::Value to, const std::optional<OutlierValues> &outliers);
 
 /// The table's name of a quantized weight.
 KernelType kernelType(const edge::QuantizedPanel &panel);

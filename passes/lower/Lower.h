@@ -62,11 +62,16 @@ std::vector<LinearGroup> groupLinears(llvm::ArrayRef<mlir::Operation *> layers, 
 /// The ladder of kernels for a linear in panels; empty if there is none.
 llvm::SmallVector<const Kernel *> kernelsOf(edge::LinearOp op, const Machine &machine);
 
+/// How the kernel of a quantized linear in panels wants its input; none for other linears.
+std::optional<ActivationLayout> activationLayout(edge::LinearOp op, const Machine &machine);
+
 mlir::LogicalResult lowerLinear(const LinearGroup &group, InputQuantizer &inputs, const Machine &machine);
 mlir::LogicalResult lowerAttention(edge::AttentionOp op, const Machine &machine);
+/// Before the ops around it are lowered, which may do its work.
+mlir::LogicalResult checkRope(edge::RopeOp op);
 mlir::LogicalResult lowerRope(edge::RopeOp op, const Machine &machine);
-mlir::LogicalResult lowerRmsNorm(edge::RmsNormOp op, const Machine &machine);
-mlir::LogicalResult lowerLayerNorm(edge::LayerNormOp op, const Machine &machine);
+/// An RMS or layer norm.
+mlir::LogicalResult lowerNorm(mlir::Operation *op, const Machine &machine);
 mlir::LogicalResult lowerSoftmax(edge::SoftmaxOp op, const Machine &machine);
 mlir::LogicalResult lowerConfidence(edge::ConfidenceOp op, const Machine &machine);
 mlir::LogicalResult lowerEmbedding(edge::EmbeddingOp op, const Machine &machine);

@@ -4,53 +4,57 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/lower/CacheGroups.h"
+#include "passes/lower/FusedRows.h"
 #include "passes/lower/Lower.h"
 
 using namespace mlir;
 namespace edgecc::lower {
 namespace {
 
-/// Where rows of a call come from.
+/// The rows of a call.
 struct Rows {
-  explicit Rows(edge::AppendOp op) : headsFirst(op.getRowsHeadsFirst()) {
+  explicit Rows(edge::AppendOp op) : source(op.getRows()), headsFirst(op.getRowsHeadsFirst()) {
     auto shape = edge::shapeOf(op.getRows().getType());
     batch = shape[0], heads = shape[headsFirst ? 1 : 2], tokens = shape[headsFirst ? 2 : 1];
     dim = op.getCache()->getDim();
   }
 
-  Var at(Code &code, Var batchAt, Var head, Var token) const {
+  Row of(Code &code, Var batchAt, Var head, Var token) const {
     Var h = code.size(heads), t = code.size(tokens);
-    return (headsFirst ? (batchAt * h + head) * t + token : (batchAt * t + token) * h + head) * dim;
+    return source(code, headsFirst ? (batchAt * h + head) * t + token : (batchAt * t + token) * h + head);
   }
 
+  FusedRows source;
   bool headsFirst;
   AffineExpr batch, heads, tokens;
   int64_t dim;
 };
 
 /// Numbers of -127 to 127 and a scale for each row.
-edge::KernelOp appendByRow(OpBuilder &builder, edge::AppendOp op, const Rows &rows, const Machine &machine) {
+edge::KernelOp appendByRow(OpBuilder &builder, edge::AppendOp op, Rows &rows, const Machine &machine) {
   AffineExpr capacity = edge::shapeOf(op.getState().getType())[2], position = op.getPosition().getResult(0);
   AffineExpr count = rows.batch * rows.heads * rows.tokens;
   int64_t dim = rows.dim, perTask = rowsPerTask(edge::shapeOf(op.getRows().getType()).back());
   SmallVector<Value> states{op.getState()};
   llvm::append_range(states, op.getParts());
-  return createKernel(builder, op.getLoc(), "append", count.ceilDiv(perTask), {op.getRows()}, states, op->getResultTypes(),
-                      machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
-    Value from = buffers[0], numbers = buffers[1], scales = buffers[2];
+  return createKernel(builder, op.getLoc(), rows.source.name("append"), count.ceilDiv(perTask), rows.source.inputs(), states,
+                      op->getResultTypes(), machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    rows.source.enter(code, buffers);
+    Value numbers = buffers.drop_back().back(), scales = buffers.back();
     Var first = code.size(position), c = code.size(capacity), h = code.size(rows.heads), t = code.size(rows.tokens);
     forRows(code, task, perTask, count, [&](Var row) {
       Var batch = row / (t * h), token = row % t, head = row / t % h;
-      Var source = rows.at(code, batch, head, token), target = (batch * h + head) * c + first + token;
+      Row from = rows.of(code, batch, head, token);
+      Var target = (batch * h + head) * c + first + token;
       Var highest = code.sweep(code.index(dim), Fold::Max, code.f32(0),
-                               [&](Var i, int64_t lanes) { return abs(code.load(from, source + i, lanes)); });
+                               [&](Var i, int64_t lanes) { return abs(code.load(from.buffer, from.at + i, lanes)); });
       // The scale as it is stored; one that is too small for f16 stands for a row of zeros.
       Var scale = code.convert(highest * (1.0 / 127), code.getF16Type());
       code.store(scales, target, scale);
       scale = code.convert(scale, code.getF32Type());
       Var inverse = select(scale == code.f32(0), code.f32(0), code.f32(1) / scale);
       code.sweep(code.index(dim), [&](Var i, int64_t lanes) {
-        Var x = round(code.load(from, source + i, lanes) * code.splat(inverse, lanes));
+        Var x = round(code.load(from.buffer, from.at + i, lanes) * code.splat(inverse, lanes));
         x = min(max(x, x.same(-127)), x.same(127));
         Type integer = lanes == 1 ? Type(code.getI32Type()) : code.vectorOf(lanes, code.getI32Type());
         code.store(numbers, target * dim + i, code.var(arith::FPToSIOp::create(code, integer, Value(x))));
@@ -63,8 +67,8 @@ edge::KernelOp appendByRow(OpBuilder &builder, edge::AppendOp op, const Rows &ro
 class GroupAppend {
 public:
   GroupAppend(Code &code, edge::AppendOp op, const Rows &rows, Var task, ArrayRef<Value> buffers)
-      : code(code), layout(*op.getCache()), rows(rows), from(buffers[0]),
-        cache(code, op.getState().getType(), layout, buffers[1], buffers[2], task) {
+      : code(code), layout(*op.getCache()), rows(rows),
+        cache(code, op.getState().getType(), layout, buffers.drop_back().back(), buffers.back(), task) {
     before = code.size(op.getPosition().getResult(0));
     length = before + code.size(rows.tokens);
     Var heads = code.size(rows.heads);
@@ -83,9 +87,10 @@ public:
     // One group more than is read: a session may go back.
     Var kept = max(end, end.same(1)) - 1;
     code.loop(max(before, kept * layout.kGroup), length, 1, [&](Var token) {
-      Var source = rows.at(code, batch, head, token - before), to = cache.recentAt(token);
+      Row from = rows.of(code, batch, head, token - before);
+      Var to = cache.recentAt(token);
       code.sweep(code.index(layout.dim), [&](Var i, int64_t lanes) {
-        code.storeBytes(cache.numbers, to + i * 2, code.convert(code.load(from, source + i, lanes), code.getF16Type()));
+        code.storeBytes(cache.numbers, to + i * 2, code.convert(code.load(from.buffer, from.at + i, lanes), code.getF16Type()));
       });
       cache.hold(token / layout.kGroup);
     });
@@ -118,9 +123,9 @@ private:
         code.sweep(code.index(layout.dim),
                    [&](Var i, int64_t lanes) { code.store(tokens, to + i, cache.recent(at + i * 2, lanes)); });
       }, [&] {
-        Var source = rows.at(code, batch, head, token - before);
+        Row from = rows.of(code, batch, head, token - before);
         code.sweep(code.index(layout.dim), [&](Var i, int64_t lanes) {
-          Var half = code.convert(code.load(from, source + i, lanes), code.getF16Type());
+          Var half = code.convert(code.load(from.buffer, from.at + i, lanes), code.getF16Type());
           code.store(tokens, to + i, code.convert(half, code.getF32Type()));
         });
       });
@@ -190,16 +195,18 @@ private:
   Code &code;
   const edge::CacheLayout layout;
   const Rows &rows;
-  Value from;
   CacheGroups cache;
   Var before, length, batch, head;
   Value tokens, bytes; // on the stack: [32, dim], [16, dim]
 };
 
-edge::KernelOp appendGroups(OpBuilder &builder, edge::AppendOp op, const Rows &rows, const Machine &machine) {
-  return createKernel(builder, op.getLoc(), "append", rows.batch * rows.heads, {op.getRows()}, {op.getState(), op.getParts()[0]},
-                      op->getResultTypes(), machine.sweepLanes(),
-                      [&](Code &code, Var task, ArrayRef<Value> buffers) { GroupAppend(code, op, rows, task, buffers).emit(); });
+edge::KernelOp appendGroups(OpBuilder &builder, edge::AppendOp op, Rows &rows, const Machine &machine) {
+  return createKernel(builder, op.getLoc(), rows.source.name("append"), rows.batch * rows.heads, rows.source.inputs(),
+                      {op.getState(), op.getParts()[0]}, op->getResultTypes(), machine.sweepLanes(),
+                      [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    rows.source.enter(code, buffers);
+    GroupAppend(code, op, rows, task, buffers).emit();
+  });
 }
 
 } // namespace

@@ -1,5 +1,6 @@
 //===- LowerLayers.cpp - edge layer ops -> edge.kernel ----------------------===//
 #include "passes/Passes.h"
+#include "passes/lower/FusedRows.h"
 #include "passes/lower/Lower.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -77,21 +78,29 @@ struct LowerLayers : impl::LowerLayersBase<LowerLayers> {
       if (group.gate)
         groups[group.gate] = nullptr;
     }
+    SmallVector<Operation *> fused;
     for (Operation *op : layers) {
+      if (auto rope = dyn_cast<edge::RopeOp>(op); rope && failed(lower::checkRope(rope)))
+        return signalPassFailure();
+      if (lower::isFused(op, machine)) {
+        fused.push_back(op);
+        continue;
+      }
       auto group = groups.find(op);
       if (group != groups.end() && !group->second)
         continue;
       if (failed(group != groups.end() ? lower::lowerLinear(*group->second, inputs, machine) : lowerLayer(op, machine)))
         return signalPassFailure();
     }
+    for (Operation *op : llvm::reverse(fused))
+      op->erase();
   }
 
   static LogicalResult lowerLayer(Operation *op, const Machine &machine) {
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
         .Case([&](edge::AttentionOp it) { return lower::lowerAttention(it, machine); })
         .Case([&](edge::RopeOp it) { return lower::lowerRope(it, machine); })
-        .Case([&](edge::RmsNormOp it) { return lower::lowerRmsNorm(it, machine); })
-        .Case([&](edge::LayerNormOp it) { return lower::lowerLayerNorm(it, machine); })
+        .Case<edge::RmsNormOp, edge::LayerNormOp>([&](Operation *it) { return lower::lowerNorm(it, machine); })
         .Case([&](edge::SoftmaxOp it) { return lower::lowerSoftmax(it, machine); })
         .Case([&](edge::ConfidenceOp it) { return lower::lowerConfidence(it, machine); })
         .Case([&](edge::EmbeddingOp it) { return lower::lowerEmbedding(it, machine); })

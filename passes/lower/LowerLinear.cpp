@@ -1,6 +1,7 @@
 //===- LowerLinear.cpp - edge.linear ----------------------------------------===//
 #include "passes/kernels/Quantized.h"
 #include "passes/lower/Epilogue.h"
+#include "passes/lower/FusedRows.h"
 #include "passes/lower/Lower.h"
 #include <numeric>
 
@@ -114,7 +115,8 @@ InputQuantizer::Input InputQuantizer::of(edge::LinearOp op, const ActivationLayo
   auto context = op.getContext();
   auto size = [&](int64_t value) { return getAffineConstantExpr(value, context); };
   int64_t count = indices ? cast<RankedTensorType>(indices.getType()).getDimSize(0) : 0;
-  SmallVector<Value> ins{values};
+  FusedRows source(values);
+  SmallVector<Value> ins(source.inputs());
   SmallVector<Type> types{edge::tensorType({blocks, size(layout.bytes())}, IntegerType::get(context, 8))};
   if (indices) {
     ins.push_back(indices);
@@ -122,13 +124,15 @@ InputQuantizer::Input InputQuantizer::of(edge::LinearOp op, const ActivationLayo
   }
   int64_t perTask = rowsPerTask(size(layout.k * layout.rows));
   OpBuilder builder(op);
-  auto kernel = createKernel(builder, op.getLoc(), layout.floats ? "widen" : "quantize", blocks.ceilDiv(perTask), ins, {}, types,
-                             machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+  auto kernel = createKernel(builder, op.getLoc(), source.name(layout.floats ? "widen" : "quantize"), blocks.ceilDiv(perTask),
+                             ins, {}, types, machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    source.enter(code, buffers);
     std::optional<OutlierValues> outliers;
     if (indices)
-      outliers = {buffers[1], buffers.back(), count};
-    forRows(code, task, perTask, blocks,
-            [&](Var block) { emitActivations(code, layout, block, rows, buffers[0], buffers[ins.size()], outliers); });
+      outliers = {buffers[ins.size() - 1], buffers.back(), count};
+    forRows(code, task, perTask, blocks, [&](Var block) {
+      emitActivations(code, layout, block, rows, [&](Var row) { return source(code, row); }, buffers[ins.size()], outliers);
+    });
   });
   Input input{kernel.getResult(0), indices ? kernel.getResult(1) : Value()};
   done[values].push_back({layout, indices, input});
@@ -141,6 +145,15 @@ SmallVector<const Kernel *> kernelsOf(edge::LinearOp op, const Machine &machine)
                             quantization->getActivations() == edge::ActivationPrecision::Float, leading(op.getInput().getType()));
   auto type = kernelType(op.getWeight().getType().getElementType());
   return type ? kernelsFor(machine, KernelType::F32, *type) : SmallVector<const Kernel *>();
+}
+
+std::optional<ActivationLayout> activationLayout(edge::LinearOp op, const Machine &machine) {
+  auto quantization = op.getQuantization();
+  auto kernels = quantization ? kernelsOf(op, machine) : SmallVector<const Kernel *>();
+  if (kernels.empty())
+    return std::nullopt;
+  edge::QuantizedPanel panel(*quantization, op.inputChannels(), edge::PanelOrder(machine.arch()));
+  return ActivationLayout(*kernels.front(), panel, quantization->getActivations(), op.inputChannels());
 }
 
 /// What a linear must be for a kernel.
@@ -205,11 +218,10 @@ LogicalResult lowerLinear(const LinearGroup &group, InputQuantizer &inputs, cons
       matrix.granule = std::gcd(matrix.granule, widths.back() / edge::kPanelWidth);
   }
   std::optional<edge::QuantizedPanel> panel;
-  std::optional<ActivationLayout> activations;
+  auto activations = activationLayout(op, machine);
   InputQuantizer::Input input{op.getInput(), {}};
-  if (auto quantization = op.getQuantization()) {
-    panel.emplace(*quantization, op.inputChannels(), edge::PanelOrder(machine.arch()));
-    activations.emplace(*kernels.front(), *panel, quantization->getActivations(), op.inputChannels());
+  if (activations) {
+    panel.emplace(*op.getQuantization(), op.inputChannels(), edge::PanelOrder(machine.arch()));
     input = inputs.of(op, *activations);
   }
   int64_t outliers = input.outliers ? cast<RankedTensorType>(op.getOutliers().getType()).getDimSize(0) : 0;

@@ -1,4 +1,5 @@
 //===- LowerMoves.cpp - Layers that mostly move data ------------------------===//
+#include "passes/lower/FusedRows.h"
 #include "passes/lower/Lower.h"
 
 using namespace mlir;
@@ -9,42 +10,50 @@ static void replace(Operation *op, edge::KernelOp kernel) {
   op->erase();
 }
 
+void emitRope(Code &code, edge::RopeOp op, Var row, Row from, Value cos, Value sin, Row to) {
+  auto shape = edge::shapeOf(op.getInput()), tables = edge::shapeOf(op.getCos());
+  bool headsFirst = op.getHeadsFirst();
+  int64_t half = *constantSize(tables.back()), dim = *constantSize(shape.back());
+  Var t = code.size(shape[headsFirst ? 2 : 1]), h = code.size(shape[headsFirst ? 1 : 2]);
+  Var token = headsFirst ? row % t : row / h % t;
+  Var angle = (constantSize(tables[0]) == 1 ? token : row / (t * h) * t + token) * half;
+  auto rotate = [&](Var first, Var second, Var i, int64_t count) {
+    Var a = code.load(from.buffer, from.at + first, count), b = code.load(from.buffer, from.at + second, count);
+    Var c = code.load(cos, angle + i, count), s = code.load(sin, angle + i, count);
+    code.store(to.buffer, to.at + first, a * c - b * s);
+    code.store(to.buffer, to.at + second, b * c + a * s);
+  };
+  if (op.getInterleaved())
+    code.loop(code.index(0), code.index(half), 1, [&](Var i) { rotate(i * 2, i * 2 + 1, i, 1); });
+  else
+    code.sweep(code.index(half), [&](Var i, int64_t count) { rotate(i, i + half, i, count); });
+  code.sweep(code.index(dim - 2 * half), [&](Var i, int64_t count) {
+    code.store(to.buffer, to.at + i + 2 * half, code.load(from.buffer, from.at + i + 2 * half, count));
+  });
+}
+
+LogicalResult checkRope(edge::RopeOp op) {
+  auto type = op.getInput().getType();
+  if (ShapedType::isDynamic(type.getShape().back()) || ShapedType::isDynamic(op.getCos().getType().getShape().back()))
+    return op.emitOpError("needs a static head size, but rotates ") << type;
+  return success();
+}
+
 LogicalResult lowerRope(edge::RopeOp op, const Machine &machine) {
   auto type = op.getInput().getType();
-  auto shape = edge::shapeOf(type), tables = edge::shapeOf(op.getCos());
-  bool headsFirst = op.getHeadsFirst(), interleaved = op.getInterleaved();
-  int64_t half = constantSize(tables.back()).value_or(0), dim = constantSize(shape.back()).value_or(0);
-  if (!half || !dim)
-    return op.emitOpError("needs a static head size, but rotates ") << type;
-  AffineExpr tokens = shape[headsFirst ? 2 : 1], heads = shape[headsFirst ? 1 : 2];
-  AffineExpr rows = leading(type);
-  bool oneBatch = constantSize(tables[0]) == 1;
-  int64_t perTask = rowsPerTask(shape.back());
+  AffineExpr rows = leading(type), width = edge::shapeOf(type).back();
+  int64_t perTask = rowsPerTask(width);
+  FusedRows input(op.getInput());
+  SmallVector<Value> ins(input.inputs());
+  ins.append({op.getCos(), op.getSin()});
 
   OpBuilder builder(op);
-  replace(op, createKernel(builder, op.getLoc(), "rope", rows.ceilDiv(perTask), {op.getInput(), op.getCos(), op.getSin()}, {},
-                           op->getResultTypes(), machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
-    Value x = buffers[0], cos = buffers[1], sin = buffers[2], y = buffers[3];
-    Var t = code.size(tokens), h = code.size(heads);
-    forRows(code, task, perTask, rows, [&](Var row) {
-      Var token = headsFirst ? row % t : row / h % t;
-      Var angle = (oneBatch ? token : row / (t * h) * t + token) * half;
-      Var at = row * dim;
-      auto rotate = [&](Var first, Var second, Var i, int64_t count) {
-        Var a = code.load(x, first, count), b = code.load(x, second, count);
-        Var c = code.load(cos, angle + i, count), s = code.load(sin, angle + i, count);
-        code.store(y, first, a * c - b * s);
-        code.store(y, second, b * c + a * s);
-      };
-      if (interleaved)
-        code.loop(code.index(0), code.index(half), 1, [&](Var i) { rotate(at + i * 2, at + i * 2 + 1, i, 1); });
-      else
-        code.sweep(code.index(half), [&](Var i, int64_t count) { rotate(at + i, at + i + half, i, count); });
-      code.sweep(code.index(dim - 2 * half), [&](Var i, int64_t count) {
-        Var from = at + i + 2 * half;
-        code.store(y, from, code.load(x, from, count));
-      });
-    });
+  replace(op, createKernel(builder, op.getLoc(), input.name("rope"), rows.ceilDiv(perTask), ins, {}, op->getResultTypes(),
+                           machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
+    input.enter(code, buffers);
+    ArrayRef<Value> rest = buffers.drop_front(input.inputs().size());
+    forRows(code, task, perTask, rows,
+            [&](Var row) { emitRope(code, op, row, input(code, row), rest[0], rest[1], {rest[2], row * code.size(width)}); });
   }));
   return success();
 }
@@ -123,17 +132,20 @@ LogicalResult lowerAppend(edge::AppendOp op, const Machine &machine) {
   AffineExpr position = op.getPosition().getResult(0);
   int64_t perTask = rowsPerTask(width);
 
+  FusedRows input(op.getRows());
   OpBuilder builder(op);
-  replace(op, createKernel(builder, op.getLoc(), "append", rows.ceilDiv(perTask), {op.getRows()}, {op.getState()},
+  replace(op, createKernel(builder, op.getLoc(), input.name("append"), rows.ceilDiv(perTask), input.inputs(), {op.getState()},
                            op->getResultTypes(), machine.sweepLanes(), [&](Code &code, Var task, ArrayRef<Value> buffers) {
-    Value from = buffers[0], to = buffers[1];
+    input.enter(code, buffers);
+    Value to = buffers.back();
     Var n = code.size(width), t = code.size(tokens), h = code.size(heads), c = code.size(capacity), first = code.size(position);
     forRows(code, task, perTask, rows, [&](Var row) {
       Var batch = row / (t * h);
       Var token = headsFirst ? row % t : row / h % t;
       Var head = headsFirst ? row / t % h : row % h;
       Var target = (batch * h + head) * c + first + token;
-      code.sweep(n, [&](Var i, int64_t count) { code.store(to, target * n + i, code.loadRaw(from, row * n + i, count)); });
+      Row from = input(code, row);
+      code.sweep(n, [&](Var i, int64_t count) { code.store(to, target * n + i, code.loadRaw(from.buffer, from.at + i, count)); });
     });
   }));
   return success();

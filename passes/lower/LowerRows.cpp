@@ -3,6 +3,7 @@
 // Norms and softmax: a few sweeps over a row that is in the first-level cache after the first of them.
 //
 //===----------------------------------------------------------------------===//
+#include "passes/lower/FusedRows.h"
 #include "passes/lower/Lower.h"
 
 using namespace mlir;
@@ -27,57 +28,50 @@ static LogicalResult lowerRows(Operation *op, StringRef name, ValueRange ins, co
   return success();
 }
 
-LogicalResult lowerRmsNorm(edge::RmsNormOp op, const Machine &machine) {
-  SmallVector<Value> ins{op.getInput()};
-  if (op.getScale())
-    ins.push_back(op.getScale());
-  double epsilon = op.getEpsilon().convertToDouble();
-  bool scaled = bool(op.getScale());
-  return lowerRows(op, "rms_norm", ins, machine, [=](Code &code, Var row, Var n, ArrayRef<Value> buffers) {
-    Value x = buffers[0], y = buffers.back();
-    Var squares = code.sweep(n, Fold::Add, code.f32(0), [&](Var i, int64_t count) {
-      Var v = code.load(x, row + i, count);
-      return v * v;
-    });
-    Var width = code.var(arith::SIToFPOp::create(code, code.getF32Type(), code.toI64(n)));
-    Var factor = code.f32(1) / sqrt(squares / width + epsilon);
-    code.sweep(n, [&](Var i, int64_t count) {
-      Var v = code.load(x, row + i, count) * code.splat(factor, count);
-      code.store(y, row + i, scaled ? v * code.load(buffers[1], i, count) : v);
-    });
+static void emitRmsNorm(Code &code, edge::RmsNormOp op, Row from, Var n, ArrayRef<Value> parameters, Row to) {
+  Var squares = code.sweep(n, Fold::Add, code.f32(0), [&](Var i, int64_t count) {
+    Var v = code.load(from.buffer, from.at + i, count);
+    return v * v;
+  });
+  Var width = code.var(arith::SIToFPOp::create(code, code.getF32Type(), code.toI64(n)));
+  Var factor = code.f32(1) / sqrt(squares / width + op.getEpsilon().convertToDouble());
+  code.sweep(n, [&](Var i, int64_t count) {
+    Var v = code.load(from.buffer, from.at + i, count) * code.splat(factor, count);
+    code.store(to.buffer, to.at + i, op.getScale() ? v * code.load(parameters[0], i, count) : v);
   });
 }
 
-LogicalResult lowerLayerNorm(edge::LayerNormOp op, const Machine &machine) {
-  SmallVector<Value> ins{op.getInput()};
-  int64_t scale = 0, bias = 0;
-  if (op.getScale()) {
-    scale = ins.size();
-    ins.push_back(op.getScale());
-  }
-  if (op.getBias()) {
-    bias = ins.size();
-    ins.push_back(op.getBias());
-  }
-  double epsilon = op.getEpsilon().convertToDouble();
-  return lowerRows(op, "layer_norm", ins, machine, [=](Code &code, Var row, Var n, ArrayRef<Value> buffers) {
-    Value x = buffers[0], y = buffers.back();
-    Var width = code.var(arith::SIToFPOp::create(code, code.getF32Type(), code.toI64(n)));
-    Var mean = code.sweep(n, Fold::Add, code.f32(0), [&](Var i, int64_t count) { return code.load(x, row + i, count); }) / width;
-    // Two passes: the difference of mean squares loses all digits when the mean is large.
-    Var squares = code.sweep(n, Fold::Add, code.f32(0), [&](Var i, int64_t count) {
-      Var v = code.load(x, row + i, count) - code.splat(mean, count);
-      return v * v;
-    });
-    Var factor = code.f32(1) / sqrt(squares / width + epsilon);
-    code.sweep(n, [&](Var i, int64_t count) {
-      Var v = (code.load(x, row + i, count) - code.splat(mean, count)) * code.splat(factor, count);
-      if (scale)
-        v = v * code.load(buffers[scale], i, count);
-      if (bias)
-        v = v + code.load(buffers[bias], i, count);
-      code.store(y, row + i, v);
-    });
+static void emitLayerNorm(Code &code, edge::LayerNormOp op, Row from, Var n, ArrayRef<Value> parameters, Row to) {
+  auto load = [&](Var i, int64_t count) { return code.load(from.buffer, from.at + i, count); };
+  Var width = code.var(arith::SIToFPOp::create(code, code.getF32Type(), code.toI64(n)));
+  Var mean = code.sweep(n, Fold::Add, code.f32(0), load) / width;
+  // Two passes: the difference of mean squares loses all digits when the mean is large.
+  Var squares = code.sweep(n, Fold::Add, code.f32(0), [&](Var i, int64_t count) {
+    Var v = load(i, count) - code.splat(mean, count);
+    return v * v;
+  });
+  Var factor = code.f32(1) / sqrt(squares / width + op.getEpsilon().convertToDouble());
+  code.sweep(n, [&](Var i, int64_t count) {
+    Var v = (load(i, count) - code.splat(mean, count)) * code.splat(factor, count);
+    if (op.getScale())
+      v = v * code.load(parameters.front(), i, count);
+    if (op.getBias())
+      v = v + code.load(parameters.back(), i, count);
+    code.store(to.buffer, to.at + i, v);
+  });
+}
+
+void emitNorm(Code &code, Operation *norm, Row from, Var width, ArrayRef<Value> parameters, Row to) {
+  if (auto rms = dyn_cast<edge::RmsNormOp>(norm))
+    emitRmsNorm(code, rms, from, width, parameters, to);
+  else
+    emitLayerNorm(code, cast<edge::LayerNormOp>(norm), from, width, parameters, to);
+}
+
+LogicalResult lowerNorm(Operation *op, const Machine &machine) {
+  SmallVector<Value> ins(op->getOperands());
+  return lowerRows(op, op->getName().stripDialect(), ins, machine, [&](Code &code, Var row, Var n, ArrayRef<Value> buffers) {
+    emitNorm(code, op, {buffers.front(), row}, n, buffers.drop_front().drop_back(), {buffers.back(), row});
   });
 }
 
