@@ -6,29 +6,11 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "passes/lower/WeightMemory.h"
-#include "passes/quantize/RoundToNearest.h"
+#include "passes/quantize/FloatWeights.h"
 
 using namespace mlir;
 namespace edgecc::prune {
 namespace {
-
-bool isFloat(Type element) { return element.isF32() || element.isF16() || element.isBF16(); }
-
-void widen(Type element, const char *from, int64_t count, float *to) {
-  (element.isF32() ? widenFloat : element.isF16() ? widenHalf : widenBrainFloat)(from, count, to);
-}
-
-void narrow(Type element, const float *from, int64_t count, char *to) {
-  if (element.isF32()) {
-    std::memcpy(to, from, count * sizeof(float));
-    return;
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    uint32_t bits = llvm::bit_cast<uint32_t>(from[i]);
-    uint16_t half = element.isF16() ? toHalf(from[i]) : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    std::memcpy(to + i * 2, &half, 2);
-  }
-}
 
 Type elementOf(Value value) { return cast<RankedTensorType>(value.getType()).getElementType(); }
 
@@ -110,22 +92,6 @@ void setWeight(edge::LinearOp linear, ElementsAttr value) {
   edge::WeightOp old = weightBehind(linear.getWeight());
   auto weight = edge::WeightOp::create(builder, old.getLoc(), value.getType(), old.getNameAttr(), value);
   linear.getWeightMutable().assign(weight);
-}
-
-std::optional<Eigen::VectorXf> readVector(Value constant) {
-  edge::WeightOp weight = weightBehind(constant);
-  if (!weight || !isFloat(elementOf(weight)))
-    return std::nullopt;
-  ElementsAttr value = weight.getValue();
-  int64_t count = value.getNumElements();
-  Eigen::VectorXf result(count);
-  if (value.isSplat())
-    result.setConstant(float(value.getSplatValue<APFloat>().convertToDouble()));
-  else if (int64_t(rawBytes(value).size()) == count * edge::elementBytes(elementOf(weight)))
-    widen(elementOf(weight), rawBytes(value).data(), count, result.data());
-  else
-    return std::nullopt;
-  return result;
 }
 
 ElementsAttr vectorOf(const Eigen::VectorXf &values, Type element) {

@@ -22,8 +22,6 @@ llvm::Expected<mlir::ElementsAttr> weightLike(edge::LinearOp linear, const RowMa
 /// Makes the linear read it; the type of its result is not touched.
 void setWeight(edge::LinearOp linear, mlir::ElementsAttr value);
 
-/// The numbers of a small constant of floats, a splat included; nothing if it is none.
-std::optional<Eigen::VectorXf> readVector(mlir::Value constant);
 /// A constant of one dimension.
 mlir::ElementsAttr vectorOf(const Eigen::VectorXf &values, mlir::Type element);
 

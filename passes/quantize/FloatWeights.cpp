@@ -5,10 +5,9 @@
 
 using namespace mlir;
 namespace edgecc {
-namespace {
 
 /// Channels that are rewritten by a task.
-constexpr int64_t kChannels = 64;
+static constexpr int64_t kChannels = 64;
 
 bool isFloat(Type element) { return element.isF32() || element.isF16() || element.isBF16(); }
 
@@ -22,20 +21,13 @@ void narrow(Type element, const float *from, int64_t count, char *to) {
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
-    uint16_t half;
-    if (element.isF16()) {
-      half = toHalf(from[i]);
-    } else {
-      uint32_t bits = llvm::bit_cast<uint32_t>(from[i]);
-      half = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    }
+    uint32_t bits = llvm::bit_cast<uint32_t>(from[i]);
+    uint16_t half = element.isF16() ? toHalf(from[i]) : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     std::memcpy(to + i * 2, &half, 2);
   }
 }
 
-Type elementOf(edge::WeightOp weight) { return cast<RankedTensorType>(weight.getType()).getElementType(); }
-
-} // namespace
+static Type elementOf(edge::WeightOp weight) { return cast<RankedTensorType>(weight.getType()).getElementType(); }
 
 std::optional<FloatWeight> floatWeight(Operation *op) {
   Value operand;

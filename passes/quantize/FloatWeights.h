@@ -7,6 +7,11 @@
 
 namespace edgecc {
 
+bool isFloat(mlir::Type element); ///< f32, f16 or bf16
+/// Numbers of such a type as f32, and f32 as such numbers, to nearest.
+void widen(mlir::Type element, const char *from, int64_t count, float *to);
+void narrow(mlir::Type element, const float *from, int64_t count, char *to);
+
 /// The float weight of a linear or lookup; nothing if it is computed, quantized, packed or one number repeated.
 std::optional<FloatWeight> floatWeight(mlir::Operation *linearOrLookup);
 
