@@ -262,14 +262,16 @@ def test_bars_are_one_table(tmp_path, capsys):
         "compare": {"notes": ["ONNX Runtime: not installed"], "results": [
             ratio("llama.cpp Q4_0", 1.2, what="decode", context=16), ratio("llama.cpp Q4_0 no-flash", 1.6, what="decode", context=16),
             ratio("llama.cpp Q4_K_M", 2.1, what="prefill", tokens=128)]},
-        "kernels": {"results": [{"weights": "w4g32a8", "shape": "1x4096x4096", "variant": "arm64-dotprod", "instructions_per_mac": 0.21}]},
+        "kernels": {"results": [{"weights": "w4g32a8", "shape": "1x4096x4096", "variant": "arm64-dotprod", "instructions_per_mac": 0.21,
+                                 "cycles_per_mac": {"neoverse-n1": 0.0464, "neoverse-v1": 0.0477, "neoverse-n2": None},
+                                 "others_cycles": {"KleidiAI": [0.046, 0.041, None], "ggml": [0.05, None, None]}}]},
         "whole": {"results": [{"what": "decode", "variant": "arm64-dotprod", "instructions_per_token": 112.6e6}]},
     }
     for name, report in reports.items():
         (tmp_path / f"bars-{name}.json").write_text(json.dumps(report))
     assert bench_main(["bars", str(tmp_path), "--reuse", "--threads", "1", "--only", "model,compare,kernels,whole"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    verdict = {line[:58].strip(): line[80:].strip() for line in lines[1:-1]}
+    verdict = {line[:74].strip(): line[96:].strip() for line in lines[1:-1]}
     assert verdict["decode, share of the read bandwidth, 1 threads"] == "met"
     assert verdict["decode over llama.cpp Q4_0, 1 threads"] == "NOT MET"
     assert verdict["prefill 128 over llama.cpp, 1 threads"] == "met"
@@ -277,7 +279,11 @@ def test_bars_are_one_table(tmp_path, capsys):
     assert verdict["w4g32a8 1x4096x4096 arm64-dotprod, instructions per MAC"] == "NOT MET"
     assert verdict["decode arm64-dotprod, million instructions per token"] == "met"
     assert verdict["prefill arm64-i8mm, million instructions per token"].startswith("skipped: nothing was measured for prefill")
-    assert lines[-1].startswith("3 of ")
+    # To the digits that are known of the others: 0.046.
+    assert verdict["w4g32a8 1x4096x4096 arm64-dotprod, cycles on n1 over the best other's"] == "met"
+    assert verdict["w4g32a8 1x4096x4096 arm64-dotprod, cycles on v1 over the best other's"] == "NOT MET"
+    assert verdict["w4g32a8 1x4096x4096 arm64-dotprod, cycles on n2 over the best other's"].startswith("skipped: no other's cycles")
+    assert lines[-1].startswith("4 of ")
 
 
 def test_bars_say_what_they_could_not_run(tmp_path, capsys):

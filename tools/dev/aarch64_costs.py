@@ -130,7 +130,7 @@ def disassemble(words: tuple[int, ...]) -> str:
 
 def cycles(assembly: str, core: str) -> float | None:
     """Of one turn, by llvm-mca, when it runs over and over; None if the core does not have the instructions."""
-    turns = 100
+    turns = 1000
     done = subprocess.run([LLVM / "llvm-mca", "-mtriple=aarch64", f"-mcpu={core}", f"-iterations={turns}", "-instruction-info=false",
                            "-resource-pressure=false"], input=assembly, capture_output=True, text=True)
     found = re.search(r"Total Cycles:\s+(\d+)", done.stdout)
