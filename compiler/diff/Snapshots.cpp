@@ -18,6 +18,8 @@ public:
   void runBeforePass(mlir::Pass *, mlir::Operation *op) override {
     if (snapshots.empty())
       look("", op);
+    else if (!last && isa<mlir::ModuleOp>(op))
+      last.emplace(op); // the first pass of another phase
   }
   void runAfterPass(mlir::Pass *pass, mlir::Operation *op) override {
     if (isa<mlir::ModuleOp>(op)) {
