@@ -42,6 +42,23 @@ def PruneChannels : Pass<"edge-prune-channels", "::mlir::ModuleOp"> {
   let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def PruneHeads : Pass<"edge-prune-heads", "::mlir::ModuleOp"> {
+  let summary = "remove KV heads and the query heads that read them, with their caches, and let the others take over what they can";
+  let description = [{
+    An attention loses rows of the weights that make its queries, keys and values, heads of its cache, and columns of the weight that reads its
+    result. Each keeps a quarter of its KV heads at least. Importance, compensation and spread are those of `edge-prune-channels`.
+
+    example: test/passes/prune/prune-heads.mlir
+  }];
+  let options = [
+    Option<"share", "share", "double", "0", "of the KV heads of all layers that goes">,
+    Option<"importance", "importance", "std::string", "\"surgeon\"", "what a head is worth: surgeon, flap, wanda, magnitude">,
+    Option<"compensation", "compensation", "std::string", "\"least-squares\"", "what the others take over: least-squares, bias, none">,
+    Option<"spread", "spread", "std::string", "\"global\"", "how much each layer loses: global (where it costs least), even">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def PruneLayers : Pass<"edge-prune-layers", "::mlir::ModuleOp"> {
   let summary = "take whole layers out of the residual stream, with their caches";
   let description = [{

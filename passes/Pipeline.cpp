@@ -8,6 +8,7 @@
 #include "passes/Plugin.h"
 #include "passes/earlyexit/EarlyExit.h"
 #include "passes/prune/PruneChannels.h"
+#include "passes/prune/PruneHeads.h"
 #include "passes/prune/PruneLayers.h"
 #include "passes/quantize/ChooseOutliers.h"
 #include "passes/quantize/ChoosePrecision.h"
@@ -55,6 +56,9 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
     options.compensation = prune.compensation;
     pm.addPass(createPruneLayers(options, request.calibrator));
   }
+  // Attention stands before the MLP of its layer.
+  if (prune.heads > 0)
+    pm.addPass(createPruneHeads({prune.heads, prune.method, prune.compensation, prune.spread}, request.calibrator));
   if (prune.ffn > 0)
     pm.addPass(createPruneChannels({prune.ffn, prune.method, prune.compensation, prune.spread}, request.calibrator));
   // Before the entries are specialized: a weight is rounded once, whoever reads it.

@@ -5,17 +5,13 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/lower/WeightMemory.h"
 #include "passes/prune/Matrices.h"
+#include "passes/prune/Sharing.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 namespace edgecc::prune {
 namespace {
-
-std::string quoted(Operation *op) {
-  StringRef name = nameOf(op);
-  return (name.empty() ? "an " + op->getName().getStringRef() : "'" + name + "' (" + op->getName().getStringRef() + ")").str();
-}
 
 enum class Access { Channel, Other, Mixed };
 
@@ -78,14 +74,7 @@ private:
 
   void lookAt(linalg::GenericOp generic) {
     unsigned loops = generic.getNumLoops();
-    Block &body = generic.getRegion().front();
-    // Positions and looked up elements know which channel they are.
-    bool isElementwise =
-        generic.getNumResults() == 1 && generic.getNumParallelLoops() == loops && loops > 0 &&
-        generic.getIndexingMapsArray().back().isIdentity() && body.getArguments().back().use_empty() &&
-        generic.getDpsInits()[0].getDefiningOp<tensor::EmptyOp>() &&
-        llvm::none_of(body, [](Operation &op) { return op.getNumRegions() || isa<linalg::IndexOp, tensor::ExtractOp>(op); });
-    if (!isElementwise) {
+    if (!isElementwise(generic)) {
       fault = "it reads " + quoted(generic) + ", which is not elementwise";
       return;
     }
@@ -123,56 +112,16 @@ private:
   llvm::SetVector<Value> values;
 };
 
-/// The linears and lookups that read each constant.
-using Readers = llvm::DenseMap<Attribute, llvm::SmallPtrSet<Operation *, 4>>;
-
-Attribute weightOf(edge::LinearOp linear) { return weightBehind(linear.getWeight()).getValue(); }
-
-Readers readersOf(func::FuncOp function) {
-  Readers readers;
-  function.walk([&](edge::WeightOp weight) {
-    SmallVector<Value> values{weight};
-    while (!values.empty())
-      for (Operation *user : values.pop_back_val().getUsers())
-        if (auto reshape = dyn_cast<edge::ReshapeOp>(user))
-          values.push_back(reshape);
-        else
-          readers[weight.getValue()].insert(user);
-  });
-  return readers;
-}
-
-/// Who reads one of the group's weights without being one of its linears.
-std::string strangerIn(ChannelGroup &group, Readers &readers) {
-  llvm::SmallPtrSet<Operation *, 8> own;
-  ChannelChain &first = group.first();
+std::vector<SmallVector<edge::LinearOp>> linearsOf(ChannelGroup &group) {
+  std::vector<SmallVector<edge::LinearOp>> linears;
   for (ChannelChain &chain : group.chains) {
-    own.insert(chain.consumer);
-    own.insert(chain.producers.begin(), chain.producers.end());
-    bool same = chain.producers.size() == first.producers.size() &&
-                llvm::all_of(llvm::zip(chain.producers, first.producers), [](auto pair) {
-      auto [a, b] = pair;
-      return weightOf(a) == weightOf(b) && a.getLayout() == b.getLayout();
-    });
-    if (!same || chain.consumer.getLayout() != first.consumer.getLayout())
-      return "it shares its weight with " + quoted(chain.consumer) + ", but what feeds them differs";
+    linears.push_back(chain.producers);
+    linears.back().push_back(chain.consumer);
   }
-  for (edge::LinearOp linear : llvm::concat<edge::LinearOp>(llvm::MutableArrayRef(&first.consumer, 1), first.producers))
-    for (Operation *reader : readers[weightOf(linear)])
-      if (!own.contains(reader))
-        return "the weight of " + quoted(linear) + " is read by " + quoted(reader) + ", too";
-  return {};
+  return linears;
 }
 
 } // namespace
-
-StringRef nameOf(Operation *op) {
-  if (auto name = op->getLoc()->findInstanceOf<NameLoc>())
-    return name.getName().getValue();
-  auto linear = dyn_cast<edge::LinearOp>(op);
-  edge::WeightOp weight = linear ? weightBehind(linear.getWeight()) : nullptr;
-  return weight ? weight.getName() : StringRef();
-}
 
 ChannelGroups findChannelGroups(func::FuncOp function) {
   ChannelGroups result;
@@ -193,7 +142,7 @@ ChannelGroups findChannelGroups(func::FuncOp function) {
     // Its output is what the next layer's channels are made of; the first of the two chains has it.
     if (llvm::any_of(group.first().producers, [&](edge::LinearOp producer) { return consumers.contains(producer); }))
       result.refused.push_back({group.first().consumer, "what it reads ends another MLP"});
-    else if (std::string fault = strangerIn(group, readers); !fault.empty())
+    else if (std::string fault = strangerIn(linearsOf(group), readers); !fault.empty())
       result.refused.push_back({group.first().consumer, fault});
     else
       result.groups.push_back(std::move(group));
@@ -204,16 +153,10 @@ ChannelGroups findChannelGroups(func::FuncOp function) {
 llvm::Error narrowGroup(ChannelGroup &group, ArrayRef<int64_t> kept, ElementsAttr weight,
                         llvm::function_ref<void(edge::LinearOp)> addBias) {
   std::vector<int64_t> rows(kept.begin(), kept.end());
-  llvm::DenseMap<Attribute, ElementsAttr> narrowed;
-  for (edge::LinearOp producer : group.first().producers) {
-    ElementsAttr &value = narrowed[weightOf(producer)];
-    if (value)
-      continue;
-    auto made = weightLike(producer, RowMatrix(readWeight(producer)(rows, Eigen::all)));
-    if (!made)
-      return made.takeError();
-    value = *made;
-  }
+  Narrowed narrowed;
+  for (edge::LinearOp producer : group.first().producers)
+    if (llvm::Error error = narrowOutputs(producer, rows, narrowed))
+      return error;
   for (ChannelChain &chain : group.chains) {
     for (edge::LinearOp producer : chain.producers) {
       setWeight(producer, narrowed[weightOf(producer)]);
@@ -224,21 +167,10 @@ llvm::Error narrowGroup(ChannelGroup &group, ArrayRef<int64_t> kept, ElementsAtt
       ElementsAttr &value = narrowed[old.getValue()];
       if (!value)
         value = channelsOf(old.getValue(), kept);
-      OpBuilder builder(constant->getOwner());
-      Value made = edge::WeightOp::create(builder, old.getLoc(), value.getType(), old.getNameAttr(), value);
-      if (RankedTensorType type = withChannels(constant->get().getType(), kept.size()); type != made.getType())
-        made = edge::ReshapeOp::create(builder, old.getLoc(), type, made);
-      constant->set(made);
+      setConstant(*constant, value, withChannels(constant->get().getType(), kept.size()));
     }
     for (Operation *op : chain.between) {
-      RankedTensorType type = withChannels(op->getResult(0).getType(), kept.size());
-      if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
-        OpBuilder builder(op);
-        auto empty = generic.getDpsInits()[0].getDefiningOp<tensor::EmptyOp>();
-        generic.getDpsInitsMutable()[0].set(tensor::EmptyOp::create(
-            builder, empty.getLoc(), type.getShape(), type.getElementType(), empty.getDynamicSizes(), type.getEncoding()));
-      }
-      op->getResult(0).setType(type);
+      setType(op->getResult(0), withChannels(op->getResult(0).getType(), kept.size()));
     }
     setWeight(chain.consumer, weight);
     addBias(chain.consumer);

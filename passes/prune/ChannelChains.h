@@ -32,13 +32,10 @@ struct ChannelGroup {
 struct ChannelGroups {
   std::vector<ChannelGroup> groups; ///< in the function's order
   /// Linears that a linear feeds, and that are yet no end of a chain: why.
-  std::vector<std::pair<edge::LinearOp, std::string>> refused;
+  std::vector<std::pair<mlir::Operation *, std::string>> refused;
 };
 
 ChannelGroups findChannelGroups(mlir::func::FuncOp function);
-
-/// The name that the model gives an op; its weight's for a linear without one.
-llvm::StringRef nameOf(mlir::Operation *op);
 
 /// Removes all channels but `kept` from the types between the linears, and from the producers' weights; the consumer's weight
 /// becomes `weight`, its sums get `bias`, which may be empty.

@@ -1,9 +1,8 @@
 //===- PruneChannels.cpp - Fewer channels inside of MLPs --------------------===//
 #include "passes/prune/PruneChannels.h"
-#include "dialects/edge/Shape.h"
-#include "passes/lower/WeightMemory.h"
 #include "passes/prune/ChannelChains.h"
 #include "passes/prune/Matrices.h"
+#include "passes/prune/Sharing.h"
 #include "passes/prune/Sweep.h"
 
 using namespace mlir;
@@ -31,31 +30,16 @@ Site siteOf(ChannelGroup &group) {
       norms.array() *= readWeight(producer).rowwise().squaredNorm().array();
     return norms;
   };
-  return site;
-}
-
-int64_t bytesOf(ChannelGroup &group) {
-  auto bytes = [](edge::LinearOp linear) {
-    RankedTensorType type = linear.getWeight().getType();
-    return type.getNumElements() * edge::elementBytes(type.getElementType());
+  site.bytes = [&group, producers] {
+    int64_t sum = bytesOf(group.first().consumer);
+    for (edge::LinearOp producer : producers)
+      sum += bytesOf(producer);
+    return sum;
   };
-  int64_t sum = bytes(group.first().consumer);
-  for (edge::LinearOp producer : group.first().producers)
-    sum += bytes(producer);
-  return sum;
-}
-
-llvm::Error nothingFound(func::FuncOp main, const ChannelGroups &found) {
-  constexpr size_t kShown = 8;
-  std::string reasons;
-  for (auto [i, refused] : llvm::enumerate(found.refused))
-    if (i < kShown)
-      reasons += ("\n  '" + nameOf(refused.first) + "': " + refused.second).str();
-  auto linears = main.getOps<edge::LinearOp>();
-  if (reasons.empty())
-    reasons = "\n  none of its " + std::to_string(std::distance(linears.begin(), linears.end())) +
-              " linear layers reads another one through elementwise ops alone";
-  return llvm::createStringError("pruning found no FFN (linear, elementwise, linear) in the model:" + reasons);
+  site.narrow = [&group](ArrayRef<int64_t> kept, ElementsAttr weight, llvm::function_ref<void(edge::LinearOp)> addBias) {
+    return narrowGroup(group, kept, weight, addBias);
+  };
+  return site;
 }
 
 struct PruneChannels : impl::PruneChannelsBase<PruneChannels> {
@@ -64,70 +48,24 @@ struct PruneChannels : impl::PruneChannelsBase<PruneChannels> {
       : PruneChannelsBase(options), calibrator(calibrator) {}
 
   void runOnOperation() override {
-    if (llvm::Error error = run()) {
-      getOperation().emitError() << llvm::toString(std::move(error));
+    ChannelGroups found;
+    auto find = [&](func::FuncOp main) {
+      found = findChannelGroups(main);
+      auto linears = main.getOps<edge::LinearOp>();
+      Sites sites{{},
+                  found.refused,
+                  "none of its " + std::to_string(std::distance(linears.begin(), linears.end())) +
+                      " linear layers reads another one through elementwise ops alone"};
+      for (ChannelGroup &group : found.groups)
+        sites.sites.push_back(siteOf(group));
+      return sites;
+    };
+    Part part{"ffn", "FFN channels", "no FFN (linear, elementwise, linear) in the model"};
+    if (failed(pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator, part, find)))
       signalPassFailure();
-    }
   }
 
 private:
-  llvm::Error run() {
-    auto main = getOperation().lookupSymbol<func::FuncOp>("main");
-    if (!main)
-      return llvm::createStringError("pruning needs the function 'main'");
-    auto sweep = Sweep::create(importance, compensation, spread, calibrator);
-    if (!sweep)
-      return sweep.takeError();
-    ChannelGroups found = findChannelGroups(main);
-    for (auto &[linear, why] : found.refused)
-      linear->emitRemark() << "channels of '" << nameOf(linear) << "' cannot be pruned: " << why;
-    if (found.groups.empty())
-      return nothingFound(main, found);
-    std::vector<Site> sites;
-    for (ChannelGroup &group : found.groups)
-      sites.push_back(siteOf(group));
-    auto counts = sweep->divide(sites, share, "FFN channels");
-    if (!counts)
-      return counts.takeError();
-    if (calibrator)
-      calibrator->restart();
-    std::vector<LedgerEntry> ledger;
-    for (auto [group, site, count] : llvm::zip(found.groups, sites, *counts))
-      if (count > 0)
-        if (llvm::Error error = prune(*sweep, group, site, count, ledger))
-          return error;
-    if (calibrator)
-      calibrator->restart();
-    addToLedger(getOperation(), ledger);
-    getOperation().walk([](edge::WeightOp weight) {
-      if (weight->use_empty())
-        weight.erase();
-    });
-    return llvm::Error::success();
-  }
-
-  static llvm::Error prune(Sweep &sweep, ChannelGroup &group, const Site &site, int64_t count, std::vector<LedgerEntry> &ledger) {
-    auto decision = sweep.decide(site, count);
-    if (!decision)
-      return decision.takeError();
-    int64_t channels = site.units(), before = bytesOf(group);
-    edge::LinearOp projection = group.first().consumer;
-    auto made = weightLike(projection, decision->fit.weight);
-    if (!made)
-      return made.takeError();
-    ElementsAttr bias;
-    llvm::Error error = narrowGroup(group, decision->units, *made, [&](edge::LinearOp consumer) {
-      if (decision->fit.bias.size())
-        addBias(consumer, decision->fit.bias, bias);
-    });
-    if (error)
-      return error;
-    ledger.push_back(
-        Sweep::describe(projection, site, *decision, "of " + std::to_string(channels) + " FFN channels", before, bytesOf(group)));
-    ledger.back().scheme = "pruned ffn " + std::to_string(channels) + " to " + std::to_string(decision->units.size());
-    return llvm::Error::success();
-  }
-
   Calibrator *calibrator = nullptr;
 };
 

@@ -10,9 +10,9 @@
 #include "dialects/edge/Shape.h"
 #include "passes/earlyexit/Layers.h"
 #include "passes/lower/WeightMemory.h"
-#include "passes/prune/ChannelChains.h"
 #include "passes/prune/DropStates.h"
 #include "passes/prune/Matrices.h"
+#include "passes/prune/Sharing.h"
 #include "passes/prune/Sweep.h"
 
 using namespace mlir;

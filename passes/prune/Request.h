@@ -10,11 +10,12 @@ namespace edgecc {
 
 struct PruneRequest {
   double ffn = 0;     ///< share of the channels inside of MLPs
+  double heads = 0;   ///< share of the KV heads
   int64_t layers = 0; ///< whole ones
   std::string method = "surgeon", compensation = "least-squares", spread = "global";
   std::string layersBy = "output";
 
-  bool any() const { return ffn > 0 || layers > 0; }
+  bool any() const { return ffn > 0 || heads > 0 || layers > 0; }
   /// Something that needs no samples.
   bool byWeightsAlone() const { return layers == 0 && method == "magnitude" && compensation == "none"; }
 };

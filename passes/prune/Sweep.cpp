@@ -1,9 +1,10 @@
 //===- Sweep.cpp ------------------------------------------------------------===//
 #include "passes/prune/Sweep.h"
+#include "dialects/edge/Shape.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "passes/lower/WeightMemory.h"
-#include "passes/prune/ChannelChains.h"
 #include "passes/prune/Matrices.h"
+#include "passes/prune/Sharing.h"
 #include "llvm/Support/Format.h"
 
 using namespace mlir;
@@ -29,7 +30,13 @@ std::string shortText(double number) {
   return result;
 }
 
-llvm::Expected<Sweep> Sweep::create(StringRef importance, StringRef compensation, StringRef spread, Calibrator *calibrator) {
+int64_t bytesOf(edge::LinearOp linear) {
+  RankedTensorType type = linear.getWeight().getType();
+  return type.getNumElements() * edge::elementBytes(type.getElementType());
+}
+
+llvm::Expected<Sweep> Sweep::create(const SweepOptions &options, Calibrator *calibrator) {
+  auto [importance, compensation, spread, share] = options;
   auto method = importanceOf(importance);
   auto rest = compensationOf(compensation);
   if (!method || !rest)
@@ -123,7 +130,7 @@ llvm::Error Sweep::checkTokens(const Site &site, const InputMoments &moments) co
                                  "--prune-compensate=bias");
 }
 
-llvm::Expected<Decision> Sweep::decide(const Site &site, int64_t count) {
+llvm::Expected<Sweep::Decision> Sweep::decide(const Site &site, int64_t count) {
   std::optional<InputMoments> moments;
   if (calibrator) {
     if (llvm::Error error = calibrator->advanceTo(site.start))
@@ -164,23 +171,92 @@ llvm::Expected<Decision> Sweep::decide(const Site &site, int64_t count) {
   return decision;
 }
 
-LedgerEntry Sweep::describe(edge::LinearOp projection, const Site &site, const Decision &decision, StringRef what,
-                            int64_t bytesBefore, int64_t bytesAfter) {
+llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count, const Part &part) {
+  auto decision = decide(site, count);
+  if (!decision)
+    return decision.takeError();
+  const Fit &fit = decision->fit;
+  edge::LinearOp projection = site.projections.front();
   LedgerEntry entry;
   entry.weight = weightBehind(projection.getWeight()).getName().str();
   entry.layer = nameOf(projection).str();
-  entry.before = bytesBefore;
-  entry.after = bytesAfter;
+  entry.before = site.bytes();
+  const int64_t units = site.units();
+  auto made = weightLike(projection, fit.weight);
+  if (!made)
+    return made.takeError();
+  ElementsAttr bias;
+  llvm::Error error = site.narrow(decision->units, *made, [&](edge::LinearOp changed) {
+    if (fit.bias.size())
+      addBias(changed, fit.bias, bias);
+  });
+  if (error)
+    return error;
+  entry.after = site.bytes();
+  entry.scheme = ("pruned " + part.name + " " + Twine(units) + " to " + Twine(decision->units.size())).str();
   InFlightDiagnostic remark = projection->emitRemark();
-  remark << "'" << entry.layer << "': " << decision.units.size() << " " << what << " are left, " << bytesBefore << " to "
-         << bytesAfter << " bytes";
-  if (const Fit &fit = decision.fit; fit.error >= 0) {
+  remark << "'" << entry.layer << "': " << decision->units.size() << " of " << units << " " << part.plural << " are left, "
+         << entry.before << " to " << entry.after << " bytes";
+  if (fit.error >= 0) {
     entry.error = fit.error;
     entry.decibels = -20 * std::log10(std::max(fit.error, 1e-9));
     entry.figures["error_uncompensated"] = fit.errorUncompensated;
     remark << ", relative error of the output " << shortText(fit.errorUncompensated) << ", compensated " << shortText(fit.error);
   }
   return entry;
+}
+
+llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites, double share, const Part &part) {
+  auto counts = divide(sites, share, part.plural);
+  if (!counts)
+    return counts.takeError();
+  if (calibrator)
+    calibrator->restart();
+  std::vector<LedgerEntry> ledger;
+  for (auto [site, count] : llvm::zip(sites, *counts))
+    if (count > 0) {
+      auto entry = change(site, count, part);
+      if (!entry)
+        return entry.takeError();
+      ledger.push_back(std::move(*entry));
+    }
+  if (calibrator)
+    calibrator->restart();
+  addToLedger(module, ledger);
+  module.walk([](edge::WeightOp weight) {
+    if (weight->use_empty())
+      weight.erase();
+  });
+  return llvm::Error::success();
+}
+
+static llvm::Error pruneMain(ModuleOp module, const SweepOptions &options, Calibrator *calibrator, const Part &part,
+                             llvm::function_ref<Sites(func::FuncOp)> find) {
+  constexpr size_t kShown = 8;
+  auto main = module.lookupSymbol<func::FuncOp>("main");
+  if (!main)
+    return llvm::createStringError("pruning needs the function 'main'");
+  auto sweep = Sweep::create(options, calibrator);
+  if (!sweep)
+    return sweep.takeError();
+  Sites found = find(main);
+  std::string reasons;
+  for (auto [i, refused] : llvm::enumerate(found.refused)) {
+    auto &[op, why] = refused;
+    op->emitRemark() << part.plural << " of '" << nameOf(op) << "' cannot be pruned: " << why;
+    if (i < kShown)
+      reasons += ("\n  '" + nameOf(op) + "': " + why).str();
+  }
+  if (found.sites.empty())
+    return llvm::createStringError("pruning found " + part.missing + ":" +
+                                   (reasons.empty() ? "\n  " + found.otherwise : reasons));
+  return sweep->run(module, found.sites, options.share, part);
+}
+
+LogicalResult pruneSites(ModuleOp module, const SweepOptions &options, Calibrator *calibrator, const Part &part,
+                         llvm::function_ref<Sites(func::FuncOp)> find) {
+  llvm::Error error = pruneMain(module, options, calibrator, part, find);
+  return error ? LogicalResult(module.emitError() << llvm::toString(std::move(error))) : success();
 }
 
 } // namespace edgecc::prune

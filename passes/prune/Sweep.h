@@ -9,6 +9,7 @@
 #define EDGECC_PASSES_PRUNE_SWEEP_H
 
 #include "dialects/edge/EdgeDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "passes/prune/Removal.h"
 #include "passes/prune/Spread.h"
 #include "passes/quantize/Ledger.h"
@@ -23,6 +24,12 @@ struct Site {
   int64_t round = 1;                             ///< the number of units that stay is a multiple, unless all stay
   /// ||w||^2 of what makes each input; for Importance::Magnitude.
   std::function<Eigen::VectorXf()> norms;
+  /// Of all weights that change.
+  std::function<int64_t()> bytes;
+  /// Takes all units but `kept` away. The projections get `weight`, and what `addBias` does.
+  std::function<llvm::Error(llvm::ArrayRef<int64_t> kept, mlir::ElementsAttr weight,
+                            llvm::function_ref<void(edge::LinearOp)> addBias)>
+      narrow;
 
   int64_t inputs() const { return edge::LinearOp(projections.front()).inputChannels(); }
   int64_t units() const { return inputs() / unit; }
@@ -30,28 +37,49 @@ struct Site {
   int64_t floor() const { return (units() + 3) / 4; }
 };
 
-/// What becomes of a site.
-struct Decision {
-  std::vector<int64_t> units; ///< that stay, in order
-  Fit fit;
+/// What the inputs are called.
+struct Part {
+  llvm::StringRef name;    ///< in the ledger: "ffn"
+  llvm::StringRef plural;  ///< in sentences: "FFN channels"
+  llvm::StringRef missing; ///< if there is no site: "no FFN in the model"
+};
+
+/// What a function has of one kind of part.
+struct Sites {
+  std::vector<Site> sites; ///< in the function's order
+  /// Ops that are no site: why.
+  std::vector<std::pair<mlir::Operation *, std::string>> refused;
+  std::string otherwise; ///< why there is none, if no op was refused
+};
+
+/// Bytes of a float weight.
+int64_t bytesOf(edge::LinearOp linear);
+
+struct SweepOptions {
+  llvm::StringRef importance, compensation, spread;
+  double share; ///< of all units, which goes
 };
 
 class Sweep {
 public:
   /// `calibrator` may be null, then weights alone decide.
-  static llvm::Expected<Sweep> create(llvm::StringRef importance, llvm::StringRef compensation, llvm::StringRef spread,
-                                      Calibrator *calibrator);
+  static llvm::Expected<Sweep> create(const SweepOptions &options, Calibrator *calibrator);
 
-  /// How many units each site loses. `what` they are, for sentences: "FFN channels".
+  /// Both sweeps over `sites`; the ledger has what happened.
+  llvm::Error run(mlir::ModuleOp module, llvm::ArrayRef<Site> sites, double share, const Part &part);
+
+private:
+  /// What becomes of a site.
+  struct Decision {
+    std::vector<int64_t> units; ///< that stay, in order
+    Fit fit;
+  };
+
+  /// How many units each site loses.
   llvm::Expected<std::vector<int64_t>> divide(llvm::ArrayRef<Site> sites, double share, llvm::StringRef what);
   /// Which ones. To be called in the function's order.
   llvm::Expected<Decision> decide(const Site &site, int64_t count);
-
-  /// An entry for what happened, and a remark at the projection.
-  static LedgerEntry describe(edge::LinearOp projection, const Site &site, const Decision &decision, llvm::StringRef what,
-                              int64_t bytesBefore, int64_t bytesAfter);
-
-private:
+  llvm::Expected<LedgerEntry> change(const Site &site, int64_t count, const Part &part);
   llvm::Error weigh(llvm::ArrayRef<Site> sites, llvm::MutableArrayRef<Offer> offers);
   llvm::Error checkTokens(const Site &site, const InputMoments &moments) const;
 
@@ -60,6 +88,10 @@ private:
   bool evenly = false;
   Calibrator *calibrator = nullptr;
 };
+
+/// A whole pass over the function main. Says what is wrong with it, and which ops keep all they have, and why.
+mlir::LogicalResult pruneSites(mlir::ModuleOp module, const SweepOptions &options, Calibrator *calibrator, const Part &part,
+                               llvm::function_ref<Sites(mlir::func::FuncOp)> find);
 
 /// %.4g
 std::string shortText(double number);

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("onnx")
 
 import edgecc  # noqa: E402
+import onnx  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from test_models import model_directory  # noqa: E402
 from test_quantized import next_token_loss, story_tokens  # noqa: E402
@@ -115,6 +116,8 @@ def test_refusals(build_dir, tmp_path):
     for options, sentence in [
             ({"prune": "ffn=0.2"}, "--prune looks at what flows through the model: give it samples with --calibrate"),
             ({"prune": "ffn=2"}, "--prune ffn=2: a share is a number above 0 and below 1"),
+            ({"prune": "heads=1"}, "--prune heads=1: a share is a number above 0 and below 1"),
+            ({"prune": "heads=0.5", **few}, "pruning found no attention whose heads can go:\n  no attention was recognised in the model"),
             ({"prune": "tails=1"}, "'tails=1' is none of the things that can be pruned"),
             ({"prune": "layers=x"}, "layers=x: write how many layers shall go"),
             ({"prune": "ffn=0.2", **few}, "least squares over the 128 channels of 'down' need as many tokens at least, but the samples have 32"),
@@ -161,3 +164,43 @@ def test_layers_go_with_their_caches(babyllama):
     assert len(report["states"]) == 2 * (layers - 1) and report["layers"]["attention"] == layers - 1
     assert report["memory"]["kv_bytes_per_token"] * layers == whole["memory"]["kv_bytes_per_token"] * (layers - 1)
     assert before < after < plain, f"{before:.4f}, without a layer {plain:.4f}, compensated {after:.4f}"
+
+
+@pytest.mark.parametrize("method", ["surgeon", "flap", "wanda", "magnitude"])
+def test_heads_that_do_nothing_are_free(method, build_dir, tmp_path):
+    """A KV head of each layer whose results nobody uses goes, with the query heads that read it and its caches; the logits stay."""
+    model = onnx.load(model_directory("babyllama_tok105", build_dir) / "model.onnx")
+    heads, dim = 4, 32  # KV heads; elements of the two query heads that read one
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for layer, node in enumerate(node for node in model.graph.node if node.name.endswith("/wo/Transpose")):
+        weight = numpy_helper.to_array(weights[node.input[0]]).copy()
+        weight[:, (layer % heads) * dim:(layer % heads + 1) * dim] = 0
+        weights[node.input[0]].CopyFrom(numpy_helper.from_array(weight, node.input[0]))
+    ids = tmp_path / "stories.ids"
+    ids.write_text("".join(" ".join(map(str, [1, *row])) + "\n" for row in story_tokens(8, 255)))
+    reports, logits = {}, {}
+    for name, options in {"whole": {}, "pruned": {"prune": "heads=0.25", "prune_method": method, "calibrate": ids}}.items():
+        reports[name] = edgecc.compile(model, tmp_path / f"{name}.edge", **options)
+        with edgecc.load(tmp_path / f"{name}.edge") as compiled, compiled.session() as session:
+            logits[name] = session.run({"input_ids": np.array([story_tokens(1, 60)[0]])}, "score")["logits"]
+    assert np.linalg.norm(logits["pruned"] - logits["whole"]) / np.linalg.norm(logits["whole"]) < 1e-3
+    assert [entry["scheme"] for entry in reports["pruned"]["ledger"]] == ["pruned heads 4 to 3"] * 5
+    assert reports["pruned"]["memory"]["kv_bytes_per_token"] == reports["whole"]["memory"]["kv_bytes_per_token"] * 3 // 4
+
+
+def test_a_quarter_of_the_heads(babyllama):
+    """Surgery and least squares lose at most half of what magnitude alone does, and caches, weights and arena shrink."""
+    before, whole = babyllama()
+    plain, _ = babyllama(prune="heads=0.25", prune_method="magnitude", prune_compensate="none")
+    after, report = babyllama(prune="heads=0.25")
+    assert after - before < (plain - before) / 2, f"{before:.4f}, by magnitude {plain:.4f}, compensated {after:.4f}"
+    assert report["memory"]["kv_bytes_per_token"] * 4 == whole["memory"]["kv_bytes_per_token"] * 3
+    assert report["memory"]["weight_bytes"] < whole["memory"]["weight_bytes"]
+
+
+def test_all_at_once(babyllama):
+    """What was pruned is an ordinary model: its heads differ from layer to layer, and it can be rounded and end early."""
+    loss, report = babyllama(prune="heads=0.25,ffn=0.2", quant="w8a8", kv="int8", exit_layers="3")
+    before, _ = babyllama()
+    assert loss < before + 0.5
+    assert {entry["scheme"].split()[0] for entry in report["ledger"]} >= {"pruned", "w8a8"}
