@@ -10,6 +10,7 @@
 #include "mlir/Parser/Parser.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
+#include "passes/attention/MergeKvHeads.h"
 #include "passes/earlyexit/Exits.h"
 #include "passes/quantize/CacheType.h"
 #include "passes/quantize/Scheme.h"
@@ -34,12 +35,13 @@ namespace {
 CompressRequest compression(const Options &options) {
   CompressRequest request;
   request.prune = options.prune;
+  request.kvHeads = {options.kvHeads, options.kvMerge, options.kvSteps, options.kvBudget()};
   QuantizeRequest &quantize = request.quantize;
   quantize.scheme = options.quant;
   quantize.layers.assign(options.quantLayers.begin(), options.quantLayers.end());
   quantize.budget = {options.targetSize.value_or(0),
                      options.targetBits.value_or(0),
-                     options.maxDivergence.value_or(0),
+                     options.kvBudget() > 0 ? 0 : options.maxDivergence.value_or(0),
                      {options.quantSchemes.begin(), options.quantSchemes.end()}};
   quantize.outlierThreshold = options.outlierThreshold;
   quantize.outlierShare = options.outlierShare;
@@ -54,7 +56,8 @@ CompressRequest compression(const Options &options) {
 }
 
 Error checkBudget(const Options &options) {
-  int budgets = options.targetSize.has_value() + options.targetBits.has_value() + options.maxDivergence.has_value();
+  int budgets = options.targetSize.has_value() + options.targetBits.has_value() +
+                (options.maxDivergence.has_value() && options.kvBudget() == 0);
   if (budgets == 0)
     return Error::success();
   if (budgets > 1)
@@ -75,6 +78,13 @@ Error checkBudget(const Options &options) {
 }
 
 /// Before a large model is read.
+Error checkHeads(const Options &options) {
+  if (Error error = checkKvHeads(options.kvHeads, options.kvMerge, options.kvBudget(), !options.calibrate.empty()))
+    return createStringError("--" + toString(std::move(error)));
+  return Error::success();
+}
+
+/// The same.
 Error checkPlugins(const Options &options) {
   for (StringRef passes : options.pluginPasses)
     if (Error error = checkPluginPass(passes))
@@ -372,6 +382,8 @@ Error Compilation::begin() {
   else if (options.code == CodeDelivery::Static)
     target.variants = {target.variants.front()};
 
+  if (Error error = checkHeads(options))
+    return error;
   if (Error error = checkPlugins(options))
     return error;
   if (Error error = checkPruning(options))

@@ -40,6 +40,9 @@ struct Options {
   Emit emit = Emit::EdgeFile;
   CodeDelivery code = CodeDelivery::Embedded;
   PruneRequest prune;                                          ///< what is cut out of the model
+  std::string kvHeads = "none";                                ///< none, exact, auto, or a number (passes/attention/README.md)
+  std::string kvMerge = "fit";                                 ///< how KV heads are merged
+  int64_t kvSteps = 600;                                       ///< of the descent that fits a layer's merged heads
   std::string quant = "none";                                  ///< scheme of quantized weights (passes/quantize/README.md)
   std::vector<std::string> quantLayers;                        ///< PATTERN=SCHEME, for the layers that a pattern fits
   std::string quantAlgorithm = "rtn";                          ///< a list of algorithms (passes/quantize/README.md)
@@ -60,6 +63,9 @@ struct Options {
   bool progress = false;
   std::string compiler = "edgecc";
   std::string commandLine;
+
+  /// `maxDivergence`, if it is for KV heads; 0: it is for the schemes of weights.
+  double kvBudget() const { return kvHeads == "auto" ? maxDivergence.value_or(0) : 0; }
 
   /// Called on every pass manager before it runs: printing, timing, extra passes. May be empty.
   std::function<mlir::LogicalResult(mlir::PassManager &)> configure;

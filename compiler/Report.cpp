@@ -215,6 +215,7 @@ json::Value Report::toJson() const {
                       {"metadata_bytes", metadataBytes},
                       {"layers", std::move(counts)},
                       {"pruned", sums("parts", LedgerEntry::Kind::part)},
+                      {"kv_heads", sums("layers", LedgerEntry::Kind::heads)},
                       {"quantized", sums("weights", LedgerEntry::Kind::weight)},
                       {"quantized_cache", std::move(cache)},
                       {"ledger", edgecc::toJson(ledger)},
@@ -245,6 +246,13 @@ void Report::print(raw_ostream &os) const {
       os << "  " << format(said, (unsigned long long)losses.count) << bytesText(losses.before) << " to "
          << bytesText(losses.after) << format(", relative error %.4f, at most %.4f (", losses.mean, losses.worst->error)
          << losses.worst->weight << ")\n";
+  if (Losses losses(ledger, LedgerEntry::Kind::heads); losses.count) {
+    os << "  KV heads  of " << losses.count << " layers, " << bytesText(losses.before) << " to " << bytesText(losses.after)
+       << format(" per token, error of a layer at most %.4f (", losses.worst->error) << losses.worst->layer << ")";
+    if (auto kl = losses.worst->figures.find("model_kl"); kl != losses.worst->figures.end())
+      os << format(", KL divergence %.5f nats per token", kl->second);
+    os << "\n";
+  }
   if (Losses losses(ledger, LedgerEntry::Kind::cache); losses.count)
     os << "  cache     " << losses.worst->scheme << " instead of the model's, " << bytesText(losses.before) << " to "
        << bytesText(losses.after) << " at the longest context\n";

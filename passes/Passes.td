@@ -77,6 +77,28 @@ def PruneLayers : Pass<"edge-prune-layers", "::mlir::ModuleOp"> {
 }
 
 //===----------------------------------------------------------------------===//
+// attention: edge -> edge
+//===----------------------------------------------------------------------===//
+
+def MergeKvHeads : Pass<"edge-merge-kv-heads", "::mlir::ModuleOp"> {
+  let summary = "give attention fewer KV heads, and the cache less to hold: equal ones folded, or similar ones merged on samples";
+  let description = [{
+    `heads` is `none`, `exact` (KV heads that another one's keys and values give, within the rounding of the weights, are dropped; query and output
+    weights take the difference), a number of KV heads for each layer, or `auto` (as few as `max-kl` allows). Numbers and `auto` need samples.
+    Each layer gets a remark, and an entry in the module's `edge.ledger`. How heads are grouped and merged: passes/attention/README.md.
+
+    example: test/passes/attention/merge-kv-heads.mlir
+  }];
+  let options = [
+    Option<"heads", "heads", "std::string", "\"none\"", "none, exact, auto, or a number">,
+    Option<"merge", "merge", "std::string", "\"fit\"", "how heads are merged: fit, or mean (plain mean pooling, to compare with)">,
+    Option<"steps", "steps", "int64_t", "600", "fit: of descent, for each layer">,
+    Option<"maxKl", "max-kl", "double", "0.0", "auto: the mean KL divergence of the logits, in nats per token, that may be lost">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
+//===----------------------------------------------------------------------===//
 // quantize: edge -> edge
 //===----------------------------------------------------------------------===//
 

@@ -6,6 +6,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
 #include "passes/Plugin.h"
+#include "passes/attention/MergeKvHeads.h"
 #include "passes/earlyexit/EarlyExit.h"
 #include "passes/prune/PruneChannels.h"
 #include "passes/prune/PruneHeads.h"
@@ -61,6 +62,10 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
     pm.addPass(createPruneHeads({prune.heads, prune.method, prune.compensation, prune.spread}, request.calibrator));
   if (prune.ffn > 0)
     pm.addPass(createPruneChannels({prune.ffn, prune.method, prune.compensation, prune.spread}, request.calibrator));
+  // Before weights are rounded: merged heads are new weights.
+  const KvHeadsRequest &kvHeads = request.kvHeads;
+  if (kvHeads.any())
+    pm.addPass(createMergeKvHeads({kvHeads.heads, kvHeads.merge, kvHeads.steps, kvHeads.maxKl}, request.calibrator));
   // Before the entries are specialized: a weight is rounded once, whoever reads it.
   const QuantizeRequest &quantize = request.quantize;
   const QuantizeAlgorithms &algorithms = quantize.algorithms;

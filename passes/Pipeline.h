@@ -36,16 +36,29 @@ struct QuantizeRequest {
   bool any() const { return scheme != "none" || !layers.empty() || budget.any(); }
 };
 
+/// How many KV heads there shall be; text as on the command line.
+struct KvHeadsRequest {
+  std::string heads = "none";
+  std::string merge = "fit";
+  int64_t steps = 600; ///< of descent, for each layer
+  double maxKl = 0;
+
+  bool any() const { return heads != "none"; }
+};
+
 /// What shall be lost. Nothing is, unless it is asked for.
 struct CompressRequest {
   PruneRequest prune;
+  KvHeadsRequest kvHeads;
   QuantizeRequest quantize;
   earlyexit::RequestText exits;
   std::string cache;                           ///< f32, f16, int8 or int4; empty: as the model has it
   llvm::SmallVector<std::string> pluginPasses; ///< checkPluginPass finds nothing wrong with them
   Calibrator *calibrator = nullptr;            ///< of the module that the pipeline runs on; null: there are no samples
 
-  bool any() const { return prune.any() || quantize.any() || !exits.layers.empty() || !cache.empty() || !pluginPasses.empty(); }
+  bool any() const {
+    return prune.any() || kvHeads.any() || quantize.any() || !exits.layers.empty() || !cache.empty() || !pluginPasses.empty();
+  }
 };
 
 /// `[PHASE:]PASSES`: passes by name (passes/Plugin.h) that run after the phase normalize, which is the default, or compress.

@@ -7,31 +7,42 @@ namespace edgecc {
 
 /// Tokens, and floats of their probabilities, that are held.
 static constexpr int64_t kTokens = 2048, kFloats = int64_t(1) << 26;
+/// Of a sample: its first one says nothing. With more samples than that leaves, the first ones are looked at.
+static constexpr int64_t kTokensOfSample = 8;
+
+/// The first output of floats that is computed, and no state.
+static Value outputOf(func::FuncOp function) {
+  for (auto [i, value] : llvm::enumerate(function.front().getTerminator()->getOperands()))
+    if (!function.getResultAttr(i, edge::EdgeDialect::kStateAttr) && value.getDefiningOp() &&
+        isa<FloatType>(cast<RankedTensorType>(value.getType()).getElementType()))
+      return value;
+  return {};
+}
 
 llvm::Expected<Divergence> Divergence::create(Calibrator &calibrator, func::FuncOp function) {
   Divergence result;
   result.calibrator = &calibrator;
-  Operation *end = function.front().getTerminator();
-  for (auto [i, value] : llvm::enumerate(end->getOperands()))
-    if (!result.output && !function.getResultAttr(i, edge::EdgeDialect::kStateAttr) && value.getDefiningOp() &&
-        isa<FloatType>(cast<RankedTensorType>(value.getType()).getElementType()))
-      result.output = value;
+  result.output = outputOf(function);
   if (!result.output)
     return llvm::createStringError("the model has no output of floats to compare");
   int64_t classes = cast<RankedTensorType>(result.output.getType()).getShape().back();
   if (ShapedType::isDynamic(classes) || classes < 2)
     return llvm::createStringError("the model's first output has no fixed number of classes to compare");
   int64_t tokens = std::clamp<int64_t>(kFloats / classes, 1, kTokens);
-  result.each = std::max<int64_t>(1, tokens / std::max<int64_t>(1, calibrator.samples()));
-  result.reference.resize(calibrator.samples());
-  if (llvm::Error error = result.observe(
-          [&](size_t sample, int64_t, Eigen::Ref<const Eigen::VectorXf> row) { result.reference[sample].push_back(row); }))
+  result.each =
+      std::clamp<int64_t>(tokens / std::max<int64_t>(1, calibrator.samples()), std::min(kTokensOfSample, tokens), tokens);
+  result.reference.resize(std::min<int64_t>(calibrator.samples(), tokens / result.each));
+  if (llvm::Error error = result.observe(result.output, [&](size_t sample, int64_t, Eigen::Ref<const Eigen::VectorXf> row) {
+    result.reference[sample].push_back(row);
+  }))
     return error;
   return result;
 }
 
-llvm::Error Divergence::observe(RowSink sink) {
-  return calibrator->observe("measuring", output, [&](size_t sample, ArrayRef<Observed> observed) {
+llvm::Error Divergence::observe(Value logits, RowSink sink) {
+  return calibrator->observe("measuring", logits, [&](size_t sample, ArrayRef<Observed> observed) {
+    if (sample >= reference.size())
+      return llvm::Error::success();
     RowMatrix rows = tokenRows(observed[0]);
     int64_t count = std::min<int64_t>(each, rows.rows());
     for (int64_t i = 0; i < count; ++i) {
@@ -44,10 +55,13 @@ llvm::Error Divergence::observe(RowSink sink) {
   });
 }
 
-llvm::Expected<double> Divergence::measure() {
+llvm::Expected<double> Divergence::measure() { return measure(output); }
+llvm::Expected<double> Divergence::measure(func::FuncOp copy) { return measure(outputOf(copy)); }
+
+llvm::Expected<double> Divergence::measure(Value logits) {
   double sum = 0;
   int64_t count = 0;
-  if (llvm::Error error = observe([&](size_t sample, int64_t i, Eigen::Ref<const Eigen::VectorXf> row) {
+  if (llvm::Error error = observe(logits, [&](size_t sample, int64_t i, Eigen::Ref<const Eigen::VectorXf> row) {
     const Eigen::VectorXf &before = reference[sample][i];
     sum += (before.array().exp() * (before - row).array()).sum();
     ++count;

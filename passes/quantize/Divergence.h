@@ -15,10 +15,13 @@ public:
 
   /// Of the model as it is now.
   llvm::Expected<double> measure();
+  /// Of a changed copy of it.
+  llvm::Expected<double> measure(mlir::func::FuncOp copy);
 
 private:
   using RowSink = llvm::function_ref<void(size_t sample, int64_t i, Eigen::Ref<const Eigen::VectorXf> logarithms)>;
-  llvm::Error observe(RowSink sink);
+  llvm::Expected<double> measure(mlir::Value logits);
+  llvm::Error observe(mlir::Value logits, RowSink sink);
 
   Calibrator *calibrator;
   mlir::Value output;

@@ -21,9 +21,16 @@ struct LedgerEntry {
   std::map<std::string, double> figures = {};
   bool isCache = false; ///< bytes at the longest context; what is lost depends on the text
 
-  /// A weight that was rounded, a cache that is kept otherwise, or a part that went (its error is that of its layer's output).
-  enum class Kind { weight, cache, part };
-  Kind kind() const { return isCache ? Kind::cache : llvm::StringRef(scheme).starts_with("pruned") ? Kind::part : Kind::weight; }
+  /// A weight that was rounded, a cache that is kept otherwise, a part that went, or an attention with fewer KV heads (bytes of
+  /// cache per token). The error of the latter two is that of their layer's output.
+  enum class Kind { weight, cache, part, heads };
+  Kind kind() const {
+    llvm::StringRef what(scheme);
+    return isCache                        ? Kind::cache
+           : what.starts_with("pruned")   ? Kind::part
+           : what.starts_with("kv-heads") ? Kind::heads
+                                          : Kind::weight;
+  }
 };
 
 void addToLedger(mlir::ModuleOp module, llvm::ArrayRef<LedgerEntry> entries);

@@ -57,6 +57,16 @@ cl::list<std::string>
     quantLayers("quant-layer",
                 cl::desc("Another scheme for the layers whose own or whose weight's name a pattern fits: 'lm_head*=w8a8'"),
                 cl::value_desc("pattern=scheme"), cl::cat(compileFlags));
+cl::opt<std::string>
+    kvHeads("kv-heads",
+            cl::desc("KV heads of each attention: exact folds equal ones; a number, or auto with --max-kl, merges "
+                     "them on the samples of --calibrate (passes/attention/README.md; default: none)"),
+            cl::init("none"), cl::value_desc("exact|auto|N"), cl::cat(compileFlags));
+cl::opt<std::string> kvMerge("kv-merge",
+                             cl::desc("How far merging of KV heads goes: mean, group, align, solve, or fit (default: fit)"),
+                             cl::init("fit"), cl::value_desc("how"), cl::cat(compileFlags));
+cl::opt<int64_t> kvSteps("kv-steps", cl::desc("Steps of the descent that fits merged KV heads, for each layer (default: 600)"),
+                         cl::init(600), cl::value_desc("count"), cl::cat(compileFlags));
 cl::opt<std::string> exitLayers("exit-layers",
                                 cl::desc("A call may end after these layers, counted from 1: 4,8; or auto, with --calibrate "
                                          "(passes/earlyexit/README.md; default: none)"),
@@ -92,7 +102,7 @@ cl::opt<double> targetBits("target-bpw",
 cl::opt<double>
     maxDivergence("max-kl",
                   cl::desc("Choose each weight's scheme so that the output's divergence, measured layer by layer, sums up to "
-                           "this at most"),
+                           "this at most; with --kv-heads=auto, each layer's KV heads so that it is this at most"),
                   cl::value_desc("nats"), cl::cat(compileFlags));
 cl::list<std::string> quantSchemes("quant-schemes", cl::desc("Schemes to choose from within a budget (default: w4g32a8,w8a8)"),
                                    cl::CommaSeparated, cl::value_desc("list"), cl::cat(compileFlags));
@@ -178,6 +188,11 @@ Expected<Options> collectCompileFlags() {
   options.prune.spread = pruneSpread;
   options.prune.layersBy = pruneLayersBy;
   options.quant = quant;
+  options.kvHeads = kvHeads;
+  options.kvMerge = kvMerge;
+  if (kvSteps < 1)
+    return createStringError("--kv-steps must be at least 1");
+  options.kvSteps = kvSteps;
   options.quantLayers.assign(quantLayers.begin(), quantLayers.end());
   if (Error error = collectExits(options.exits))
     return error;

@@ -35,6 +35,7 @@ class Subject:
     completions: dict[str, Path] = field(default_factory=dict)
     dims: Mapping[str, Any] = field(default_factory=dict)
     calibrate: Path | None = None
+    calibrate_samples: int | None = None
     speed: bool = True
     task: tuple[str, Callable[[Path, Path], dict[str, float]]] | None = None  # of an encoder
 
@@ -68,6 +69,8 @@ def run_recipe(subject: Subject, recipe: recipes.Recipe, folder: Path) -> Row:
     try:
         row["options"] = options = recipes.options_for(recipe, subject.model)
         calibration = [f"--calibrate={subject.calibrate}"] if recipe.calibrated and subject.calibrate else []
+        if calibration and subject.calibrate_samples:
+            calibration.append(f"--calibrate-samples={subject.calibrate_samples}")
         if calibration and subject.tokenizer:
             calibration.append(f"--tokenizer={subject.tokenizer}")
         begin = time.monotonic()
@@ -122,6 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--completions", action="append", default=[], metavar="NAME=FILE", help="lines to write, and the name of their column")
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--calibrate", type=Path, help="samples for the recipes that look at what flows through the model")
+    parser.add_argument("--calibrate-samples", type=int, metavar="N", help="of them, at most (default: edgecc's)")
     parser.add_argument("--dim", action="append", default=[], metavar="NAME=A..B")
     parser.add_argument("--folder", type=Path, default=Path("eval"), help="where the artifacts go (default: eval)")
     parser.add_argument("--json", type=Path, help="write everything, each layer's errors included")
@@ -131,7 +135,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(a: argparse.Namespace) -> int:
     subject = Subject(a.model.parent.name if a.model.stem == "model" else a.model.stem, a.model, text=a.text, half=a.half, count=a.count,
                       tokenizer=a.tokenizer, completions={k: Path(v) for k, v in _pairs(a.completions, "--completions").items()},
-                      dims=_pairs(a.dim, "--dim"), calibrate=a.calibrate)
+                      dims=_pairs(a.dim, "--dim"), calibrate=a.calibrate,
+                      calibrate_samples=a.calibrate_samples)
     if not subject.text and not subject.completions:
         raise EdgeccError("nothing to measure: give --text FILE or --completions NAME=FILE")
     report = run_matrix(subject, [recipes.parse(r) for r in a.recipes], a.folder)

@@ -58,7 +58,7 @@ def _stories(a: argparse.Namespace, name: str) -> tuple[Subject, str]:
 def _agent(a: argparse.Namespace) -> tuple[Subject, str]:
     source = _source(a, "phone_agent")
     subject = Subject("phone_agent", _exported(a, "phone_agent", source), text=source / "complex.txt", count=a.lines,
-                      tokenizer=source / "tokenizer.model", calibrate=source / "calibration.txt", speed=a.speed,
+                      tokenizer=source / "tokenizer.model", calibrate=source / "calibration.txt", calibrate_samples=1000, speed=a.speed,
                       completions={"simple": source / "simple.txt", "complex": source / "complex.txt"})
     return subject, _NOTES["phone_agent"].format(lines=a.lines)
 

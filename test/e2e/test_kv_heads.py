@@ -1,0 +1,94 @@
+"""Fewer KV heads: equal ones folded, similar ones merged on samples.
+
+    pytest test/e2e/test_kv_heads.py [--build-dir build]
+
+Whole models that tell stories: what merging loses of them, beside plain mean pooling, on stories that it has not seen.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+
+import edgecc  # noqa: E402
+import onnx  # noqa: E402
+from onnx import numpy_helper  # noqa: E402
+from test_models import model_directory  # noqa: E402
+from test_quantized import next_token_loss, story_tokens  # noqa: E402
+
+MODEL = "babyllama_tok105"  # 8 heads, 4 KV heads
+
+
+def calibration(tmp_path: Path) -> Path:
+    """Stories behind those that the loss is measured on."""
+    path = tmp_path / "stories.ids"
+    path.write_text("".join(" ".join(map(str, [1, *row])) + "\n" for row in story_tokens(90, 200)[50:]))
+    return path
+
+
+def test_merged(build_dir, tmp_path):
+    """At half the KV heads the cache is half as large, and at most half of what mean pooling loses is lost."""
+    stories = story_tokens(15, 200)
+    model = model_directory(MODEL, build_dir) / "model.onnx"
+    loss, per_token = {}, {}
+    for how in ("", "mean", "fit"):
+        options = dict(kv_heads=2, kv_merge=how, kv_steps=100, calibrate=calibration(tmp_path)) if how else {}
+        report = edgecc.compile(model, tmp_path / "model.edge", timeout=900, **options)
+        loss[how], _ = next_token_loss(tmp_path / "model.edge", stories)
+        per_token[how] = report["memory"]["kv_bytes_per_token"]
+    assert per_token["fit"] == per_token["mean"] == per_token[""] / 2
+    assert loss["mean"] - loss[""] > 0.1, "mean pooling is no contest"
+    assert loss["fit"] - loss[""] < 0.5 * (loss["mean"] - loss[""]), loss
+    assert loss["fit"] - loss[""] < 0.1, loss
+    entries = [entry for entry in report["ledger"] if entry["scheme"].startswith("kv-heads=2")]
+    assert len(entries) > 0 and all(2 * entry["bytes_after"] == entry["bytes_before"] for entry in entries)
+    assert 0 < entries[0]["model_kl"] < 0.1
+
+
+def test_exact(build_dir, tmp_path):
+    """KV heads that are others turned and scaled are folded: half the cache, the same answers."""
+    source = model_directory(MODEL, build_dir) / "model.onnx"
+    model, rng = onnx.load(source), np.random.default_rng(7)
+    for tensor in model.graph.initializer:
+        layer = re.fullmatch(r"layers\.\d+\.w([kv])", tensor.name)
+        if not layer:
+            continue
+        heads = numpy_helper.to_array(tensor).reshape(4, 16, -1).astype(np.float64)
+        for head in (0, 2):
+            if layer[1] == "k":  # a factor and an angle for each pair of channels that is rotated
+                pairs = heads[head].reshape(8, 2, -1)
+                turned = (pairs[:, 0] + 1j * pairs[:, 1]) * rng.uniform(0.5, 2, (8, 1)) * np.exp(1j * rng.uniform(-3, 3, (8, 1)))
+                heads[head + 1] = np.stack([turned.real, turned.imag], 1).reshape(16, -1)
+            else:
+                heads[head + 1] = np.linalg.qr(rng.standard_normal((16, 16)))[0] @ heads[head]
+        tensor.CopyFrom(numpy_helper.from_array(heads.reshape(64, -1).astype(np.float32), tensor.name))
+    onnx.save(model, tmp_path / "model.onnx")
+    tokens = np.concatenate([[1], story_tokens(1, 200)[0]])[None]
+    answers, per_token = {}, {}
+    for heads in ("none", "exact"):
+        report = edgecc.compile(tmp_path / "model.onnx", tmp_path / "model.edge", kv_heads=heads)
+        per_token[heads] = report["memory"]["kv_bytes_per_token"]
+        with edgecc.load(tmp_path / "model.edge") as compiled, compiled.session() as session:
+            answers[heads] = session.run({"input_ids": tokens}, "score")["logits"]
+    assert per_token["exact"] == per_token["none"] / 2
+    np.testing.assert_allclose(answers["exact"], answers["none"], atol=2e-4 * np.abs(answers["none"]).max())
+
+
+def test_refusals(build_dir, tmp_path):
+    """What cannot be done is said, with the layer and what to do."""
+    model = model_directory(MODEL, build_dir) / "model.onnx"
+    samples = calibration(tmp_path)
+    short = tmp_path / "short.ids"
+    short.write_text("1 2 3 4\n")
+    for options, said in (
+            (dict(kv_heads=3, calibrate=samples), r"layers\.0.*its 4 KV heads make no 3 groups of one size"),
+            (dict(kv_heads=8, calibrate=samples), r"layers\.0.*has only 4 KV heads"),
+            (dict(kv_heads=2), "give --calibrate FILE"),
+            (dict(kv_heads=2, calibrate=short), "the samples have 4 tokens, and fitting the 128 channels of its heads needs at least as many"),
+            (dict(kv_heads="auto", calibrate=samples), "give max-kl in nats per token")):
+        with pytest.raises(edgecc.CompileError, match=f"(?s){said}"):
+            edgecc.compile(model, tmp_path / "no.edge", **options)
+    assert not (tmp_path / "no.edge").exists()
