@@ -16,7 +16,8 @@ from .matrix import Subject, run_matrix
 from .table import markdown
 
 _BEGIN, _END = "<!-- tables: python -m edgecc.eval tables -->", "<!-- end of tables -->"
-_RECIPES = ("f32", "8-bit", "4-bit", "4-bit-weights")
+_RECIPES = ("f32", "8-bit", "4-bit", "4-bit+gptq", "4-bit+best", "prune", "exit", "gqa", "8-bit+exit", "4-bit+best+exit", "4-bit+best+gqa",
+            "4-bit+best+exit+gqa")
 _STORIES = "text/toy-RNN/tinystories_sample_2MiB.txt"
 _NOTES = {
     "stories": "NLL on {count} of the second half's stories; the first half is for calibration.",
