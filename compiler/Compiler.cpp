@@ -230,7 +230,8 @@ Error Compilation::compress() {
   std::optional<HostCalibrator> calibrator;
   if (!options.calibrate.empty()) {
     auto samples =
-        readSamples({options.calibrate, options.tokenizer, options.input, options.calibrateSamples, options.calibrateLength},
+        readSamples({options.calibrate, options.tokenizer, options.input, options.calibrateSamples, options.calibrateLength,
+                     "--calibrate", options.calibrateSplit},
                     module->lookupSymbol<mlir::func::FuncOp>("main"));
     if (!samples)
       return samples.takeError();

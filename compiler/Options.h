@@ -56,6 +56,7 @@ struct Options {
   earlyexit::RequestText exits;                                ///< where a call may end early (passes/earlyexit/README.md)
   std::string calibrate;          ///< samples for passes that look at what flows through the model; empty: none
   std::string tokenizer;          ///< of text to calibrate on; empty: the one beside the model
+  std::string calibrateSplit;     ///< what ends a prompt in it; empty: nothing does
   int64_t calibrateSamples = 128; ///< at most
   int64_t calibrateLength = 512;  ///< tokens of a sample at most
   std::string kv;                 ///< what KV caches are kept as: f32, f16, int8 or int4; empty: as the model has them

@@ -58,36 +58,64 @@ ArrayRef<float> asFloats(edgecc_type type, const void *data, size_t bytes, std::
   return memory;
 }
 
-Error HostCalibrator::run(StringRef what, mlir::func::FuncOp function, ArrayRef<mlir::Value> values, RawSink sink) {
+namespace {
+
+/// The last values that a model computed, as floats, which `memory` holds where they had to be converted.
+class Floats {
+public:
+  explicit Floats(size_t values) : memory(values) {}
+
+  std::vector<Observed> of(ArrayRef<edgecc_output> outputs, ArrayRef<uint8_t> tokens) {
+    std::vector<Observed> observed;
+    for (auto [output, converted] : zip(outputs, memory))
+      observed.push_back({ArrayRef(output.shape, output.rank), asFloats(output.type, output.data, output.bytes, converted), tokens});
+    return observed;
+  }
+
+private:
+  std::vector<std::vector<float>> memory;
+};
+
+} // namespace
+
+Expected<HostModel> HostCalibrator::load(mlir::func::FuncOp function, ArrayRef<mlir::Value> values) {
   int64_t longest = 1;
   for (const Sample &sample : given)
     for (const auto &[name, array] : sample)
       if (array.shape.size() >= 2)
         longest = std::max(longest, array.shape[1]);
-  auto model = HostModel::load(cutSegment(function, begins, values), longest, threads);
+  return HostModel::load(cutSegment(function, begins, values), longest, threads);
+}
+
+Error HostCalibrator::runSample(HostModel &model, size_t sample, size_t values, Find more, RawSink sink) {
+  auto find = [&](StringRef name) -> std::optional<ArrayView> {
+    if (auto found = given[sample].find(name.str()); found != given[sample].end())
+      return ArrayView{found->second.type, found->second.shape, found->second.bytes.data()};
+    unsigned number;
+    if (!name.starts_with(kBeginName) || name.drop_front(kBeginName.size()).getAsInteger(10, number) || number >= begins.size())
+      return more(name);
+    const Kept &kept = contents[sample][number];
+    return ArrayView{kept.type, kept.shape, kept.memory.getData().data()};
+  };
+  if (Error error = model.run(find))
+    return createStringError(Twine("calibration sample ") + Twine(sample) + ": " + toString(std::move(error)));
+  std::vector<edgecc_output> outputs;
+  for (size_t i = 0; i < values; ++i) {
+    auto output = model.output(i);
+    if (!output)
+      return output.takeError();
+    outputs.push_back(*output);
+  }
+  return sink(sample, outputs);
+}
+
+Error HostCalibrator::run(StringRef what, mlir::func::FuncOp function, ArrayRef<mlir::Value> values, RawSink sink) {
+  auto model = load(function, values);
   if (!model)
     return model.takeError();
   Progress bar(what, given.size(), progress);
-  for (auto [i, inputs] : enumerate(given)) {
-    auto find = [&, i = i, &inputs = inputs](StringRef name) -> std::optional<ArrayView> {
-      if (auto found = inputs.find(name.str()); found != inputs.end())
-        return ArrayView{found->second.type, found->second.shape, found->second.bytes.data()};
-      unsigned number;
-      if (!name.consume_front(kBeginName) || name.getAsInteger(10, number) || number >= begins.size())
-        return std::nullopt;
-      const Kept &kept = contents[i][number];
-      return ArrayView{kept.type, kept.shape, kept.memory.getData().data()};
-    };
-    if (Error error = model->run(find))
-      return createStringError(Twine("calibration sample ") + Twine(i) + ": " + toString(std::move(error)));
-    std::vector<edgecc_output> outputs;
-    for (size_t j = 0; j < values.size(); ++j) {
-      auto output = model->output(j);
-      if (!output)
-        return output.takeError();
-      outputs.push_back(*output);
-    }
-    if (Error error = sink(i, outputs))
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (Error error = runSample(*model, i, values.size(), [](StringRef) { return std::nullopt; }, sink))
       return error;
     bar.update(i + 1);
   }
@@ -97,14 +125,41 @@ Error HostCalibrator::run(StringRef what, mlir::func::FuncOp function, ArrayRef<
 Error HostCalibrator::observe(StringRef what, ArrayRef<mlir::Value> values, Sink sink) {
   if (values.empty())
     return Error::success();
-  std::vector<std::vector<float>> memory(values.size());
+  Floats floats(values.size());
   return run(what, functionOf(values), values, [&](size_t sample, ArrayRef<edgecc_output> outputs) {
-    std::vector<uint8_t> tokens = tokensOf(given[sample]);
-    std::vector<Observed> observed;
-    for (auto [output, floats] : zip(outputs, memory))
-      observed.push_back({ArrayRef(output.shape, output.rank), asFloats(output.type, output.data, output.bytes, floats), tokens});
-    return sink(sample, observed);
+    return sink(sample, floats.of(outputs, tokensOf(given[sample])));
   });
+}
+
+class HostCalibrator::HostReplay : public Replay {
+public:
+  HostReplay(HostCalibrator &calibrator, HostModel model, size_t values)
+      : calibrator(calibrator), model(std::move(model)), values(values), floats(values) {}
+
+  Error run(size_t sample, ArrayRef<Input> inputs, function_ref<Error(ArrayRef<Observed>)> sink) override {
+    auto find = [&](StringRef name) -> std::optional<ArrayView> {
+      for (const Input &input : inputs)
+        if (input.name == name)
+          return ArrayView{EDGECC_F32, input.shape, input.data.data()};
+      return std::nullopt;
+    };
+    return calibrator.runSample(model, sample, values, find, [&](size_t, ArrayRef<edgecc_output> outputs) {
+      return sink(floats.of(outputs, tokensOf(calibrator.given[sample])));
+    });
+  }
+
+private:
+  HostCalibrator &calibrator;
+  HostModel model;
+  size_t values;
+  Floats floats;
+};
+
+Expected<std::unique_ptr<Replay>> HostCalibrator::prepare(ArrayRef<mlir::Value> values) {
+  auto model = load(functionOf(values), values);
+  if (!model)
+    return model.takeError();
+  return std::make_unique<HostReplay>(*this, std::move(*model), values.size());
 }
 
 Error HostCalibrator::advanceTo(mlir::Operation *op) {

@@ -21,7 +21,9 @@ public:
       : given(std::move(samples)), threads(threads), progress(progress) {}
 
   size_t samples() const override { return given.size(); }
+  int64_t promptOf(size_t sample) const override { return given[sample].prompt; }
   llvm::Error observe(llvm::StringRef what, llvm::ArrayRef<mlir::Value> values, Sink sink) override;
+  llvm::Expected<std::unique_ptr<Replay>> prepare(llvm::ArrayRef<mlir::Value> values) override;
   llvm::Error advanceTo(mlir::Operation *op) override;
   void restart() override;
 
@@ -30,6 +32,12 @@ public:
   llvm::Error run(llvm::StringRef what, mlir::func::FuncOp function, llvm::ArrayRef<mlir::Value> values, RawSink sink);
 
 private:
+  class HostReplay;
+  using Find = llvm::function_ref<std::optional<ArrayView>(llvm::StringRef)>;
+  llvm::Expected<HostModel> load(mlir::func::FuncOp function, llvm::ArrayRef<mlir::Value> values);
+  /// One sample; `more` has inputs that are not its own.
+  llvm::Error runSample(HostModel &model, size_t sample, size_t values, Find more, RawSink sink);
+
   /// A value at the cut, of one sample.
   struct Kept {
     edgecc_type type;

@@ -75,7 +75,7 @@ private:
   Error readText();
   Error readTokens(StringRef file);
   Expected<std::string> findTokenizer();
-  Error addDocument(ArrayRef<int64_t> ids);
+  Error addDocument(ArrayRef<int64_t> ids, int64_t prompt);
 
   const SampleOptions &options;
   std::vector<Input> inputs;
@@ -154,7 +154,7 @@ Expected<std::string> Reader::findTokenizer() {
   return fail("is text, and there is no tokenizer beside the model; name one with --tokenizer (or give .ids or .npz)");
 }
 
-Error Reader::addDocument(ArrayRef<int64_t> ids) {
+Error Reader::addDocument(ArrayRef<int64_t> ids, int64_t prompt) {
   for (int64_t id : ids)
     if (id < 0 || id >= vocabulary)
       return fail("token " + Twine(id) + " is none of the model's " + Twine(vocabulary) + ": the tokenizer is another model's");
@@ -164,9 +164,12 @@ Error Reader::addDocument(ArrayRef<int64_t> ids) {
   while (!ids.empty() && !full()) {
     ArrayRef<int64_t> piece = ids.take_front(most);
     ids = ids.drop_front(piece.size());
+    int64_t known = std::min<int64_t>(prompt, piece.size());
+    prompt -= known;
     if (piece.size() < kLeastTokens || int64_t(piece.size()) < least)
       continue;
-    arrays::Array &array = samples.emplace_back()[input.name];
+    samples.emplace_back().prompt = known;
+    arrays::Array &array = samples.back()[input.name];
     array.shape.assign(input.bounds.size(), 1);
     array.shape.back() = int64_t(piece.size());
     auto store = [&](auto type) {
@@ -202,7 +205,9 @@ Error Reader::readText() {
     sys::fs::remove(said);
   });
   std::string count = std::to_string(options.count);
-  StringRef arguments[] = {*program, options.file, "--tokenizer", *tokenizer, "--count", count, "-o", ids};
+  SmallVector<StringRef> arguments{*program, options.file, "--tokenizer", *tokenizer, "--count", count, "-o", ids};
+  if (!options.split.empty())
+    arguments.append({"--split", options.split});
   std::string fault;
   int status =
       sys::ExecuteAndWait(*program, arguments, std::nullopt, {std::nullopt, std::nullopt, StringRef(said)}, 0, 0, &fault);
@@ -233,10 +238,13 @@ Error Reader::readTokens(StringRef file) {
     SmallVector<StringRef> words;
     line.split(words, ' ', -1, /*KeepEmpty=*/false);
     std::vector<int64_t> ids;
+    int64_t prompt = 0;
     for (StringRef word : words)
-      if (word.trim(",\t\r").getAsInteger(10, ids.emplace_back()))
+      if (word.trim("\r") == "|")
+        prompt = ids.size();
+      else if (word.trim(",\t\r").getAsInteger(10, ids.emplace_back()))
         return fail("'" + word + "' is no token id");
-    if (Error error = addDocument(ids))
+    if (Error error = addDocument(ids, prompt))
       return error;
   }
   return Error::success();

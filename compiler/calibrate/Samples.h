@@ -9,7 +9,10 @@
 namespace edgecc {
 
 /// What one call of the model is given: arrays by the names of the inputs.
-using Sample = std::map<std::string, arrays::Array>;
+struct Sample : std::map<std::string, arrays::Array> {
+  using map::map;
+  int64_t prompt = 0; ///< of a text: how many of its tokens are given at once, before the model goes on by itself
+};
 
 struct SampleOptions {
   std::string file;                 ///< .npz, .ids, else text
@@ -18,10 +21,12 @@ struct SampleOptions {
   int64_t count = 128;              ///< samples at most
   int64_t length = 512;             ///< tokens of a sample at most
   const char *flag = "--calibrate"; ///< that named the file
+  std::string split = "";           ///< what ends a prompt in a text; empty: nothing does
 };
 
 /// The samples for `main`, a function after normalize:
-/// - .ids, for a model whose one input is token ids: numbers, a document a line; longer ones are cut into pieces.
+/// - .ids, for a model whose one input is token ids: numbers, a document a line; longer ones are cut into pieces. What stands
+///   before a | is a prompt.
 /// - text: the same, through edgecc-tokenize, which lies beside this program.
 /// - .npz: an array for each input; cut along the first dimension into calls of as many rows as the model takes. Those of a piece
 ///   of a model (Segment.h) are one call: their first dimensions mean many things.

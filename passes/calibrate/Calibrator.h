@@ -29,6 +29,19 @@ struct Observed {
   bool counts(int64_t i) const;
 };
 
+/// Something to run on single samples, several times, with inputs that the samples do not have.
+class Replay {
+public:
+  struct Input {
+    llvm::StringRef name;
+    llvm::ArrayRef<int64_t> shape;
+    llvm::ArrayRef<float> data;
+  };
+  virtual ~Replay();
+  virtual llvm::Error run(size_t sample, llvm::ArrayRef<Input> inputs,
+                          llvm::function_ref<llvm::Error(llvm::ArrayRef<Observed>)> sink) = 0;
+};
+
 class Calibrator {
 public:
   /// Called for one sample after the other, in their order; `values` in the order that was asked for.
@@ -38,10 +51,15 @@ public:
 
   /// Samples are calls of the model: a sequence, or a batch of them.
   virtual size_t samples() const = 0;
+  /// Of a text: how many of its first tokens the model is given at once, as a prompt, before it goes on by itself.
+  virtual int64_t promptOf(size_t sample) const = 0;
 
   /// Runs the function that `values` belong to, as it is now, on each sample. `what` names the work for the progress bar.
   /// Only what the values need is executed. A value is a tensor that the function computes, or one of its arguments.
   virtual llvm::Error observe(llvm::StringRef what, llvm::ArrayRef<mlir::Value> values, Sink sink) = 0;
+
+  /// The same in pieces: the function of `values` may have arguments, f32, that are given in each run.
+  virtual llvm::Expected<std::unique_ptr<Replay>> prepare(llvm::ArrayRef<mlir::Value> values) = 0;
 
   /// From now on `observe` starts at `op`: what stands before it is run once more, as it is now, and what `op` and those behind
   /// it need of it is kept, for all samples, in scratch files. For passes that change one layer after the other: what is in

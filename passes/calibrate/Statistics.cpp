@@ -5,6 +5,7 @@ using namespace mlir;
 namespace edgecc {
 
 Calibrator::~Calibrator() = default;
+Replay::~Replay() = default;
 
 bool Observed::counts(int64_t i) const {
   return isToken.empty() || rows() % int64_t(isToken.size()) != 0 || isToken[i / (rows() / int64_t(isToken.size()))];

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/earlyexit/EarlyExit.h"
+#include "passes/earlyexit/Decoding.h"
 #include "passes/earlyexit/Exits.h"
 #include "passes/earlyexit/Heads.h"
 #include "passes/earlyexit/KeptStates.h"
@@ -36,8 +37,13 @@ private:
   LogicalResult fail(const Twine &what) { return emitError(function.getLoc(), "early exit: ") << what; }
   LogicalResult check();
   LogicalResult calibrate();
-  LogicalResult choose(ArrayRef<Trial> trials, double headCost);
-  LogicalResult addState();
+  struct Choice {
+    SmallVector<unsigned> exits; // numbers
+    Schedule plan;
+  };
+  llvm::Expected<bool> settle(Choice &choice, const Trials &trials, double headCost);
+  LogicalResult choose(const Trials &trials, double headCost);
+  LogicalResult addState(unsigned number);
   LogicalResult addExit(unsigned number);
   void report();
 
@@ -48,7 +54,7 @@ private:
   SmallVector<Value> outputs; // that are no states
   unsigned logits = 0;        // number of the output that says how sure the model is
   std::optional<CacheSymbols> cache;
-  Value kept;
+  SmallVector<Value> kept; // a state for each exit
   SmallVector<Head> exits;
   SmallVector<edge::ExitPointAttr> points;
 };
@@ -104,8 +110,8 @@ LogicalResult ExitBuilder::check() {
   return success();
 }
 
-/// exit.hidden [1, 1, context, width], the last state.
-LogicalResult ExitBuilder::addState() {
+/// exit.hidden.N [1, 1, context, width], behind all other states.
+LogicalResult ExitBuilder::addState(unsigned exit) {
   MLIRContext *context = function.getContext();
   auto type = cast<RankedTensorType>(layers.hidden[0].getType());
   AffineExpr one = getAffineConstantExpr(1, context);
@@ -120,14 +126,14 @@ LogicalResult ExitBuilder::addState() {
   std::string element;
   llvm::raw_string_ostream(element) << type.getElementType();
   auto attributes = builder.getDictionaryAttr(
-      {index, NamedAttribute(builder.getStringAttr(edge::EdgeDialect::kNameAttr), builder.getStringAttr("exit.hidden")),
+      {index, NamedAttribute(builder.getStringAttr(edge::EdgeDialect::kNameAttr), builder.getStringAttr("exit.hidden." + Twine(exits[exit].layer))),
        NamedAttribute(builder.getStringAttr(edge::EdgeDialect::kElementAttr), builder.getStringAttr(element))});
   unsigned results = function.getNumResults();
   if (failed(function.insertArgument(function.getNumArguments(), state, attributes, function.getLoc())) ||
       failed(function.insertResult(results, state, builder.getDictionaryAttr({index}))))
     return failure();
-  kept = function.getArguments().back();
-  function.front().getTerminator()->insertOperands(results, kept);
+  kept.push_back(function.getArguments().back());
+  function.front().getTerminator()->insertOperands(results, kept.back());
   return success();
 }
 
@@ -135,20 +141,20 @@ LogicalResult ExitBuilder::addState() {
 LogicalResult ExitBuilder::calibrate() {
   // Costs are those of the model as it is, without the heads that are tried.
   double headCost = costOfHead(function, layers, request.confidence, request.map);
-  std::vector<ExitMap> maps;
-  if (request.map) {
-    SmallVector<Value> hidden;
-    for (const Head &exit : exits)
-      hidden.push_back(layers.hidden[exit.layer]);
-    auto fitted = fitMaps(*calibrator, hidden, layers.hidden.back());
-    if (!fitted)
-      return fail(llvm::toString(fitted.takeError()));
-    maps = std::move(*fitted);
-  }
   SmallVector<TrialValues> values;
-  for (auto [i, exit] : llvm::enumerate(exits)) {
-    if (llvm::Error error = addHead(layers, outputs, maps.empty() ? nullptr : &maps[i], exit))
-      return fail(llvm::toString(std::move(error)));
+  for (Head &exit : exits) {
+    if (request.map) {
+      // Caches of skipped layers want all states in between.
+      unsigned first = cache ? exit.layer + 1 : layers.count();
+      auto fitted = fitMaps(*calibrator, layers.hidden[exit.layer], ArrayRef(layers.hidden).drop_front(first),
+                            "exit." + std::to_string(exit.layer), first);
+      if (!fitted)
+        return fail(llvm::toString(fitted.takeError()));
+      exit.maps = std::move(*fitted);
+    }
+  }
+  for (Head &exit : exits) {
+    addHead(layers, outputs, exit);
     values.push_back({exit.outputs[logits], layers.hidden[exit.layer], layers.hidden[exit.layer - 1]});
   }
   auto trials = tryExits(*calibrator, values, outputs[logits], request.confidence, /*each=*/cache.has_value());
@@ -158,46 +164,97 @@ LogicalResult ExitBuilder::calibrate() {
 }
 
 /// Thresholds for the exits that were asked for; with `auto`, for those of them that save most.
-LogicalResult ExitBuilder::choose(ArrayRef<Trial> trials, double headCost) {
+LogicalResult ExitBuilder::choose(const Trials &trials, double headCost) {
   std::string agreement = llvm::formatv("{0}", request.agreement);
-  size_t decisions = trials.front().confidence.size(), least = size_t(std::ceil(3 / (1 - std::min(request.agreement, 0.9999))));
+  size_t decisions = trials.exits.front().confidence.size();
+  size_t least = size_t(std::ceil(3 / (1 - std::min(request.agreement, 0.9999))));
   if (decisions < least)
     return fail("--exit-agreement=" + agreement + ": the samples have " + Twine(decisions) + " calls to judge by; at least " +
                 Twine(least) + " are needed");
-  std::optional<Schedule> best;
-  SmallVector<unsigned> chosen;
+  std::vector<Choice> choices;
   unsigned all = (1u << exits.size()) - 1;
   for (unsigned set = request.isAuto ? 1 : all; set <= all; ++set) {
+    Choice choice;
     SmallVector<const Trial *> of;
-    SmallVector<unsigned> numbers, after;
+    SmallVector<unsigned> after;
     for (unsigned i = 0; i < exits.size(); ++i)
       if (set >> i & 1) {
-        of.push_back(&trials[i]);
-        numbers.push_back(i);
+        of.push_back(&trials.exits[i]);
+        choice.exits.push_back(i);
         after.push_back(exits[i].layer);
       }
-    Schedule plan = schedule(of, after, layers.count(), request.agreement, headCost);
-    if (!best || plan.cost < best->cost) {
-      best = plan;
-      chosen = numbers;
-    }
+    choice.plan = schedule(of, after, layers.count(), request.agreement, headCost);
+    choices.push_back(std::move(choice));
   }
-  if (request.isAuto && best->cost >= layers.count())
+  // Caches can only make a choice dearer: the cheapest are looked at first.
+  llvm::stable_sort(choices, [](const Choice &a, const Choice &b) { return a.plan.cost < b.plan.cost; });
+  const Choice *best = nullptr;
+  for (Choice &choice : choices) {
+    if (best && choice.plan.cost >= best->plan.cost)
+      break;
+    if (cache) {
+      auto holds = settle(choice, trials, headCost);
+      if (!holds)
+        return fail(llvm::toString(holds.takeError()));
+      if (!*holds && request.isAuto)
+        continue;
+    }
+    if (!best || choice.plan.cost < best->plan.cost)
+      best = &choice;
+  }
+  if (request.isAuto && (!best || best->plan.cost >= layers.count()))
     return fail("--exit-layers=auto: with an agreement of " + agreement +
                 " no exit saves what its head costs on these samples; ask for less, or name the layers");
+  const Schedule &plan = best->plan;
   SmallVector<Head> taken;
-  for (auto [i, number] : llvm::enumerate(chosen)) {
+  for (auto [i, number] : llvm::enumerate(best->exits)) {
     Head exit = std::move(exits[number]);
-    exit.threshold = best->thresholds[i];
-    double share = 100.0 * best->taken[i] / decisions, right = 100.0 * best->right[i] / std::max<size_t>(best->taken[i], 1);
+    exit.threshold = plan.thresholds[i];
+    double share = 100.0 * plan.taken[i] / decisions, right = 100.0 * plan.right[i] / std::max<size_t>(plan.taken[i], 1);
     exit.measured =
         llvm::formatv("; {0:f1} % of {1} calls do, and {2:f1} % of these say what the whole model says; with all exits "
                       "{3:f2} layers on average",
-                      share, decisions, right, best->layers);
+                      share, decisions, right, plan.layers);
+    if (cache)
+      exit.measured += llvm::formatv(" and {0:f2} % of all calls right", 100.0 * plan.agreeing / decisions);
     taken.push_back(std::move(exit));
   }
   exits = std::move(taken);
   return success();
+}
+
+/// Raises the thresholds until calls say what they shall with the caches that such calls leave. False: they never do.
+llvm::Expected<bool> ExitBuilder::settle(Choice &choice, const Trials &trials, double headCost) {
+  SmallVector<const Head *> heads;
+  for (unsigned number : choice.exits)
+    heads.push_back(&exits[number]);
+  auto decoding = Decoding::prepare(*calibrator, function, layers, heads, logits, outputs[logits], request.confidence);
+  if (!decoding)
+    return decoding.takeError();
+  const Trial &first = trials.exits[choice.exits.front()];
+  const Schedule hoped = choice.plan;
+  // The share of the calls that would end early with whole caches: all of them, or half, or ...
+  double holding = 0, failing = 2;
+  for (double share = 1; failing - holding > 1.0 / 32; share = (holding + failing) / 2) {
+    Schedule plan = hoped;
+    for (auto [threshold, sure] : llvm::zip(plan.thresholds, plan.sure))
+      if (!sure.empty())
+        threshold = sure[size_t(std::ceil(share * double(sure.size()))) - 1];
+    if (llvm::Error error = decoding->run(trials, first, headCost, plan))
+      return error;
+    bool holds = boundOf(double(plan.decisions - plan.agreeing), double(plan.decisions)) <= 1 - request.agreement;
+    (holds ? holding : failing) = share;
+    if (holds)
+      choice.plan = plan;
+    if (holds && share == 1)
+      break;
+  }
+  if (holding > 0)
+    return true;
+  choice.plan.thresholds.assign(heads.size(), 1);
+  if (llvm::Error error = decoding->run(trials, first, headCost, choice.plan))
+    return error;
+  return false;
 }
 
 LogicalResult ExitBuilder::addExit(unsigned number) {
@@ -216,13 +273,8 @@ LogicalResult ExitBuilder::addExit(unsigned number) {
   int64_t pending = -1;
   Value state;
   if (cache) {
-    auto shape = edge::shapeOf(hidden);
-    AffineExpr one = getAffineConstantExpr(1, context);
-    auto type = cast<RankedTensorType>(hidden.getType());
-    auto rows = edge::ReshapeOp::create(
-        builder, loc, edge::tensorType({one, shape[shape.size() - 2], one, shape.back()}, type.getElementType()), hidden);
-    AffineMap position = edge::symbolMap({getAffineSymbolExpr(cache->position, context)}, context);
-    state = kept = edge::AppendOp::create(builder, loc, kept.getType(), kept, rows, position).getResult();
+    AffineExpr past = getAffineSymbolExpr(cache->position, context);
+    state = kept[number] = keepRows(builder, loc, kept[number], hidden, past).getResult();
     ModuleOp module = function->getParentOfType<ModuleOp>();
     SmallVector<Attribute> symbols;
     for (edge::SymbolAttr symbol : edge::symbolsOf(module))
@@ -239,10 +291,14 @@ LogicalResult ExitBuilder::addExit(unsigned number) {
       edge::ExitPointAttr::get(context, layer, builder.getF32FloatAttr(float(exit.threshold)), request.confidence, pending));
   if (!cache)
     return success();
-  unsigned next = number + 1 < exits.size() ? exits[number + 1].layer : layers.count();
+  bool isLast = number + 1 == exits.size();
+  Filling filling{layer,     isLast ? layers.count() : exits[number + 1].layer, state, isLast ? Value() : kept[number + 1],
+                  exit.maps, unsigned(pending)};
   std::string fault;
-  if (failed(fillCaches(builder, function, layers, layer, next, kept, *cache, pending, fault)))
+  if (failed(fillCaches(builder, function, layers, filling, *cache, fault)))
     return fail(fault);
+  if (!isLast)
+    kept[number + 1] = filling.next;
   return success();
 }
 
@@ -282,17 +338,17 @@ LogicalResult ExitBuilder::run() {
   } else {
     for (Head &exit : exits) {
       exit.threshold = request.threshold;
-      if (llvm::Error error = addHead(layers, outputs, nullptr, exit))
-        return fail(llvm::toString(std::move(error)));
+      addHead(layers, outputs, exit);
     }
   }
-  if (cache && failed(addState()))
-    return failure();
+  for (unsigned number = 0; cache && number < exits.size(); ++number)
+    if (failed(addState(number)))
+      return failure();
   for (unsigned number = 0; number < exits.size(); ++number)
     if (failed(addExit(number)))
       return failure();
   if (cache)
-    function.front().getTerminator()->setOperand(function.getNumResults() - 1, kept);
+    function.front().getTerminator()->setOperands(function.getNumResults() - kept.size(), kept.size(), kept);
   // Heads that were tried and not taken.
   lower::eraseDead(function);
   report();

@@ -50,16 +50,31 @@ FailureOr<CacheSymbols> cacheSymbols(func::FuncOp function, std::string &fault) 
   return failure();
 }
 
-LogicalResult fillCaches(OpBuilder &builder, func::FuncOp function, const Layers &layers, unsigned first, unsigned last,
-                         Value kept, const CacheSymbols &symbols, unsigned pending, std::string &fault) {
+edge::AppendOp keepRows(OpBuilder &builder, Location loc, Value state, Value rows, AffineExpr position) {
+  auto shape = edge::shapeOf(rows);
+  auto type = cast<RankedTensorType>(rows.getType());
+  AffineExpr one = getAffineConstantExpr(1, builder.getContext());
+  auto wide = edge::tensorType({one, shape[shape.size() - 2], one, shape.back()}, type.getElementType());
+  auto reshaped = edge::ReshapeOp::create(builder, loc, wide, rows);
+  return edge::AppendOp::create(builder, loc, state.getType(), state, reshaped, edge::symbolMap({position}, builder.getContext()));
+}
+
+LogicalResult fillCaches(OpBuilder &builder, func::FuncOp function, const Layers &layers, Filling &filling,
+                         const CacheSymbols &symbols, std::string &fault) {
   MLIRContext *context = builder.getContext();
-  AffineExpr past = getAffineSymbolExpr(symbols.position, context), waiting = getAffineSymbolExpr(pending, context);
+  unsigned first = filling.first, last = filling.last;
+  AffineExpr past = getAffineSymbolExpr(symbols.position, context), waiting = getAffineSymbolExpr(filling.pending, context);
   lower::Substitution substitution(context, {{symbols.tokens, waiting}, {symbols.position, past - waiting}});
   auto type = substitution.of(cast<RankedTensorType>(layers.hidden[first].getType()));
-  Value hidden;
+  Location loc = NameLoc::get(builder.getStringAttr("exit." + Twine(first) + ".fill"));
+  Value hidden = readKept(builder, loc, filling.kept, type, past - waiting);
+  auto after = [&](unsigned layer) {
+    return layer == first || filling.maps.empty() ? hidden : applyMap(builder, hidden, filling.maps[layer - first - 1]);
+  };
+  llvm::DenseMap<unsigned, Value> inputs; // of the layers: keys and values have one
   IRMapping shared; // what does not depend on a layer's input: angles of the positions
   for (edge::AppendOp append : llvm::to_vector(function.getOps<edge::AppendOp>())) {
-    if (append.getResult() == kept)
+    if (append.getResult() == filling.kept)
       continue;
     IRMapping mapping = shared;
     // Which layer it is of shows when the slice meets that layer's input.
@@ -98,9 +113,10 @@ LogicalResult fillCaches(OpBuilder &builder, func::FuncOp function, const Layers
         AffineExpr size = substitution.of(getAffineSymbolExpr(dim.getSymbol(), context));
         mapping.map(value, edge::materialize(builder, dim.getLoc(), size));
       }
-    if (!hidden)
-      hidden = readKept(builder, append.getLoc(), kept, type, past - waiting);
-    mapping.map(layers.hidden[*layer], hidden);
+    Value &input = inputs[*layer];
+    if (!input)
+      input = after(*layer);
+    mapping.map(layers.hidden[*layer], input);
     auto renew = [&](Operation *op) { substitution.run(op); };
     auto copy = [&](Value value) { return copySlice(builder, value, mapping, [](Value) { return false; }, renew); };
     Value rows = copy(append.getRows());
@@ -108,10 +124,13 @@ LogicalResult fillCaches(OpBuilder &builder, func::FuncOp function, const Layers
     auto filled = cast<edge::AppendOp>(builder.clone(*append, mapping));
     substitution.run(filled);
     append.getStateMutable().assign(filled.getResult());
+    append.getPartsMutable().assign(filled.getNewParts());
     // Norms and projections are this layer's own; they may stay in the mapping, as no other layer asks for them.
     mapping.erase(layers.hidden[*layer]);
     shared = mapping;
   }
+  if (filling.next)
+    filling.next = keepRows(builder, loc, filling.next, after(last), past - waiting).getResult();
   return success();
 }
 

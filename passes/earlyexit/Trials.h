@@ -1,7 +1,7 @@
 //===- Trials.h - What samples say of an exit ---------------------------------===//
 //
-// How far a model is after a layer shows when the model is run: which linear map of the hidden state comes nearest to the last
-// one (the tuned lens: Belrose 2023), how often the head then says what the whole model says, and how sure it must be for that.
+// How far a model is after a layer shows when the model is run: how often the head says there what the whole model says, and how
+// sure it must be for that. Here every call sees what the whole model would have left to it; Decoding.h goes on from there.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_EARLYEXIT_TRIALS_H
@@ -12,18 +12,23 @@
 
 namespace edgecc::earlyexit {
 
-/// h -> weight h + bias; weight [width, width], a row per output.
-struct ExitMap {
-  std::vector<float> weight, bias;
-};
-
-/// The maps of the least squares from each of `hidden` to `last`, over the tokens of every other sample.
-llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, llvm::ArrayRef<mlir::Value> hidden, mlir::Value last);
-
 /// Decisions at an exit: how sure, and whether the exit said what the model says.
 struct Trial {
   std::vector<float> confidence;
   std::vector<uint8_t> agrees;
+};
+
+/// The decisions of a text stand one behind the other.
+struct TriedText {
+  size_t sample, begin, end;
+  int64_t tokens;
+};
+
+struct Trials {
+  std::vector<Trial> exits;
+  std::vector<int64_t> said; ///< by the whole model, in each decision
+  std::vector<int64_t> token; ///< of its text
+  std::vector<TriedText> texts; ///< where tokens are called one by one
 };
 
 /// What is looked at for an exit: its logits, and for the confidence `state` the hidden states after and before its last layer.
@@ -31,16 +36,23 @@ struct TrialValues {
   mlir::Value logits, hidden, before;
 };
 
-/// Over the samples that no map was fitted on. `each`: every token is a decision, as where tokens are called one by one; else a
-/// sample is, and the least sure of its rows counts.
-llvm::Expected<std::vector<Trial>> tryExits(Calibrator &calibrator, llvm::ArrayRef<TrialValues> exits, mlir::Value logits,
+/// How sure an exit is of a row: of its logits, or with `state` of its hidden states after and before.
+double surenessOf(edge::ExitConfidence confidence, llvm::ArrayRef<Observed> exit, int64_t row);
+int64_t likeliest(llvm::ArrayRef<float> logits);
+/// The largest share of wrong ones that so many wrong of so many may stand for (Wilson's bound, one side, 95 %).
+double boundOf(double wrong, double count);
+
+/// Over the samples that no map was fitted on. `each`: every token is a decision, as where tokens are called one by one, but for
+/// those of a prompt, though its last one may be called alone; else a sample is, and the least sure of its rows counts.
+llvm::Expected<Trials> tryExits(Calibrator &calibrator, llvm::ArrayRef<TrialValues> exits, mlir::Value logits,
                                             edge::ExitConfidence confidence, bool each);
 
 /// Of exits in a row: with which confidence decisions end there, how many do and are right, and the mean cost in layers.
 struct Schedule {
   std::vector<double> thresholds;
+  std::vector<std::vector<float>> sure; ///< of the decisions that end there, surest first
   std::vector<size_t> taken, right;
-  size_t decisions = 0;
+  size_t decisions = 0, agreeing = 0; ///< all, and those that say what the whole model says, wherever they end
   double layers = 0, cost = 0;
 };
 

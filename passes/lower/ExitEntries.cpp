@@ -50,8 +50,11 @@ void resume(func::FuncOp function, int64_t number) {
   auto kept = exit.getKept().getDefiningOp<edge::AppendOp>();
   Value hidden = kept.getRows().getDefiningOp<edge::ReshapeOp>().getInput();
   Value argument = kept.getState();
-  while (auto before = argument.getDefiningOp<edge::AppendOp>())
+  // What an exit before it would have left for those behind is not there either.
+  while (auto before = argument.getDefiningOp<edge::AppendOp>()) {
     argument = before.getState();
+    before.getResult().replaceAllUsesWith(argument);
+  }
   OpBuilder builder(exit);
   builder.setInsertionPointAfterValue(hidden);
   Value read = earlyexit::readKept(builder, exit.getLoc(), argument, cast<RankedTensorType>(hidden.getType()),
@@ -67,10 +70,16 @@ void resume(func::FuncOp function, int64_t number) {
 
 /// What the skipped layers' caches still need, and nothing else: no inputs, no outputs.
 void keepFill(func::FuncOp function) {
-  dropExits(function);
   Operation *end = endOf(function);
+  DenseSet<unsigned> kept;
+  for (edge::ExitOp exit : function.getOps<edge::ExitOp>())
+    for (OpOperand &use : exit.getKept().getUses())
+      if (use.getOwner() == end)
+        kept.insert(use.getOperandNumber());
+  dropExits(function);
   for (OpOperand &result : end->getOpOperands()) {
-    if (!isState(function, result))
+    // Hidden states are written by calls that end early, and by fills for the next exit.
+    if (!isState(function, result) || kept.contains(result.getOperandNumber()))
       continue;
     auto own = result.get().getDefiningOp<edge::AppendOp>();
     bool filled = own && own.getState().getDefiningOp<edge::AppendOp>();

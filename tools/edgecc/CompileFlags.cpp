@@ -74,7 +74,7 @@ cl::opt<std::string> exitLayers("exit-layers",
 cl::opt<double> exitThreshold("exit-threshold", cl::desc("The least confidence with which it does, 0 to 1 (default: 0.9)"),
                               cl::value_desc("confidence"), cl::cat(compileFlags));
 cl::opt<double> exitAgreement("exit-agreement",
-                              cl::desc("Find the threshold with which so many early ends say what the whole model says "
+                              cl::desc("Find the thresholds with which so many calls say what the whole model says "
                                        "(default: 0.99, with --calibrate)"),
                               cl::value_desc("share"), cl::cat(compileFlags));
 cl::opt<std::string> exitConfidence("exit-confidence",
@@ -82,8 +82,8 @@ cl::opt<std::string> exitConfidence("exit-confidence",
                                              "(the hidden state hardly changes any more); default: margin"),
                                     cl::init("margin"), cl::value_desc("kind"), cl::cat(compileFlags));
 cl::opt<std::string> exitMap("exit-map",
-                             cl::desc("What the head sees at an exit: none (the hidden state) or affine (a map of it, fitted on "
-                                      "samples; the default with --calibrate)"),
+                             cl::desc("What the head and skipped layers' caches see: none (the exit's hidden state) or affine "
+                                      "(maps of it, fitted on samples; the default with --calibrate)"),
                              cl::value_desc("kind"), cl::cat(compileFlags));
 cl::opt<bool> exitVerify("exit-verify",
                          cl::desc("The remaining layers can verify in one batch what ended early, so that nothing is lost"),
@@ -116,6 +116,11 @@ cl::opt<std::string> calibrate("calibrate",
                                cl::value_desc("file"), cl::cat(compileFlags));
 cl::opt<std::string> tokenizer("tokenizer", cl::desc("Of the text to calibrate on (default: the one beside the model)"),
                                cl::value_desc("file"), cl::cat(compileFlags));
+cl::opt<std::string>
+    calibrateSplit("calibrate-split",
+                   cl::desc("What ends the prompt in each text to calibrate on, such as <act>: exits are for what follows; "
+                            "in .ids a | does (default: a text has no prompt)"),
+                   cl::value_desc("mark"), cl::cat(compileFlags));
 cl::opt<int64_t> calibrateSamples("calibrate-samples", cl::desc("Samples at most (default: 128)"), cl::init(128),
                                   cl::value_desc("count"), cl::cat(compileFlags));
 cl::opt<int64_t> calibrateLength("calibrate-length", cl::desc("Tokens of a sample at most (default: 512)"), cl::init(512),
@@ -210,6 +215,7 @@ Expected<Options> collectCompileFlags() {
   options.pluginPasses.assign(pluginPasses.begin(), pluginPasses.end());
   options.calibrate = calibrate;
   options.tokenizer = tokenizer;
+  options.calibrateSplit = calibrateSplit;
   if (calibrateSamples < 1 || calibrateLength < 1)
     return createStringError("--calibrate-samples and --calibrate-length must be at least 1");
   options.calibrateSamples = calibrateSamples;

@@ -43,14 +43,17 @@
 // STATE: edge.confidence state of %[[SECOND]] after %[[FIRST]] :
 // STATE: edge.exit 0 {{.*}} {verified}
 
-// Each exit has the positions to itself that its layers, up to the next exit, have not seen. They share what is kept.
+// Each exit has the positions to itself that its layers, up to the next exit, have not seen, and a state that is kept for them. Whoever
+// fills the layers between two exits leaves to the second what it would have kept.
 // TWO: #edge.symbol<"pending.1", 0, 32, pending>, #edge.symbol<"pending.2", 0, 32, pending>
 // TWO: %[[KEPT:.*]] = edge.append %arg7,
-// TWO: edge.exit 0
+// TWO: edge.exit 0 {{.*}} keeps %[[KEPT]]
 // TWO: tensor.extract %[[KEPT]]
-// TWO: %[[AGAIN:.*]] = edge.append %[[KEPT]],
-// TWO: edge.exit 1
-// TWO: tensor.extract %[[AGAIN]]
+// TWO: %[[LEFT:.*]] = edge.append %arg8,
+// TWO: %[[OWN:.*]] = edge.append %[[LEFT]],
+// TWO: edge.exit 1 {{.*}} keeps %[[OWN]]
+// TWO: tensor.extract %[[OWN]]
+// TWO: return {{.*}}, %[[KEPT]], %[[OWN]] :
 
 // REMARK: remark: {{.*}}ends after 1 of 3 layers if the margin is at least 0.900
 // REMARK: remark: {{.*}}ends after 2 of 3 layers if the margin is at least 0.900

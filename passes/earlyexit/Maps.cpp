@@ -1,0 +1,134 @@
+//===- Maps.cpp - From the hidden state of an exit to those behind it --------===//
+#include "passes/earlyexit/Maps.h"
+#include "dialects/edge/Shape.h"
+#include "passes/Passes.h"
+#include "passes/calibrate/Statistics.h"
+#include "passes/lower/WeightMemory.h"
+#include <Eigen/Cholesky>
+
+using namespace mlir;
+namespace edgecc::earlyexit {
+
+bool isForMaps(size_t sample, size_t samples) { return samples < 2 || sample % 2 == 0; }
+
+namespace {
+
+/// Sums of the least squares from [x, 1] to y - x, for several y.
+struct Normal {
+  Eigen::MatrixXd xx;
+  std::vector<Eigen::MatrixXd> xy;
+  int64_t tokens = 0;
+
+  void add(const RowMatrix &x, ArrayRef<Observed> later) {
+    RowMatrix wide(x.rows(), x.cols() + 1);
+    wide << x, RowMatrix::Ones(x.rows(), 1);
+    if (tokens == 0) {
+      xx = Eigen::MatrixXd::Zero(wide.cols(), wide.cols());
+      xy.assign(later.size(), Eigen::MatrixXd::Zero(wide.cols(), x.cols()));
+    }
+    xx += (wide.transpose() * wide).cast<double>();
+    for (auto [sum, y] : llvm::zip(xy, later))
+      sum += (wide.transpose() * (tokenRows(y) - x)).cast<double>();
+    tokens += x.rows();
+  }
+
+  /// [width + 1, width] each.
+  void solve() {
+    // A little less than the data say where they say little: directions that hardly occur.
+    int64_t width = xx.rows() - 1;
+    xx.diagonal().head(width).array() += 1e-4 * xx.diagonal().head(width).mean();
+    Eigen::LDLT<Eigen::MatrixXd> factors(xx);
+    for (Eigen::MatrixXd &sum : xy)
+      sum = factors.solve(sum).eval();
+  }
+};
+
+llvm::Expected<DenseResourceElementsAttr> keep(ArrayRef<float> numbers, RankedTensorType type, const Twine &name) {
+  int64_t bytes = edge::elementBytes(type.getElementType());
+  auto blob = allocateWeight(int64_t(numbers.size()) * bytes);
+  if (!blob)
+    return blob.takeError();
+  char *to = blob->getMutableData().data();
+  for (float number : numbers) {
+    APFloat value(number);
+    bool inexact;
+    value.convert(cast<FloatType>(type.getElementType()).getFloatSemantics(), APFloat::rmNearestTiesToEven, &inexact);
+    uint64_t bits = value.bitcastToAPInt().getZExtValue();
+    memcpy(to, &bits, bytes);
+    to += bytes;
+  }
+  return DenseResourceElementsAttr::get(type, name.str(), std::move(*blob));
+}
+
+llvm::Expected<ExitMap> mapOf(const Eigen::MatrixXd &solution, Type element, const std::string &name) {
+  int64_t width = solution.cols();
+  RowMatrix weight = (solution.topRows(width) + Eigen::MatrixXd::Identity(width, width)).transpose().cast<float>();
+  Eigen::VectorXf bias = solution.row(width).cast<float>();
+  ExitMap map{{}, {}, name};
+  auto kept = keep(ArrayRef(weight.data(), weight.size()), RankedTensorType::get({width, width}, element), name + ".weight");
+  if (!kept)
+    return kept.takeError();
+  map.weight = *kept;
+  if (!(kept = keep(ArrayRef(bias.data(), bias.size()), RankedTensorType::get({width}, element), name + ".bias")))
+    return kept.takeError();
+  map.bias = *kept;
+  return map;
+}
+
+} // namespace
+
+llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidden, ArrayRef<Value> later, StringRef name,
+                                             unsigned first) {
+  Normal sums;
+  SmallVector<Value> values{hidden};
+  llvm::append_range(values, later);
+  auto add = [&](size_t sample, ArrayRef<Observed> seen) -> llvm::Error {
+    if (isForMaps(sample, calibrator.samples()))
+      sums.add(tokenRows(seen.front()), seen.drop_front());
+    return llvm::Error::success();
+  };
+  if (llvm::Error error = calibrator.observe("maps of " + name.str(), values, add))
+    return error;
+  if (sums.tokens < 2 * sums.xx.rows())
+    return llvm::createStringError(
+        "--exit-map=affine: the samples have %lld tokens to fit a map of %lld channels on; give more than %lld, or say "
+        "--exit-map=none",
+        static_cast<long long>(sums.tokens), static_cast<long long>(sums.xx.rows() - 1),
+        static_cast<long long>(2 * sums.xx.rows()));
+  sums.solve();
+  std::vector<ExitMap> maps;
+  for (auto [i, solution] : llvm::enumerate(sums.xy)) {
+    auto map = mapOf(solution, cast<RankedTensorType>(hidden.getType()).getElementType(),
+                     (name + ".map." + Twine(first + i)).str());
+    if (!map)
+      return map.takeError();
+    maps.push_back(std::move(*map));
+  }
+  return maps;
+}
+
+Value applyMap(OpBuilder &builder, Value hidden, const ExitMap &map) {
+  auto type = cast<RankedTensorType>(hidden.getType());
+  int64_t rank = type.getRank();
+  Location loc = NameLoc::get(builder.getStringAttr(map.name));
+  auto constant = [&](DenseResourceElementsAttr value, const char *suffix) {
+    return edge::WeightOp::create(builder, loc, value.getType(), builder.getStringAttr(map.name + suffix), value).getResult();
+  };
+  Value product = edge::LinearOp::create(builder, loc, type, hidden, constant(map.weight, ".weight"));
+  SmallVector<Value> sizes;
+  for (auto [size, expr] : llvm::zip(type.getShape(), edge::shapeOf(type)))
+    if (ShapedType::isDynamic(size))
+      sizes.push_back(edge::materialize(builder, loc, expr));
+  Value empty = tensor::EmptyOp::create(builder, loc, type, sizes);
+  AffineMap all = AffineMap::getMultiDimIdentityMap(rank, builder.getContext());
+  AffineMap channel = AffineMap::get(rank, 0, builder.getAffineDimExpr(rank - 1));
+  SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
+  auto sum = linalg::GenericOp::create(
+      builder, loc, TypeRange(type), ValueRange{product, constant(map.bias, ".bias")}, empty,
+      ArrayRef<AffineMap>{all, channel, all}, loops, [](OpBuilder &b, Location loc, ValueRange args) {
+    linalg::YieldOp::create(b, loc, arith::AddFOp::create(b, loc, args[0], args[1]).getResult());
+  });
+  return sum.getResult(0);
+}
+
+} // namespace edgecc::earlyexit
