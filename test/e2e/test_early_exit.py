@@ -222,7 +222,9 @@ def test_calibrated_exits_agree_on_other_text(build_dir, tmp_path):
     source, words = model_directory("phone_agent", build_dir), tokenizer()
     samples, path = tmp_path / "calibration.ids", tmp_path / "calibrated.edge"
     texts = (PHONE_AGENT / "calibration.txt").read_text().splitlines()[:400]
-    samples.write_text("\n".join(" ".join(map(str, words.encode(text))) for text in texts) + "\n")
+    # What stands before the bar is a prompt, which goes the whole way.
+    split = [(words.encode(text), len(words.encode(text.split("<act>")[0] + "<act>"))) for text in texts]
+    samples.write_text("\n".join(" ".join(map(str, [*ids[:n], "|", *ids[n:]])) for ids, n in split) + "\n")
     printed = child(str(build_dir / "bin/edgecc"), str(source / "model.onnx"), "-o", str(path), "--exit-layers=auto",
                     "--exit-agreement=0.99", "--calibrate", str(samples), "--calibrate-samples=400", "--remarks")
     assert "exit" in printed
@@ -244,7 +246,7 @@ def test_calibrated_exits_agree_on_other_text(build_dir, tmp_path):
             calls += len(said[None])
             agreeing += sum(a == b for a, b in zip(said["never"], said[None]))
     print(f"{agreeing / calls:.4f} agree, {early / calls:.3f} end early, {layers / calls:.2f} of {model.layers} layers")
-    assert agreeing / calls >= 0.95  # filled caches cost some of it: passes/earlyexit/README.md
+    assert agreeing / calls >= 0.99
     assert layers / calls <= 0.75 * model.layers
 
 
