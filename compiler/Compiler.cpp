@@ -229,10 +229,9 @@ Error Compilation::compress() {
     return Error::success();
   std::optional<HostCalibrator> calibrator;
   if (!options.calibrate.empty()) {
-    auto samples =
-        readSamples({options.calibrate, options.tokenizer, options.input, options.calibrateSamples, options.calibrateLength,
-                     "--calibrate", options.calibrateSplit},
-                    module->lookupSymbol<mlir::func::FuncOp>("main"));
+    auto samples = readSamples({options.calibrate, options.tokenizer, options.input, options.calibrateSamples,
+                                options.calibrateLength, "--calibrate", options.calibrateSplit},
+                               module->lookupSymbol<mlir::func::FuncOp>("main"));
     if (!samples)
       return samples.takeError();
     // Running the model needs all dialects, and a pass may not load any.

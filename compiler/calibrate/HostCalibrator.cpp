@@ -68,7 +68,8 @@ public:
   std::vector<Observed> of(ArrayRef<edgecc_output> outputs, ArrayRef<uint8_t> tokens) {
     std::vector<Observed> observed;
     for (auto [output, converted] : zip(outputs, memory))
-      observed.push_back({ArrayRef(output.shape, output.rank), asFloats(output.type, output.data, output.bytes, converted), tokens});
+      observed.push_back(
+          {ArrayRef(output.shape, output.rank), asFloats(output.type, output.data, output.bytes, converted), tokens});
     return observed;
   }
 

@@ -18,9 +18,9 @@ Value replaceRows(OpBuilder &builder, Location loc, Value mask, Value filled, Va
   Value empty = tensor::EmptyOp::create(builder, loc, type, sizes);
   AffineMap all = AffineMap::getMultiDimIdentityMap(rank, builder.getContext());
   SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
-  auto generic = linalg::GenericOp::create(
-      builder, loc, TypeRange(type), ValueRange{mask, filled, hidden}, empty,
-      ArrayRef<AffineMap>{all.dropResult(rank - 1), all, all, all}, loops, [](OpBuilder &b, Location loc, ValueRange args) {
+  auto generic = linalg::GenericOp::create(builder, loc, TypeRange(type), ValueRange{mask, filled, hidden}, empty,
+                                           ArrayRef<AffineMap>{all.dropResult(rank - 1), all, all, all}, loops,
+                                           [](OpBuilder &b, Location loc, ValueRange args) {
     Value half = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0.5f));
     Value ended = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, args[0], half);
     linalg::YieldOp::create(b, loc, arith::SelectOp::create(b, loc, ended, args[1], args[2]).getResult());

@@ -126,7 +126,9 @@ LogicalResult ExitBuilder::addState(unsigned exit) {
   std::string element;
   llvm::raw_string_ostream(element) << type.getElementType();
   auto attributes = builder.getDictionaryAttr(
-      {index, NamedAttribute(builder.getStringAttr(edge::EdgeDialect::kNameAttr), builder.getStringAttr("exit.hidden." + Twine(exits[exit].layer))),
+      {index,
+       NamedAttribute(builder.getStringAttr(edge::EdgeDialect::kNameAttr),
+                      builder.getStringAttr("exit.hidden." + Twine(exits[exit].layer))),
        NamedAttribute(builder.getStringAttr(edge::EdgeDialect::kElementAttr), builder.getStringAttr(element))});
   unsigned results = function.getNumResults();
   if (failed(function.insertArgument(function.getNumArguments(), state, attributes, function.getLoc())) ||
@@ -292,7 +294,8 @@ LogicalResult ExitBuilder::addExit(unsigned number) {
   if (!cache)
     return success();
   bool isLast = number + 1 == exits.size();
-  Filling filling{layer,     isLast ? layers.count() : exits[number + 1].layer, state, isLast ? Value() : kept[number + 1],
+  Filling filling{layer,     isLast ? layers.count() : exits[number + 1].layer,
+                  state,     isLast ? Value() : kept[number + 1],
                   exit.maps, unsigned(pending)};
   std::string fault;
   if (failed(fillCaches(builder, function, layers, filling, *cache, fault)))

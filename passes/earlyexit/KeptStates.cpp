@@ -56,7 +56,8 @@ edge::AppendOp keepRows(OpBuilder &builder, Location loc, Value state, Value row
   AffineExpr one = getAffineConstantExpr(1, builder.getContext());
   auto wide = edge::tensorType({one, shape[shape.size() - 2], one, shape.back()}, type.getElementType());
   auto reshaped = edge::ReshapeOp::create(builder, loc, wide, rows);
-  return edge::AppendOp::create(builder, loc, state.getType(), state, reshaped, edge::symbolMap({position}, builder.getContext()));
+  return edge::AppendOp::create(builder, loc, state.getType(), state, reshaped,
+                                edge::symbolMap({position}, builder.getContext()));
 }
 
 LogicalResult fillCaches(OpBuilder &builder, func::FuncOp function, const Layers &layers, Filling &filling,
@@ -72,7 +73,7 @@ LogicalResult fillCaches(OpBuilder &builder, func::FuncOp function, const Layers
     return layer == first || filling.maps.empty() ? hidden : applyMap(builder, hidden, filling.maps[layer - first - 1]);
   };
   llvm::DenseMap<unsigned, Value> inputs; // of the layers: keys and values have one
-  IRMapping shared; // what does not depend on a layer's input: angles of the positions
+  IRMapping shared;                       // what does not depend on a layer's input: angles of the positions
   for (edge::AppendOp append : llvm::to_vector(function.getOps<edge::AppendOp>())) {
     if (append.getResult() == filling.kept)
       continue;

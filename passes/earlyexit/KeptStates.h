@@ -33,13 +33,15 @@ mlir::FailureOr<CacheSymbols> cacheSymbols(mlir::func::FuncOp function, std::str
 struct Filling {
   unsigned first, last; ///< the layers (first, last], counted from 1
   mlir::Value kept;
-  mlir::Value next; ///< state of the exit after the last layer; null if there is none. Afterwards with the states it would have had.
-  llvm::ArrayRef<ExitMap> maps; ///< from the kept states to those after layer first + 1 and so on; empty: they are used as they are
-  unsigned pending;             ///< symbol: positions that have not been seen
+  mlir::Value
+      next; ///< state of the exit after the last layer; null if there is none. Afterwards with the states it would have had.
+  llvm::ArrayRef<ExitMap>
+      maps;         ///< from the kept states to those after layer first + 1 and so on; empty: they are used as they are
+  unsigned pending; ///< symbol: positions that have not been seen
 };
 
-/// Before a layer's keys and values are written, those of the `pending` positions before are. New ops are at `builder`. On failure
-/// `fault` says why that cannot be.
+/// Before a layer's keys and values are written, those of the `pending` positions before are. New ops are at `builder`. On
+/// failure `fault` says why that cannot be.
 mlir::LogicalResult fillCaches(mlir::OpBuilder &builder, mlir::func::FuncOp function, const Layers &layers, Filling &filling,
                                const CacheSymbols &symbols, std::string &fault);
 

@@ -98,8 +98,8 @@ llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidde
   sums.solve();
   std::vector<ExitMap> maps;
   for (auto [i, solution] : llvm::enumerate(sums.xy)) {
-    auto map = mapOf(solution, cast<RankedTensorType>(hidden.getType()).getElementType(),
-                     (name + ".map." + Twine(first + i)).str());
+    auto map =
+        mapOf(solution, cast<RankedTensorType>(hidden.getType()).getElementType(), (name + ".map." + Twine(first + i)).str());
     if (!map)
       return map.takeError();
     maps.push_back(std::move(*map));
@@ -123,9 +123,9 @@ Value applyMap(OpBuilder &builder, Value hidden, const ExitMap &map) {
   AffineMap all = AffineMap::getMultiDimIdentityMap(rank, builder.getContext());
   AffineMap channel = AffineMap::get(rank, 0, builder.getAffineDimExpr(rank - 1));
   SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
-  auto sum = linalg::GenericOp::create(
-      builder, loc, TypeRange(type), ValueRange{product, constant(map.bias, ".bias")}, empty,
-      ArrayRef<AffineMap>{all, channel, all}, loops, [](OpBuilder &b, Location loc, ValueRange args) {
+  auto sum =
+      linalg::GenericOp::create(builder, loc, TypeRange(type), ValueRange{product, constant(map.bias, ".bias")}, empty,
+                                ArrayRef<AffineMap>{all, channel, all}, loops, [](OpBuilder &b, Location loc, ValueRange args) {
     linalg::YieldOp::create(b, loc, arith::AddFOp::create(b, loc, args[0], args[1]).getResult());
   });
   return sum.getResult(0);

@@ -1,7 +1,8 @@
 //===- Maps.h - From the hidden state of an exit to those behind it ----------===//
 //
 // What the layers behind an exit would have made of its hidden state is guessed by the linear map that comes nearest on samples
-// (the tuned lens: Belrose 2023): for the head the state after the last layer, for the cache of a skipped layer the one before it.
+// (the tuned lens: Belrose 2023): for the head the state after the last layer, for the cache of a skipped layer the one before
+// it.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_EARLYEXIT_MAPS_H

@@ -55,8 +55,8 @@ double boundOf(double wrong, double count) {
   return (middle + z * std::sqrt(share * (1 - share) / count + z * z / (4 * count * count))) / (1 + z * z / count);
 }
 
-llvm::Expected<Trials> tryExits(Calibrator &calibrator, ArrayRef<TrialValues> exits, Value logits, edge::ExitConfidence confidence,
-                                bool each) {
+llvm::Expected<Trials> tryExits(Calibrator &calibrator, ArrayRef<TrialValues> exits, Value logits,
+                                edge::ExitConfidence confidence, bool each) {
   bool byState = confidence == edge::ExitConfidence::State;
   SmallVector<Value> values{logits};
   for (const TrialValues &exit : exits) {

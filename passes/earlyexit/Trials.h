@@ -26,8 +26,8 @@ struct TriedText {
 
 struct Trials {
   std::vector<Trial> exits;
-  std::vector<int64_t> said; ///< by the whole model, in each decision
-  std::vector<int64_t> token; ///< of its text
+  std::vector<int64_t> said;    ///< by the whole model, in each decision
+  std::vector<int64_t> token;   ///< of its text
   std::vector<TriedText> texts; ///< where tokens are called one by one
 };
 
@@ -45,7 +45,7 @@ double boundOf(double wrong, double count);
 /// Over the samples that no map was fitted on. `each`: every token is a decision, as where tokens are called one by one, but for
 /// those of a prompt, though its last one may be called alone; else a sample is, and the least sure of its rows counts.
 llvm::Expected<Trials> tryExits(Calibrator &calibrator, llvm::ArrayRef<TrialValues> exits, mlir::Value logits,
-                                            edge::ExitConfidence confidence, bool each);
+                                edge::ExitConfidence confidence, bool each);
 
 /// Of exits in a row: with which confidence decisions end there, how many do and are right, and the mean cost in layers.
 struct Schedule {
