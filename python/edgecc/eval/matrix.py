@@ -35,7 +35,8 @@ class Subject:
     completions: dict[str, Path] = field(default_factory=dict)
     dims: Mapping[str, Any] = field(default_factory=dict)
     calibrate: Path | None = None
-    calibrate_samples: int | None = None
+    calibrate_samples: int | None = None  # instead of a recipe's own
+    calibrate_split: str = ""  # what ends the prompt in a sample
     speed: bool = True
     task: tuple[str, Callable[[Path, Path], dict[str, float]]] | None = None  # of an encoder
 
@@ -67,12 +68,16 @@ def run_recipe(subject: Subject, recipe: recipes.Recipe, folder: Path) -> Row:
     row: Row = {"recipe": recipe.name}
     edge, reference = folder / f"{subject.name}-{recipe.name}.edge", folder / f"{subject.name}-f32.edge"
     try:
-        row["options"] = options = recipes.options_for(recipe, subject.model)
+        options = recipes.options_for(recipe, subject.model)
         calibration = [f"--calibrate={subject.calibrate}"] if recipe.calibrated and subject.calibrate else []
         if calibration and subject.calibrate_samples:
+            options = [o for o in options if not o.startswith("--calibrate-samples=")]
             calibration.append(f"--calibrate-samples={subject.calibrate_samples}")
+        if calibration and subject.calibrate_split:
+            calibration.append(f"--calibrate-split={subject.calibrate_split}")
         if calibration and subject.tokenizer:
             calibration.append(f"--tokenizer={subject.tokenizer}")
+        row["options"] = options
         begin = time.monotonic()
         report = compile(subject.model, edge, dims=subject.dims, arguments=[*options, *calibration])
         row["compile_seconds"] = time.monotonic() - begin
@@ -125,7 +130,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--completions", action="append", default=[], metavar="NAME=FILE", help="lines to write, and the name of their column")
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--calibrate", type=Path, help="samples for the recipes that look at what flows through the model")
-    parser.add_argument("--calibrate-samples", type=int, metavar="N", help="of them, at most (default: edgecc's)")
+    parser.add_argument("--calibrate-samples", type=int, metavar="N", help="of them, at most (default: the recipe's, or edgecc's)")
+    parser.add_argument("--calibrate-split", default="", metavar="MARK", help="what ends the prompt in a sample, for exits")
     parser.add_argument("--dim", action="append", default=[], metavar="NAME=A..B")
     parser.add_argument("--folder", type=Path, default=Path("eval"), help="where the artifacts go (default: eval)")
     parser.add_argument("--json", type=Path, help="write everything, each layer's errors included")
@@ -136,7 +142,7 @@ def run(a: argparse.Namespace) -> int:
     subject = Subject(a.model.parent.name if a.model.stem == "model" else a.model.stem, a.model, text=a.text, half=a.half, count=a.count,
                       tokenizer=a.tokenizer, completions={k: Path(v) for k, v in _pairs(a.completions, "--completions").items()},
                       dims=_pairs(a.dim, "--dim"), calibrate=a.calibrate,
-                      calibrate_samples=a.calibrate_samples)
+                      calibrate_samples=a.calibrate_samples, calibrate_split=a.calibrate_split)
     if not subject.text and not subject.completions:
         raise EdgeccError("nothing to measure: give --text FILE or --completions NAME=FILE")
     report = run_matrix(subject, [recipes.parse(r) for r in a.recipes], a.folder)

@@ -21,7 +21,8 @@ _RECIPES = ("f32", "8-bit", "4-bit", "4-bit+gptq", "4-bit+best", "prune", "exit"
 _STORIES = "text/toy-RNN/tinystories_sample_2MiB.txt"
 _NOTES = {
     "stories": "NLL on {count} of the second half's stories; the first half is for calibration.",
-    "phone_agent": "Exact matches of the {lines} lines of `simple.txt` and `complex.txt`; the loss is that of the complex ones, screens included.",
+    "phone_agent": "Exact matches of the {lines} lines of `simple.txt` and `complex.txt`; the loss is that of the complex ones, screens included; with exits "
+                   "screens are read token by token for it, and may end early, too.",
     "rxnmapper": "Masked tokens that come back, one in each reaction; \"as f32\": the same as ONNX Runtime on the uncompressed model finds. "
                  "Calibration sees 32 of the reactions, unmasked.",
     "minilm": "Intents of {test} test sentences of Banking77 by a logistic regression on the vectors of {train}; \"as f32\": the same as with ONNX Runtime's.",
