@@ -6,6 +6,7 @@ Whole models that tell stories: what merging loses of them, beside plain mean po
 """
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ pytest.importorskip("onnxruntime")
 import edgecc  # noqa: E402
 import onnx  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
+from export_models import DATA  # noqa: E402
 from test_models import model_directory  # noqa: E402
 from test_quantized import next_token_loss, story_tokens  # noqa: E402
 
@@ -75,6 +77,31 @@ def test_exact(build_dir, tmp_path):
             answers[heads] = session.run({"input_ids": tokens}, "score")["logits"]
     assert per_token["exact"] == per_token["none"] / 2
     np.testing.assert_allclose(answers["exact"], answers["none"], atol=2e-4 * np.abs(answers["none"]).max())
+
+
+def test_with_everything(build_dir, aarch64_run, tmp_path):
+    """Half the KV heads under 4-bit weights, an 8-bit cache and an exit: actions are still written, the same under qemu as here."""
+    agent, words = DATA / "models/phone_agent", pytest.importorskip("sentencepiece").SentencePieceProcessor()
+    words.load(str(agent / "tokenizer.model"))
+    samples, said = tmp_path / "actions.ids", {}
+    samples.write_text("".join(" ".join(map(str, words.encode(line))) + "\n" for line in (agent / "calibration.txt").read_text().splitlines()[:100]))
+    lines = (agent / "simple.txt").read_text().splitlines()[:6]
+    for target, run in (("host", [str(build_dir / "bin/edgecc-run")]), ("linux-arm64", [*aarch64_run[:1], "-cpu", "cortex-a76", *aarch64_run[1:]])):
+        edge = tmp_path / f"{target}.edge"
+        report = edgecc.compile(model_directory("phone_agent", build_dir) / "model.onnx", edge, target=target, quant="w4g32a8", kv="int8",
+                                exit_layers="4", exit_threshold=0.9, kv_heads=2, kv_steps=30, calibrate=samples, timeout=600)
+        said[target] = []
+        for line in lines:
+            ids = ",".join(map(str, words.encode(line.split("<act>")[0] + "<act>")))
+            done = subprocess.run([*run, str(edge), "--threads", "1", "--ids", ids, "--max-tokens", "3"], capture_output=True, text=True,
+                                  timeout=600, check=True)
+            said[target].append(done.stdout)
+    assert {"kv-heads=2 (fit)", "w4g32a8", "int8"} <= {entry["scheme"] for entry in report["ledger"]}
+    caches = [state["type"] for state in report["states"] if state["name"].startswith("past_key_values")]
+    assert caches and all("[1, 2, context" in cache for cache in caches), caches
+    assert said["host"] == said["linux-arm64"]
+    wanted = [",".join(map(str, words.encode(line)[-3:-1])) for line in lines]
+    assert sum(text.strip() == action for text, action in zip(said["host"], wanted)) >= 3, (said["host"], wanted)
 
 
 def test_refusals(build_dir, tmp_path):
