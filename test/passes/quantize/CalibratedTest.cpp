@@ -223,13 +223,15 @@ TEST_F(CalibratedTest, FactorsAreFoldedExactly) {
 
 TEST_F(CalibratedTest, ScaledChannelsLoseLess) {
   std::vector<float> before = logits();
-  ASSERT_NE(run(createQuantizeWeights({"w4g16", {}, "nearest"}, nullptr, nullptr)), "");
-  double nearest = difference(before, logits());
+  // The same rounding on both sides: what is compared is the factors.
+  run(createQuantizeWeights({"w4g16", {}, "weighted"}, nullptr, &*calibrator));
+  ASSERT_TRUE(succeeded);
+  double without = difference(before, logits());
   SetUp();
   run(createScaleChannels({"awq", "w4g16", {"table=none"}}, &*calibrator));
   run(createQuantizeWeights({"w4g16", {}, "weighted"}, nullptr, &*calibrator));
   EXPECT_TRUE(succeeded);
-  EXPECT_LT(difference(before, logits()), nearest);
+  EXPECT_LT(difference(before, logits()), without);
 }
 
 TEST_F(CalibratedTest, RotationIsExact) {
@@ -272,6 +274,7 @@ TEST_F(CalibratedTest, LargeChannelsStayFloats) {
   auto outliers = linear->getAttrOfType<mlir::DenseI32ArrayAttr>("edge.outliers");
   ASSERT_TRUE(outliers) << said;
   EXPECT_TRUE(llvm::is_contained(outliers.asArrayRef(), 5)) << "the channel whose norm's scale is 20";
+  EXPECT_LE(outliers.size(), 8) << "of 32: the others are not large";
   run(createQuantizeWeights({"w8a8", {}, "nearest"}, nullptr, nullptr));
   EXPECT_LT(difference(before, logits()), 0.7 * nearest);
 }
