@@ -113,6 +113,16 @@ Error checkQuantization(const Options &options) {
 }
 
 Error checkPruning(const Options &options) {
+  const PruneRequest &prune = options.prune;
+  if (prune.targetBytes > 0 && prune.targetSpeed > 0)
+    return createStringError("--prune-target-size and --prune-target-speed aim at different things; give one");
+  if (prune.hasTarget() && (prune.ffn > 0 || prune.heads > 0))
+    return createStringError("--prune-target-size and --prune-target-speed choose the heads and channels that go; leave ffn= and "
+                             "heads= of --prune away (layers= can stay)");
+  if (prune.hasTarget() && (prune.method == "magnitude" || prune.spread == "even"))
+    return createStringError(
+        "--prune-target-size and --prune-target-speed compare what layers lose; --prune-method=magnitude and "
+        "--prune-spread=even do not say it");
   if (!options.prune.any() || options.prune.byWeightsAlone() || !options.calibrate.empty())
     return Error::success();
   return createStringError("--prune looks at what flows through the model: give it samples with --calibrate FILE (text, .ids or "

@@ -59,6 +59,23 @@ def PruneHeads : Pass<"edge-prune-heads", "::mlir::ModuleOp"> {
   let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def PruneToSize : Pass<"edge-prune-to-size", "::mlir::ModuleOp"> {
+  let summary = "remove KV heads and FFN channels, whatever loses least for its bytes, until the weights fit";
+  let description = [{
+    Sites, importance and compensation are those of `edge-prune-heads` and `edge-prune-channels`; losses of both are compared as parts of the
+    residual stream, for each byte of weights. One of `bytes` and `speed` says how far it goes. Needs samples.
+
+    example: test/passes/prune/prune-to-size.mlir
+  }];
+  let options = [
+    Option<"bytes", "bytes", "int64_t", "0", "of all weights in the end, at most">,
+    Option<"speed", "speed", "double", "0", "or: how many times fewer bytes of weights the linear layers read in the end">,
+    Option<"importance", "importance", "std::string", "\"surgeon\"", "what a part is worth: surgeon, flap, wanda">,
+    Option<"compensation", "compensation", "std::string", "\"least-squares\"", "what the others take over: least-squares, bias, none">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def PruneLayers : Pass<"edge-prune-layers", "::mlir::ModuleOp"> {
   let summary = "take whole layers out of the residual stream, with their caches";
   let description = [{

@@ -10,6 +10,7 @@
 #include "passes/prune/PruneChannels.h"
 #include "passes/prune/PruneHeads.h"
 #include "passes/prune/PruneLayers.h"
+#include "passes/prune/PruneToSize.h"
 #include "passes/quantize/ChooseOutliers.h"
 #include "passes/quantize/ChoosePrecision.h"
 #include "passes/quantize/ScaleChannels.h"
@@ -61,6 +62,8 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
     pm.addPass(createPruneHeads({prune.heads, prune.method, prune.compensation, prune.spread}, request.calibrator));
   if (prune.ffn > 0)
     pm.addPass(createPruneChannels({prune.ffn, prune.method, prune.compensation, prune.spread}, request.calibrator));
+  if (prune.targetBytes > 0 || prune.targetSpeed > 0)
+    pm.addPass(createPruneToSize({prune.targetBytes, prune.targetSpeed, prune.method, prune.compensation}, request.calibrator));
   // Before the entries are specialized: a weight is rounded once, whoever reads it.
   const QuantizeRequest &quantize = request.quantize;
   const QuantizeAlgorithms &algorithms = quantize.algorithms;

@@ -1,9 +1,7 @@
 //===- PruneChannels.cpp - Fewer channels inside of MLPs --------------------===//
 #include "passes/prune/PruneChannels.h"
-#include "passes/prune/ChannelChains.h"
 #include "passes/prune/Matrices.h"
 #include "passes/prune/Sharing.h"
-#include "passes/prune/Sweep.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -19,6 +17,7 @@ constexpr int64_t kRound = 32;
 
 Site siteOf(ChannelGroup &group) {
   Site site;
+  site.part = {"ffn", "FFN channels"};
   for (ChannelChain &chain : group.chains)
     site.projections.push_back(chain.consumer);
   std::vector<edge::LinearOp> producers(group.first().producers.begin(), group.first().producers.end());
@@ -49,19 +48,8 @@ struct PruneChannels : impl::PruneChannelsBase<PruneChannels> {
 
   void runOnOperation() override {
     ChannelGroups found;
-    auto find = [&](func::FuncOp main) {
-      found = findChannelGroups(main);
-      auto linears = main.getOps<edge::LinearOp>();
-      Sites sites{{},
-                  found.refused,
-                  "none of its " + std::to_string(std::distance(linears.begin(), linears.end())) +
-                      " linear layers reads another one through elementwise ops alone"};
-      for (ChannelGroup &group : found.groups)
-        sites.sites.push_back(siteOf(group));
-      return sites;
-    };
-    Part part{"ffn", "FFN channels", "no FFN (linear, elementwise, linear) in the model"};
-    if (failed(pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator, part, find)))
+    if (failed(pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator,
+                          [&](func::FuncOp main) { return channelSites(main, found); })))
       signalPassFailure();
   }
 
@@ -70,6 +58,19 @@ private:
 };
 
 } // namespace
+
+Sites prune::channelSites(func::FuncOp main, ChannelGroups &found) {
+  found = findChannelGroups(main);
+  auto linears = main.getOps<edge::LinearOp>();
+  Sites sites{{},
+              found.refused,
+              "no FFN (linear, elementwise, linear) in the model",
+              "none of its " + std::to_string(std::distance(linears.begin(), linears.end())) +
+                  " linear layers reads another one through elementwise ops alone"};
+  for (ChannelGroup &group : found.groups)
+    sites.sites.push_back(siteOf(group));
+  return sites;
+}
 
 std::unique_ptr<Pass> createPruneChannels(const PruneChannelsOptions &options, Calibrator *calibrator) {
   return std::make_unique<PruneChannels>(options, calibrator);

@@ -1,8 +1,6 @@
 //===- PruneHeads.cpp - Fewer heads ------------------------------------------===//
 #include "passes/prune/PruneHeads.h"
-#include "passes/prune/HeadChains.h"
 #include "passes/prune/Matrices.h"
-#include "passes/prune/Sweep.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -15,6 +13,7 @@ namespace {
 
 Site siteOf(HeadGroup &group) {
   Site site;
+  site.part = {"heads", "KV heads"};
   for (HeadChain &chain : group.chains)
     site.projections.push_back(chain.consumer);
   HeadChain &first = group.first();
@@ -50,15 +49,8 @@ struct PruneHeads : impl::PruneHeadsBase<PruneHeads> {
 
   void runOnOperation() override {
     HeadGroups found;
-    auto find = [&](func::FuncOp main) {
-      found = findHeadGroups(main);
-      Sites sites{{}, found.refused, "no attention was recognised in the model"};
-      for (HeadGroup &group : found.groups)
-        sites.sites.push_back(siteOf(group));
-      return sites;
-    };
-    Part part{"heads", "KV heads", "no attention whose heads can go"};
-    if (failed(pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator, part, find)))
+    if (failed(pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator,
+                          [&](func::FuncOp main) { return headSites(main, found); })))
       signalPassFailure();
   }
 
@@ -67,6 +59,14 @@ private:
 };
 
 } // namespace
+
+Sites prune::headSites(func::FuncOp main, HeadGroups &found) {
+  found = findHeadGroups(main);
+  Sites sites{{}, found.refused, "no attention whose heads can go", "no attention was recognised in the model"};
+  for (HeadGroup &group : found.groups)
+    sites.sites.push_back(siteOf(group));
+  return sites;
+}
 
 std::unique_ptr<Pass> createPruneHeads(const PruneHeadsOptions &options, Calibrator *calibrator) {
   return std::make_unique<PruneHeads>(options, calibrator);

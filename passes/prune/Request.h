@@ -9,15 +9,18 @@
 namespace edgecc {
 
 struct PruneRequest {
-  double ffn = 0;     ///< share of the channels inside of MLPs
-  double heads = 0;   ///< share of the KV heads
-  int64_t layers = 0; ///< whole ones
+  double ffn = 0;          ///< share of the channels inside of MLPs
+  double heads = 0;        ///< share of the KV heads
+  int64_t layers = 0;      ///< whole ones
+  int64_t targetBytes = 0; ///< of all weights, after heads and channels went
+  double targetSpeed = 0;  ///< or: how many times fewer bytes of weights are read for a token
   std::string method = "surgeon", compensation = "least-squares", spread = "global";
   std::string layersBy = "output";
 
-  bool any() const { return ffn > 0 || heads > 0 || layers > 0; }
+  bool any() const { return ffn > 0 || heads > 0 || layers > 0 || hasTarget(); }
+  bool hasTarget() const { return targetBytes > 0 || targetSpeed > 0; }
   /// Something that needs no samples.
-  bool byWeightsAlone() const { return layers == 0 && method == "magnitude" && compensation == "none"; }
+  bool byWeightsAlone() const { return layers == 0 && !hasTarget() && method == "magnitude" && compensation == "none"; }
 };
 
 /// "ffn=0.2,...": sets the parts that are named.

@@ -13,7 +13,7 @@ std::vector<int64_t> choices(const Offer &offer) {
   return list;
 }
 
-std::vector<int64_t> spreadByLoss(llvm::ArrayRef<Offer> offers, int64_t total) {
+std::vector<int64_t> spreadByLoss(llvm::ArrayRef<Offer> offers, int64_t total, bool atLeast) {
   std::vector<std::vector<int64_t>> lists;
   for (const Offer &offer : offers)
     lists.push_back(choices(offer));
@@ -27,15 +27,15 @@ std::vector<int64_t> spreadByLoss(llvm::ArrayRef<Offer> offers, int64_t total) {
       if (at[layer] + 1 == lists[layer].size())
         continue;
       int64_t from = lists[layer][at[layer]], to = lists[layer][at[layer] + 1];
-      double slope = (lost(layer, to) - lost(layer, from)) / double(to - from);
+      double slope = (lost(layer, to) - lost(layer, from)) / double((to - from) * offers[layer].cost);
       if (slope < least)
         least = slope, best = layer;
     }
     if (best == offers.size())
       break;
-    int64_t step = lists[best][at[best] + 1] - lists[best][at[best]];
+    int64_t step = (lists[best][at[best] + 1] - lists[best][at[best]]) * offers[best].cost;
     // The last step may miss by more than none would; the first is always taken.
-    if (gone > 0 && gone + step - total > total - gone)
+    if (!atLeast && gone > 0 && gone + step - total > total - gone)
       break;
     ++at[best];
     gone += step;

@@ -13,13 +13,15 @@ struct Offer {
   int64_t floor = 1;        ///< that stay at least
   int64_t round = 1;        ///< what stays is a multiple, unless all stays
   std::vector<double> lost; ///< after the first, second, ... unit that goes
+  int64_t cost = 1;         ///< of a unit: what is spread are these
 };
 
 /// The numbers of units that a layer may lose, ascending; the first is 0.
 std::vector<int64_t> choices(const Offer &offer);
 
-/// The units that each layer loses, `total` in all, or as near to it as their rounding allows; always what costs least next.
-std::vector<int64_t> spreadByLoss(llvm::ArrayRef<Offer> offers, int64_t total);
+/// The units that each layer loses, `total` in all, or as near to it as their rounding allows, or at least as many; always what
+/// loses least next.
+std::vector<int64_t> spreadByLoss(llvm::ArrayRef<Offer> offers, int64_t total, bool atLeast = false);
 /// The same share of each.
 std::vector<int64_t> spreadEvenly(llvm::ArrayRef<Offer> offers, int64_t total);
 

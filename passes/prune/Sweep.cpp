@@ -35,8 +35,26 @@ int64_t bytesOf(edge::LinearOp linear) {
   return type.getNumElements() * edge::elementBytes(type.getElementType());
 }
 
+/// Of all weights, and of those that linears read.
+static std::pair<int64_t, int64_t> weightBytes(ModuleOp module) {
+  llvm::DenseMap<Attribute, bool> isRead;
+  module.walk([&](edge::WeightOp weight) { isRead.try_emplace(weight.getValue(), false); });
+  module.walk([&](edge::LinearOp linear) {
+    if (edge::WeightOp weight = weightBehind(linear.getWeight()))
+      isRead[weight.getValue()] = true;
+  });
+  int64_t all = 0, read = 0;
+  for (auto [value, linear] : isRead) {
+    auto type = cast<ElementsAttr>(value).getShapedType();
+    int64_t bytes = type.getNumElements() * edge::elementBytes(type.getElementType());
+    all += bytes;
+    read += linear ? bytes : 0;
+  }
+  return {all, read};
+}
+
 llvm::Expected<Sweep> Sweep::create(const SweepOptions &options, Calibrator *calibrator) {
-  auto [importance, compensation, spread, share] = options;
+  StringRef importance = options.importance, compensation = options.compensation, spread = options.spread;
   auto method = importanceOf(importance);
   auto rest = compensationOf(compensation);
   if (!method || !rest)
@@ -54,18 +72,27 @@ llvm::Expected<Sweep> Sweep::create(const SweepOptions &options, Calibrator *cal
   // Norms of weights of different layers say nothing of each other.
   sweep.evenly = spread == "even" || *method == Importance::Magnitude;
   sweep.calibrator = calibrator;
+  sweep.share = options.share;
+  sweep.speed = options.speed;
+  sweep.bytes = options.bytes;
   return sweep;
 }
 
-llvm::Expected<std::vector<int64_t>> Sweep::divide(ArrayRef<Site> sites, double share, StringRef what) {
+llvm::Expected<std::vector<int64_t>> Sweep::divide(ModuleOp module, ArrayRef<Site> sites) {
+  std::vector<Offer> offers;
+  for (const Site &site : sites)
+    offers.push_back({site.units(), site.floor(), site.round, {}});
+  return bytes > 0 || speed > 0 ? divideBytes(module, sites, std::move(offers)) : divideShare(sites, std::move(offers));
+}
+
+llvm::Expected<std::vector<int64_t>> Sweep::divideShare(ArrayRef<Site> sites, std::vector<Offer> offers) {
+  StringRef what = sites.front().part.plural;
   if (!(share > 0 && share < 1))
     return llvm::createStringError("pruning: a share of the " + what + " is above 0 and below 1, not " + shortText(share));
-  std::vector<Offer> offers;
   int64_t units = 0, most = 0;
-  for (const Site &site : sites) {
-    offers.push_back({site.units(), site.floor(), site.round, {}});
-    units += site.units();
-    most += choices(offers.back()).back();
+  for (const Offer &offer : offers) {
+    units += offer.units;
+    most += choices(offer).back();
   }
   auto total = std::max<int64_t>(1, std::llround(share * double(units)));
   if (total > most)
@@ -78,6 +105,35 @@ llvm::Expected<std::vector<int64_t>> Sweep::divide(ArrayRef<Site> sites, double 
   if (llvm::Error error = weigh(sites, offers))
     return error;
   return spreadByLoss(offers, total);
+}
+
+llvm::Expected<std::vector<int64_t>> Sweep::divideBytes(ModuleOp module, ArrayRef<Site> sites, std::vector<Offer> offers) {
+  if (evenly)
+    return llvm::createStringError("pruning: a size or speed to aim at needs losses that can be compared; magnitude and an even "
+                                   "spread have none");
+  if (bytes < 0 || speed < 0 || (speed > 0 && speed <= 1))
+    return llvm::createStringError("pruning: a size to aim at is above 0, a speed above 1");
+  auto [all, read] = weightBytes(module);
+  int64_t excess = bytes > 0 ? all - bytes : int64_t(double(read) * (1 - 1 / speed));
+  if (excess <= 0) {
+    module.emitRemark() << "nothing is pruned: the weights have " << all << " bytes, and may have " << bytes;
+    return std::vector<int64_t>(sites.size(), 0);
+  }
+  int64_t most = 0;
+  for (auto [site, offer] : llvm::zip(sites, offers)) {
+    offer.cost = site.bytes() / offer.units;
+    most += choices(offer).back() * offer.cost;
+    // Biases that make up for what goes.
+    if (compensation != Compensation::None)
+      excess += edge::LinearOp(site.projections.front()).outputChannels() * int64_t(sizeof(float));
+  }
+  if (excess > most)
+    return llvm::createStringError(
+        "pruning: " + std::to_string(excess) + " bytes of weights would have to go of " + std::to_string(all) + ", but only " +
+        std::to_string(most) + " can: each layer keeps a quarter of its heads and of its FFN channels; take whole layers, too");
+  if (llvm::Error error = weigh(sites, offers))
+    return error;
+  return spreadByLoss(offers, excess, /*atLeast=*/true);
 }
 
 llvm::Error Sweep::weigh(ArrayRef<Site> sites, MutableArrayRef<Offer> offers) {
@@ -171,7 +227,7 @@ llvm::Expected<Sweep::Decision> Sweep::decide(const Site &site, int64_t count) {
   return decision;
 }
 
-llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count, const Part &part) {
+llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count) {
   auto decision = decide(site, count);
   if (!decision)
     return decision.takeError();
@@ -193,9 +249,9 @@ llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count, const
   if (error)
     return error;
   entry.after = site.bytes();
-  entry.scheme = ("pruned " + part.name + " " + Twine(units) + " to " + Twine(decision->units.size())).str();
+  entry.scheme = ("pruned " + site.part.name + " " + Twine(units) + " to " + Twine(decision->units.size())).str();
   InFlightDiagnostic remark = projection->emitRemark();
-  remark << "'" << entry.layer << "': " << decision->units.size() << " of " << units << " " << part.plural << " are left, "
+  remark << "'" << entry.layer << "': " << decision->units.size() << " of " << units << " " << site.part.plural << " are left, "
          << entry.before << " to " << entry.after << " bytes";
   if (fit.error >= 0) {
     entry.error = fit.error;
@@ -206,8 +262,8 @@ llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count, const
   return entry;
 }
 
-llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites, double share, const Part &part) {
-  auto counts = divide(sites, share, part.plural);
+llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites) {
+  auto counts = divide(module, sites);
   if (!counts)
     return counts.takeError();
   if (calibrator)
@@ -215,7 +271,7 @@ llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites, double share, cons
   std::vector<LedgerEntry> ledger;
   for (auto [site, count] : llvm::zip(sites, *counts))
     if (count > 0) {
-      auto entry = change(site, count, part);
+      auto entry = change(site, count);
       if (!entry)
         return entry.takeError();
       ledger.push_back(std::move(*entry));
@@ -230,7 +286,7 @@ llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites, double share, cons
   return llvm::Error::success();
 }
 
-static llvm::Error pruneMain(ModuleOp module, const SweepOptions &options, Calibrator *calibrator, const Part &part,
+static llvm::Error pruneMain(ModuleOp module, const SweepOptions &options, Calibrator *calibrator,
                              llvm::function_ref<Sites(func::FuncOp)> find) {
   constexpr size_t kShown = 8;
   auto main = module.lookupSymbol<func::FuncOp>("main");
@@ -243,19 +299,19 @@ static llvm::Error pruneMain(ModuleOp module, const SweepOptions &options, Calib
   std::string reasons;
   for (auto [i, refused] : llvm::enumerate(found.refused)) {
     auto &[op, why] = refused;
-    op->emitRemark() << part.plural << " of '" << nameOf(op) << "' cannot be pruned: " << why;
+    op->emitRemark() << "'" << nameOf(op) << "' cannot be pruned: " << why;
     if (i < kShown)
       reasons += ("\n  '" + nameOf(op) + "': " + why).str();
   }
   if (found.sites.empty())
-    return llvm::createStringError("pruning found " + part.missing + ":" +
+    return llvm::createStringError("pruning found " + found.missing + ":" +
                                    (reasons.empty() ? "\n  " + found.otherwise : reasons));
-  return sweep->run(module, found.sites, options.share, part);
+  return sweep->run(module, found.sites);
 }
 
-LogicalResult pruneSites(ModuleOp module, const SweepOptions &options, Calibrator *calibrator, const Part &part,
+LogicalResult pruneSites(ModuleOp module, const SweepOptions &options, Calibrator *calibrator,
                          llvm::function_ref<Sites(func::FuncOp)> find) {
-  llvm::Error error = pruneMain(module, options, calibrator, part, find);
+  llvm::Error error = pruneMain(module, options, calibrator, find);
   return error ? LogicalResult(module.emitError() << llvm::toString(std::move(error))) : success();
 }
 

@@ -16,8 +16,15 @@
 
 namespace edgecc::prune {
 
+/// What inputs are called.
+struct Part {
+  llvm::StringRef name;   ///< in the ledger: "ffn"
+  llvm::StringRef plural; ///< in sentences: "FFN channels"
+};
+
 /// A projection that loses inputs.
 struct Site {
+  Part part;
   llvm::SmallVector<edge::LinearOp> projections; ///< one, or several that share a weight
   mlir::Operation *start;                        ///< the first op that will be changed
   int64_t unit = 1;                              ///< neighbouring inputs that go together
@@ -37,19 +44,13 @@ struct Site {
   int64_t floor() const { return (units() + 3) / 4; }
 };
 
-/// What the inputs are called.
-struct Part {
-  llvm::StringRef name;    ///< in the ledger: "ffn"
-  llvm::StringRef plural;  ///< in sentences: "FFN channels"
-  llvm::StringRef missing; ///< if there is no site: "no FFN in the model"
-};
-
-/// What a function has of one kind of part.
+/// What a function has.
 struct Sites {
   std::vector<Site> sites; ///< in the function's order
   /// Ops that are no site: why.
   std::vector<std::pair<mlir::Operation *, std::string>> refused;
-  std::string otherwise; ///< why there is none, if no op was refused
+  std::string missing;   ///< if there is none: "no FFN in the model"
+  std::string otherwise; ///< why, if no op was refused
 };
 
 /// Bytes of a float weight.
@@ -57,7 +58,9 @@ int64_t bytesOf(edge::LinearOp linear);
 
 struct SweepOptions {
   llvm::StringRef importance, compensation, spread;
-  double share; ///< of all units, which goes
+  double share = 0;  ///< of all units, which goes
+  int64_t bytes = 0; ///< or: of all weights of the model in the end
+  double speed = 0;  ///< or: how many times fewer bytes of weights its linears read in the end
 };
 
 class Sweep {
@@ -66,7 +69,7 @@ public:
   static llvm::Expected<Sweep> create(const SweepOptions &options, Calibrator *calibrator);
 
   /// Both sweeps over `sites`; the ledger has what happened.
-  llvm::Error run(mlir::ModuleOp module, llvm::ArrayRef<Site> sites, double share, const Part &part);
+  llvm::Error run(mlir::ModuleOp module, llvm::ArrayRef<Site> sites);
 
 private:
   /// What becomes of a site.
@@ -75,22 +78,26 @@ private:
     Fit fit;
   };
 
-  /// How many units each site loses.
-  llvm::Expected<std::vector<int64_t>> divide(llvm::ArrayRef<Site> sites, double share, llvm::StringRef what);
+  /// How many units each site loses, by the share or by the bytes.
+  llvm::Expected<std::vector<int64_t>> divide(mlir::ModuleOp module, llvm::ArrayRef<Site> sites);
+  llvm::Expected<std::vector<int64_t>> divideShare(llvm::ArrayRef<Site> sites, std::vector<Offer> offers);
+  llvm::Expected<std::vector<int64_t>> divideBytes(mlir::ModuleOp module, llvm::ArrayRef<Site> sites, std::vector<Offer> offers);
   /// Which ones. To be called in the function's order.
   llvm::Expected<Decision> decide(const Site &site, int64_t count);
-  llvm::Expected<LedgerEntry> change(const Site &site, int64_t count, const Part &part);
+  llvm::Expected<LedgerEntry> change(const Site &site, int64_t count);
   llvm::Error weigh(llvm::ArrayRef<Site> sites, llvm::MutableArrayRef<Offer> offers);
   llvm::Error checkTokens(const Site &site, const InputMoments &moments) const;
 
   Importance importance = Importance::Surgeon;
   Compensation compensation = Compensation::LeastSquares;
   bool evenly = false;
+  double share = 0, speed = 0;
+  int64_t bytes = 0;
   Calibrator *calibrator = nullptr;
 };
 
 /// A whole pass over the function main. Says what is wrong with it, and which ops keep all they have, and why.
-mlir::LogicalResult pruneSites(mlir::ModuleOp module, const SweepOptions &options, Calibrator *calibrator, const Part &part,
+mlir::LogicalResult pruneSites(mlir::ModuleOp module, const SweepOptions &options, Calibrator *calibrator,
                                llvm::function_ref<Sites(mlir::func::FuncOp)> find);
 
 /// %.4g

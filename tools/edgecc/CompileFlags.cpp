@@ -50,6 +50,13 @@ cl::opt<std::string> pruneLayersBy(
     cl::desc("Which layers go: output, without which the last hidden state changes least (default); cosine, of their own "
              "input and output"),
     cl::init("output"), cl::value_desc("name"), cl::cat(compileFlags));
+cl::opt<int64_t> pruneTargetSize("prune-target-size",
+                                 cl::desc("Take heads and channels away until all weights have this many bytes, before they are "
+                                          "quantized"),
+                                 cl::value_desc("bytes"), cl::cat(compileFlags));
+cl::opt<double> pruneTargetSpeed("prune-target-speed",
+                                 cl::desc("Or until a token reads this many times fewer bytes of weights, e.g. 1.5"),
+                                 cl::value_desc("factor"), cl::cat(compileFlags));
 cl::opt<std::string> quant("quant",
                            cl::desc("Round the weights: w4g32a8, w8a8, w4g128, ... (passes/quantize/README.md; default: none)"),
                            cl::init("none"), cl::value_desc("scheme"), cl::cat(compileFlags));
@@ -173,6 +180,13 @@ Expected<Options> collectCompileFlags() {
   options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
   if (Error error = parsePrune(prune, options.prune))
     return createStringError("--prune " + toString(std::move(error)));
+  if (pruneTargetSize.getNumOccurrences() && pruneTargetSize < 1)
+    return createStringError("--prune-target-size must be above 0");
+  if (pruneTargetSpeed.getNumOccurrences() && !(pruneTargetSpeed > 1))
+    return createStringError("--prune-target-speed=%g: write by what factor the model shall be faster, above 1",
+                             double(pruneTargetSpeed));
+  options.prune.targetBytes = pruneTargetSize;
+  options.prune.targetSpeed = pruneTargetSpeed;
   options.prune.method = pruneMethod;
   options.prune.compensation = pruneCompensate;
   options.prune.spread = pruneSpread;

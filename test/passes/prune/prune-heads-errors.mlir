@@ -1,10 +1,10 @@
 // RUN: not edgecc-opt %s "--edge-prune-heads=share=0.5 importance=magnitude compensation=none" 2>&1 | FileCheck %s
 // RUN: not edgecc-opt %s "--edge-prune-heads=share=0.5" 2>&1 | FileCheck %s --check-prefix=SAMPLES
 
-// CHECK: remark: KV heads of '' cannot be pruned: it has one KV head
-// CHECK: remark: KV heads of '' cannot be pruned: more than one op reads its result
-// CHECK: remark: KV heads of '' cannot be pruned: each head has a mask of its own
-// CHECK: remark: KV heads of '' cannot be pruned: its queries, keys or values are an input of the model
+// CHECK: remark: '' cannot be pruned: it has one KV head
+// CHECK: remark: '' cannot be pruned: more than one op reads its result
+// CHECK: remark: '' cannot be pruned: each head has a mask of its own
+// CHECK: remark: '' cannot be pruned: its queries, keys or values are an input of the model
 // CHECK: error: pruning found no attention whose heads can go:
 // CHECK-NEXT: '': it has one KV head
 // SAMPLES: error: pruning looks at what flows through the model: give it samples
