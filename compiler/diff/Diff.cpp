@@ -3,6 +3,7 @@
 #include "compiler/calibrate/HostCalibrator.h"
 #include "compiler/diff/Snapshots.h"
 #include "dialects/edge/EdgeDialect.h"
+#include "passes/quantize/Tensors.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/Path.h"
@@ -80,7 +81,7 @@ Expected<std::vector<std::vector<Contents>>> Comparison::contentsOf(HostCalibrat
 
 void Comparison::add(mlir::Value layer, const DifferenceSum &sum, size_t sample, PassErrors &result) {
   mlir::Operation *op = layer.getDefiningOp();
-  result.layers.push_back({nodeName(op).str(), op->getName().getStringRef().str(), sum.result(), sample});
+  result.layers.push_back({layerName(op).str(), op->getName().getStringRef().str(), sum.result(), sample});
   compared.push_back(layer);
 }
 
@@ -126,10 +127,10 @@ Error Comparison::compareWithFile(PassErrors &result) {
   std::vector<LayerValue> all = layersOf(mainOf(0));
   StringMap<mlir::Value> last;
   for (const LayerValue &layer : all)
-    last[nodeName(layer.value.getDefiningOp())] = layer.value;
+    last[layerName(layer.value.getDefiningOp())] = layer.value;
   SmallVector<mlir::Value> layers;
   for (const LayerValue &layer : all)
-    if (StringRef name = nodeName(layer.value.getDefiningOp()); last[name] == layer.value && file.count(name.str()))
+    if (StringRef name = layerName(layer.value.getDefiningOp()); last[name] == layer.value && file.count(name.str()))
       layers.push_back(layer.value);
   if (layers.empty())
     return createStringError("--reference %s: none of its arrays has the name of a node whose result the compiled model has",
@@ -141,7 +142,7 @@ Error Comparison::compareWithFile(PassErrors &result) {
     if (!seen)
       return seen.takeError();
     for (auto [i, layer] : enumerate(part)) {
-      const arrays::Array &array = file[nodeName(layer.getDefiningOp()).str()];
+      const arrays::Array &array = file[layerName(layer.getDefiningOp()).str()];
       std::vector<float> memory;
       ArrayRef<float> expected = asFloats(array.type, array.bytes.data(), array.bytes.size(), memory);
       size_t total = 0;

@@ -1,21 +1,17 @@
 //===- Layers.cpp -------------------------------------------------------------===//
 #include "compiler/diff/Layers.h"
 #include "dialects/edge/EdgeDialect.h"
+#include "passes/quantize/Tensors.h"
 #include <cmath>
 
 using namespace llvm;
 namespace edgecc {
 
-StringRef nodeName(mlir::Operation *op) {
-  auto name = op->getLoc()->findInstanceOf<mlir::NameLoc>();
-  return name ? name.getName().getValue() : StringRef();
-}
-
 std::vector<LayerValue> layersOf(mlir::func::FuncOp main) {
   std::vector<LayerValue> layers;
   StringMap<unsigned> count;
   for (mlir::Operation &op : main.front()) {
-    StringRef name = nodeName(&op);
+    StringRef name = layerName(&op);
     if (name.empty() || op.getNumResults() != 1 || isa<edge::ReshapeOp, edge::AppendOp>(op))
       continue;
     // Weights and tensors without contents yet have none.

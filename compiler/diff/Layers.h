@@ -8,9 +8,6 @@
 
 namespace edgecc {
 
-/// The name of the node that `op` comes from, or nothing.
-llvm::StringRef nodeName(mlir::Operation *op);
-
 /// What a node computes: a result of floats, of an op whose location has a name. A node that became several ops has several; they
 /// are told apart by op and number.
 struct LayerValue {

@@ -4,6 +4,7 @@
 #include "compiler/calibrate/Segment.h"
 #include "compiler/package/ArtifactFile.h"
 #include "dialects/edge/EdgeDialect.h"
+#include "passes/quantize/Tensors.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -143,7 +144,7 @@ Error Reproduction::write(StringRef folder, const Piece &piece, std::vector<std:
   if (Error error = writeWholeFile(add("after.mlir"), text(after)))
     return error;
   for (auto [name, arrays] : {std::pair("inputs.npz", piece.inputs),
-                              {"expected.npz", Sample{{nodeName(request.departed.getDefiningOp()).str(), piece.expected}}}})
+                              {"expected.npz", Sample{{layerName(request.departed.getDefiningOp()).str(), piece.expected}}}})
     if (std::string fault = arrays::writeNpz(add(name), arrays); !fault.empty())
       return createStringError(Twine("--repro ") + fault);
   return Error::success();

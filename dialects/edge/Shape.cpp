@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "dialects/edge/Shape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinOps.h"
 
 #include <limits>
@@ -283,6 +284,14 @@ Value materialize(OpBuilder &builder, Location loc, AffineExpr size) {
   case AffineExprKind::CeilDiv: return arith::CeilDivSIOp::create(builder, loc, lhs, rhs);
   default: return arith::RemSIOp::create(builder, loc, lhs, rhs);
   }
+}
+
+Value emptyTensor(OpBuilder &builder, Location loc, RankedTensorType type) {
+  SmallVector<Value> sizes;
+  for (auto [size, expr] : llvm::zip(type.getShape(), shapeOf(type)))
+    if (ShapedType::isDynamic(size))
+      sizes.push_back(materialize(builder, loc, expr));
+  return tensor::EmptyOp::create(builder, loc, type, sizes);
 }
 
 } // namespace edgecc::edge

@@ -58,6 +58,8 @@ int64_t elementBytes(mlir::Type element);
 
 /// The value of a size at run time: edge.dim ops and arithmetic on them; a constant for a constant.
 mlir::Value materialize(mlir::OpBuilder &builder, mlir::Location loc, mlir::AffineExpr size);
+/// A tensor without contents yet.
+mlir::Value emptyTensor(mlir::OpBuilder &builder, mlir::Location loc, mlir::RankedTensorType type);
 
 } // namespace edgecc::edge
 #endif // EDGECC_DIALECTS_EDGE_SHAPE_H

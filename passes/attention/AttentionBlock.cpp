@@ -20,20 +20,12 @@ RankedTensorType withHeads(RankedTensorType type, int64_t headAxis, int64_t head
   return edge::tensorType(shape, type.getElementType());
 }
 
-Value emptyOf(OpBuilder &builder, Location loc, RankedTensorType type) {
-  SmallVector<Value> sizes;
-  for (AffineExpr size : edge::shapeOf(type))
-    if (!isa<AffineConstantExpr>(size))
-      sizes.push_back(edge::materialize(builder, loc, size));
-  return tensor::EmptyOp::create(builder, loc, type, sizes);
-}
-
 /// A copy of `op` in front of it that reads `source` in place of `old`, with a result of `type`.
 Value cloneStep(OpBuilder &builder, Operation *op, Value old, Value source, RankedTensorType type) {
   IRMapping mapping;
   mapping.map(old, source);
   if (auto generic = dyn_cast<linalg::GenericOp>(op))
-    mapping.map(generic.getDpsInits()[0], emptyOf(builder, op->getLoc(), type));
+    mapping.map(generic.getDpsInits()[0], edge::emptyTensor(builder, op->getLoc(), type));
   Operation *copy = builder.clone(*op, mapping);
   copy->getResult(0).setType(type);
   return copy->getResult(0);
@@ -102,7 +94,7 @@ llvm::Expected<Projection> rebuild(const Projection &from, const RowMatrix &matr
           added = edge::ReshapeOp::create(builder, step.op->getLoc(), withHeads(inputType, -1, to.heads, to.dim), added);
         mapping.map(input, added);
       }
-      mapping.map(generic.getDpsInits()[0], emptyOf(builder, step.op->getLoc(), type));
+      mapping.map(generic.getDpsInits()[0], edge::emptyTensor(builder, step.op->getLoc(), type));
       Operation *copy = builder.clone(*generic, mapping);
       copy->getResult(0).setType(type);
       value = copy->getResult(0);

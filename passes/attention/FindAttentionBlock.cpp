@@ -4,13 +4,14 @@
 #include "passes/lower/WeightMemory.h"
 #include "passes/prune/Matrices.h"
 #include "passes/quantize/FloatWeights.h"
+#include "passes/quantize/Tensors.h"
 
 using namespace mlir;
 namespace edgecc {
 
 StringRef AttentionBlock::name() const {
-  auto name = edge::AttentionOp(attention)->getLoc()->findInstanceOf<NameLoc>();
-  return name ? name.getName().getValue() : StringRef("?");
+  StringRef name = layerName(edge::AttentionOp(attention));
+  return name.empty() ? "?" : name;
 }
 
 namespace {
@@ -88,8 +89,8 @@ std::string describe(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op)
     return "an input of the model";
-  auto name = op->getLoc()->findInstanceOf<NameLoc>();
-  return (op->getName().getStringRef() + (name ? " '" + name.getName().getValue() + "'" : Twine())).str();
+  StringRef name = layerName(op);
+  return (op->getName().getStringRef() + (name.empty() ? Twine() : " '" + name + "'")).str();
 }
 
 llvm::Error checkLinear(edge::LinearOp linear, const Twine &what) {

@@ -11,11 +11,7 @@ namespace {
 Value replaceRows(OpBuilder &builder, Location loc, Value mask, Value filled, Value hidden) {
   auto type = cast<RankedTensorType>(hidden.getType());
   int64_t rank = type.getRank();
-  SmallVector<Value> sizes;
-  for (auto [size, expr] : llvm::zip(type.getShape(), edge::shapeOf(type)))
-    if (ShapedType::isDynamic(size))
-      sizes.push_back(edge::materialize(builder, loc, expr));
-  Value empty = tensor::EmptyOp::create(builder, loc, type, sizes);
+  Value empty = edge::emptyTensor(builder, loc, type);
   AffineMap all = AffineMap::getMultiDimIdentityMap(rank, builder.getContext());
   SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
   auto generic = linalg::GenericOp::create(builder, loc, TypeRange(type), ValueRange{mask, filled, hidden}, empty,

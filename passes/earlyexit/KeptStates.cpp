@@ -9,12 +9,7 @@ using namespace mlir;
 namespace edgecc::earlyexit {
 
 Value readKept(OpBuilder &builder, Location loc, Value state, RankedTensorType type, AffineExpr position) {
-  SmallVector<Value> sizes;
-  edge::SymbolicShape shape = edge::shapeOf(type);
-  for (auto [size, expr] : llvm::zip(type.getShape(), shape))
-    if (ShapedType::isDynamic(size))
-      sizes.push_back(edge::materialize(builder, loc, expr));
-  Value empty = tensor::EmptyOp::create(builder, loc, type, sizes);
+  Value empty = edge::emptyTensor(builder, loc, type);
   int64_t rank = type.getRank();
   SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
   auto generic = linalg::GenericOp::create(builder, loc, TypeRange(type), ValueRange(), empty,

@@ -4,6 +4,7 @@
 #include "passes/Passes.h"
 #include "passes/calibrate/Statistics.h"
 #include "passes/lower/WeightMemory.h"
+#include "passes/prune/Matrices.h"
 #include <Eigen/Cholesky>
 
 using namespace mlir;
@@ -109,26 +110,12 @@ llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidde
 
 Value applyMap(OpBuilder &builder, Value hidden, const ExitMap &map) {
   auto type = cast<RankedTensorType>(hidden.getType());
-  int64_t rank = type.getRank();
   Location loc = NameLoc::get(builder.getStringAttr(map.name));
   auto constant = [&](DenseResourceElementsAttr value, const char *suffix) {
     return edge::WeightOp::create(builder, loc, value.getType(), builder.getStringAttr(map.name + suffix), value).getResult();
   };
   Value product = edge::LinearOp::create(builder, loc, type, hidden, constant(map.weight, ".weight"));
-  SmallVector<Value> sizes;
-  for (auto [size, expr] : llvm::zip(type.getShape(), edge::shapeOf(type)))
-    if (ShapedType::isDynamic(size))
-      sizes.push_back(edge::materialize(builder, loc, expr));
-  Value empty = tensor::EmptyOp::create(builder, loc, type, sizes);
-  AffineMap all = AffineMap::getMultiDimIdentityMap(rank, builder.getContext());
-  AffineMap channel = AffineMap::get(rank, 0, builder.getAffineDimExpr(rank - 1));
-  SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
-  auto sum =
-      linalg::GenericOp::create(builder, loc, TypeRange(type), ValueRange{product, constant(map.bias, ".bias")}, empty,
-                                ArrayRef<AffineMap>{all, channel, all}, loops, [](OpBuilder &b, Location loc, ValueRange args) {
-    linalg::YieldOp::create(b, loc, arith::AddFOp::create(b, loc, args[0], args[1]).getResult());
-  });
-  return sum.getResult(0);
+  return prune::addPerChannel(builder, loc, product, constant(map.bias, ".bias"));
 }
 
 } // namespace edgecc::earlyexit

@@ -34,14 +34,14 @@ bool isFused(Operation *op, const Machine &machine) {
   int64_t width = cast<RankedTensorType>(result.getType()).getShape().back();
   if (ShapedType::isDynamic(width) || width > kMostChannels)
     return false;
-  if (!result.hasOneUse())
-    return norm && isQuantizedOnce(result, machine);
-  OpOperand &use = *result.use_begin();
-  if (isa<edge::AppendOp>(use.getOwner()))
-    return !norm && use.get() == cast<edge::AppendOp>(use.getOwner()).getRows();
-  if (isa<edge::RopeOp>(use.getOwner()))
-    return norm && use.getOperandNumber() == 0;
-  return norm && isQuantizedOnce(result, machine);
+  Operation *reader = result.hasOneUse() ? *result.user_begin() : nullptr;
+  if (!norm) {
+    auto append = dyn_cast_or_null<edge::AppendOp>(reader);
+    return append && append.getRows() == result;
+  }
+  if (auto rope = dyn_cast_or_null<edge::RopeOp>(reader))
+    return rope.getInput() == result;
+  return isQuantizedOnce(result, machine);
 }
 
 FusedRows::FusedRows(Value value) : value(value) {

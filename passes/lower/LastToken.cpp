@@ -53,14 +53,6 @@ private:
   DenseMap<std::pair<Value, unsigned>, Value> known;
 };
 
-Value createEmpty(OpBuilder &builder, Location loc, RankedTensorType type) {
-  SmallVector<Value> sizes;
-  for (auto [size, expr] : llvm::zip(type.getShape(), edge::shapeOf(type)))
-    if (ShapedType::isDynamic(size))
-      sizes.push_back(edge::materialize(builder, loc, expr));
-  return tensor::EmptyOp::create(builder, loc, type, sizes);
-}
-
 Value LastToken::of(Value value, unsigned dim) {
   if (Value found = known.lookup({value, dim}))
     return found;
@@ -129,7 +121,7 @@ Value LastToken::throughGeneric(linalg::GenericOp op, unsigned dim) {
     operands.push_back(position ? of(input, *position) : input);
   OpBuilder builder(op.getContext());
   builder.setInsertionPointAfter(op);
-  operands.push_back(createEmpty(builder, op.getLoc(), typeOf(op.getResult(0), dim)));
+  operands.push_back(edge::emptyTensor(builder, op.getLoc(), typeOf(op.getResult(0), dim)));
   Value result = again(op, dim, operands);
   result.getDefiningOp()->moveAfter(operands.back().getDefiningOp());
   return result;
@@ -145,7 +137,7 @@ Value LastToken::slice(Value value, unsigned dim) {
   Location loc = value.getLoc();
   RankedTensorType type = typeOf(value, dim);
   Value last = edge::materialize(builder, loc, tokens - 1);
-  Value empty = createEmpty(builder, loc, type);
+  Value empty = edge::emptyTensor(builder, loc, type);
   SmallVector<utils::IteratorType> loops(type.getRank(), utils::IteratorType::parallel);
   auto generic = linalg::GenericOp::create(builder, loc, TypeRange(type), ValueRange(), empty,
                                            AffineMap::getMultiDimIdentityMap(type.getRank(), function.getContext()), loops,

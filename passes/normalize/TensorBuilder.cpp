@@ -111,12 +111,7 @@ bool TensorBuilder::areSizes(ArrayRef<AffineExpr> shape) {
 Value TensorBuilder::empty(ArrayRef<AffineExpr> shape, Type element) {
   if (!areSizes(shape))
     return empty(SmallVector<AffineExpr>(shape.size(), expr(1)), element);
-  RankedTensorType type = edge::tensorType(shape, element);
-  SmallVector<Value> sizes;
-  for (auto [size, expr] : llvm::zip(type.getShape(), edge::shapeOf(type)))
-    if (ShapedType::isDynamic(size))
-      sizes.push_back(edge::materialize(builder, loc, expr));
-  return tensor::EmptyOp::create(builder, loc, type, sizes);
+  return edge::emptyTensor(builder, loc, edge::tensorType(shape, element));
 }
 
 static linalg::GenericOp createGeneric(TensorBuilder &t, ArrayRef<Value> inputs, Value init, ArrayRef<AffineMap> maps,

@@ -1,16 +1,10 @@
 //===- DropStates.cpp -------------------------------------------------------===//
 #include "passes/prune/DropStates.h"
 #include "dialects/edge/EdgeDialect.h"
-#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "passes/lower/ExitEntries.h"
 
 using namespace mlir;
 namespace edgecc::prune {
-
-static void eraseUnread(func::FuncOp function) {
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
-    if (isOpTriviallyDead(&op))
-      op.erase();
-}
 
 /// The state argument behind a returned cache, if nothing but appends and the return touches it.
 static BlockArgument onlyWritten(Value returned) {
@@ -26,7 +20,7 @@ static BlockArgument onlyWritten(Value returned) {
 }
 
 void dropDead(func::FuncOp function) {
-  eraseUnread(function);
+  lower::eraseDead(function);
   llvm::BitVector arguments(function.getNumArguments()), results(function.getNumResults());
   Operation *end = function.front().getTerminator();
   constexpr StringLiteral state = edge::EdgeDialect::kStateAttr;
@@ -39,7 +33,7 @@ void dropDead(func::FuncOp function) {
   if (results.none())
     return;
   end->eraseOperands(results);
-  eraseUnread(function);
+  lower::eraseDead(function);
   (void)function.eraseResults(results);
   (void)function.eraseArguments(arguments);
 

@@ -120,6 +120,20 @@ ElementsAttr channelsOf(ElementsAttr value, ArrayRef<int64_t> kept) {
   return DenseElementsAttr::getFromRawBuffer(type, bytes);
 }
 
+Value addPerChannel(OpBuilder &builder, Location loc, Value sums, Value constant) {
+  auto type = cast<RankedTensorType>(sums.getType());
+  unsigned rank = type.getRank();
+  AffineMap all = builder.getMultiDimIdentityMap(rank), channel = AffineMap::get(rank, 0, builder.getAffineDimExpr(rank - 1));
+  SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
+  Value empty = edge::emptyTensor(builder, loc, type);
+  auto sum =
+      linalg::GenericOp::create(builder, loc, TypeRange(type), ValueRange{sums, constant}, empty,
+                                ArrayRef<AffineMap>{all, channel, all}, loops, [](OpBuilder &b, Location loc, ValueRange x) {
+    linalg::YieldOp::create(b, loc, Value(arith::AddFOp::create(b, loc, x[0], x[1])));
+  });
+  return sum.getResult(0);
+}
+
 void addBias(edge::LinearOp linear, const Eigen::VectorXf &bias, ElementsAttr &made) {
   Value sums = linear.getResult();
   auto [generic, operand] = biasBehind(sums);
@@ -142,20 +156,8 @@ void addBias(edge::LinearOp linear, const Eigen::VectorXf &bias, ElementsAttr &m
   Location loc = linear.getLoc();
   auto constant = edge::WeightOp::create(builder, loc, made.getType(),
                                          builder.getStringAttr(weightBehind(linear.getWeight()).getName() + ".bias"), made);
-  SmallVector<Value> sizes;
-  for (auto [i, size] : llvm::enumerate(edge::shapeOf(type)))
-    if (type.isDynamicDim(i))
-      sizes.push_back(edge::materialize(builder, loc, size));
-  Value empty = tensor::EmptyOp::create(builder, loc, type, sizes);
-  unsigned rank = type.getRank();
-  AffineMap all = builder.getMultiDimIdentityMap(rank), channel = AffineMap::get(rank, 0, builder.getAffineDimExpr(rank - 1));
-  SmallVector<utils::IteratorType> loops(rank, utils::IteratorType::parallel);
-  auto sum =
-      linalg::GenericOp::create(builder, loc, type, ValueRange{sums, constant}, empty, ArrayRef<AffineMap>{all, channel, all},
-                                loops, [](OpBuilder &b, Location loc, ValueRange x) {
-    linalg::YieldOp::create(b, loc, Value(arith::AddFOp::create(b, loc, x[0], x[1])));
-  });
-  sums.replaceAllUsesExcept(sum.getResult(0), sum);
+  Value sum = addPerChannel(builder, loc, sums, constant);
+  sums.replaceAllUsesExcept(sum, sum.getDefiningOp());
 }
 
 } // namespace edgecc::prune

@@ -30,6 +30,8 @@ mlir::RankedTensorType withChannels(mlir::Type type, int64_t channels);
 /// The channels `kept` of a constant whose last size they are.
 mlir::ElementsAttr channelsOf(mlir::ElementsAttr value, llvm::ArrayRef<int64_t> kept);
 
+/// sums + constant, a number for each channel of the last dimension.
+mlir::Value addPerChannel(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value sums, mlir::Value constant);
 /// Adds `bias` to the linear's sums: to the constant that is added to them already, else by an op behind it. The attribute that
 /// was made is kept in `made`, so that layers of one weight share it.
 void addBias(edge::LinearOp linear, const Eigen::VectorXf &bias, mlir::ElementsAttr &made);

@@ -3,13 +3,14 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/lower/WeightMemory.h"
 #include "passes/prune/Matrices.h"
+#include "passes/quantize/Tensors.h"
 
 using namespace mlir;
 namespace edgecc::prune {
 
 StringRef nameOf(Operation *op) {
-  if (auto name = op->getLoc()->findInstanceOf<NameLoc>())
-    return name.getName().getValue();
+  if (StringRef name = layerName(op); !name.empty())
+    return name;
   auto linear = dyn_cast<edge::LinearOp>(op);
   edge::WeightOp weight = linear ? weightBehind(linear.getWeight()) : nullptr;
   return weight ? weight.getName() : StringRef();

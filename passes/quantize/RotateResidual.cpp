@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "passes/Passes.h"
 #include "passes/quantize/ScaleFolding.h"
+#include "passes/quantize/Tensors.h"
 #include "llvm/ADT/SetVector.h"
 #include <random>
 
@@ -89,9 +90,8 @@ public:
 
 private:
   static llvm::Error because(Operation *op, const Twine &what) {
-    std::string name;
-    if (auto known = op->getLoc()->findInstanceOf<NameLoc>())
-      name = " '" + known.getName().str() + "'";
+    StringRef known = layerName(op);
+    std::string name = known.empty() ? "" : (" '" + known + "'").str();
     return llvm::createStringError(op->getName().getStringRef() + name + " " + what);
   }
 

@@ -15,6 +15,7 @@
 #include "passes/quantize/QuantizeWeights.h"
 #include "passes/quantize/ScaleChannels.h"
 #include "passes/quantize/Tensors.h"
+#include "test/passes/Results.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "gtest/gtest.h"
 #include <random>
@@ -156,16 +157,7 @@ protected:
   }
 
   /// The logits of all samples.
-  std::vector<float> logits() {
-    std::vector<float> seen;
-    llvm::Error error =
-        calibrator->observe("test", main.front().getTerminator()->getOperand(0), [&](size_t, llvm::ArrayRef<Observed> values) {
-      seen.insert(seen.end(), values[0].data.begin(), values[0].data.end());
-      return llvm::Error::success();
-    });
-    EXPECT_EQ(llvm::toString(std::move(error)), "");
-    return seen;
-  }
+  std::vector<float> logits() { return firstResults(*calibrator, main); }
 
   static double difference(const std::vector<float> &a, const std::vector<float> &b) {
     double lost = 0, power = 0;
