@@ -3,9 +3,12 @@
 // Why our own: a decode step runs hundreds of kernels of some tens of microseconds each, so starting one may cost neither an
 // allocation nor a lock nor a system call. Workers spin for a moment after each job and sleep when nothing comes.
 //
-// One 64-bit word holds the job's number and its next task; a worker claims a task by advancing it. While a job is replaced the
-// word is closed, so a worker that read an old job can never claim from the new one. Tasks are claimed one by one: phone cores
-// are not equal, and a static split would wait for the slowest.
+// Tasks that follow each other lie beside each other in memory, so each thread has a lane of them: reading on where it was is
+// what the hardware's prefetchers are made for. They are claimed one by one, and a thread whose lane is empty goes on with the
+// others': phone cores are not equal, and a static split would wait for the slowest.
+//
+// A lane is one 64-bit word, the job's number and its next task; who advances it has claimed a task. While a job is replaced all
+// lanes are closed, so a worker that read an old job can never claim from the new one.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_RUNTIME_THREADPOOL_H
@@ -36,16 +39,23 @@ public:
   void parallelFor(edgecc_task task, const int64_t *dims, uint8_t *const *buffers, int64_t count);
 
 private:
-  static void *workerMain(void *pool);
-  void work();
-  /// Claims and runs tasks of the current job until none is left.
-  void runTasks();
-  void sleepUnlessChanged(uint64_t seen);
-
   static constexpr uint32_t kClosed = 0xffffffffu;
 
+  struct alignas(64) Lane {
+    std::atomic<uint64_t> claim{kClosed}; ///< job number << 32 | next task
+  };
+
+  static void *workerMain(void *pool);
+  void work(uint32_t own);
+  /// Claims and runs tasks of the current job until none is left, those of lane `own` first.
+  void runTasks(uint32_t own);
+  uint32_t runLane(uint32_t lane);
+  /// The first task of a lane; of the one behind the last, the number of tasks.
+  uint32_t firstTask(uint32_t lane) const;
+  void sleepUnlessChanged(const Lane &own, uint64_t seen);
+
+  Lane lanes[kMaxThreads]; ///< the caller's is the first
   // Written by the caller once per job; workers read them.
-  alignas(64) std::atomic<uint64_t> claim{kClosed}; ///< job number << 32 | next task
   alignas(64) std::atomic<edgecc_task> task{nullptr};
   std::atomic<const int64_t *> dims{nullptr};
   std::atomic<uint8_t *const *> buffers{nullptr};
@@ -58,6 +68,7 @@ private:
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
   pthread_t handles[kMaxThreads];
   uint32_t workers = 0;
+  std::atomic<uint32_t> lanesTaken{1};
 };
 
 } // namespace edgecc::rt

@@ -1,5 +1,6 @@
 #include "runtime/src/threadpool.h"
 
+#include <atomic>
 #include <gtest/gtest.h>
 #include <unistd.h>
 #include <vector>
@@ -25,6 +26,25 @@ TEST(ThreadPool, RunsEachTaskOnce) {
         ASSERT_EQ(marks[i], i < count) << "round " << round << ", task " << i;
     }
   }
+}
+
+// The first task waits for all others: whoever has it leaves the rest of its lane to the other threads.
+void waitForOthers(const int64_t *dims, uint8_t *const *buffers, int64_t task) {
+  auto *ended = reinterpret_cast<std::atomic<int64_t> *>(buffers[0]);
+  for (int turn = 0; task == 0 && turn < 5000 && ended->load() < dims[0] - 1; ++turn)
+    usleep(1000);
+  buffers[1][task] = uint8_t(ended->fetch_add(1));
+}
+
+TEST(ThreadPool, TakesTasksOfASlowThread) {
+  ThreadPool pool;
+  pool.start(2);
+  const int64_t count = 9;
+  std::atomic<int64_t> ended{0};
+  uint8_t order[9];
+  uint8_t *buffers[] = {reinterpret_cast<uint8_t *>(&ended), order};
+  pool.parallelFor(waitForOthers, &count, buffers, count);
+  EXPECT_EQ(order[0], count - 1);
 }
 
 TEST(ThreadPool, WakesAfterSleep) {
