@@ -122,11 +122,35 @@ Error checkQuantization(const Options &options) {
   return Error::success();
 }
 
+/// What would make a size that is aimed at another one.
+Error checkPruneTarget(const Options &options) {
+  if (Error error = checkTargets(options.prune))
+    return error;
+  if (!options.prune.hasTarget())
+    return Error::success();
+  if (compression(options).quantize.budget.any())
+    return createStringError("--prune-target-size and --prune-target-speed count bytes of known schemes, and --target-size, "
+                             "--target-bpw and --max-kl choose them afterwards; say the scheme with --quant");
+  if (auto algorithms = parseAlgorithms(options.quantAlgorithm); !algorithms)
+    consumeError(algorithms.takeError()); // checkQuantization says it.
+  else if (algorithms->llmInt8)
+    return createStringError("--prune-target-size and --prune-target-speed do not know yet how many channels "
+                             "--quant-algorithm=llm-int8 will keep as floats; leave one of them away");
+  if (!options.prune.targetSize.empty() && !options.exits.layers.empty() && options.exits.map != "none")
+    return createStringError("--prune-target-size does not know yet what the maps of exits will take; give --exit-map=none, or "
+                             "prune by shares (--prune ffn=0.2)");
+  return Error::success();
+}
+
 Error checkPruning(const Options &options) {
+  if (Error error = checkPruneTarget(options))
+    return error;
   if (!options.prune.any() || options.prune.byWeightsAlone() || !options.calibrate.empty())
     return Error::success();
-  return createStringError("--prune looks at what flows through the model: give it samples with --calibrate FILE (text, .ids or "
-                           ".npz), or look at weights alone with --prune-method=magnitude --prune-compensate=none");
+  const char *who = options.prune.hasTarget() ? "--prune-target-size and --prune-target-speed look" : "--prune looks";
+  return createStringError(
+      Twine(who) + " at what flows through the model: give it samples with --calibrate FILE (text, .ids or .npz), or look "
+                   "at weights alone with --prune-method=magnitude --prune-compensate=none");
 }
 
 using Module = mlir::OwningOpRef<mlir::ModuleOp>;
@@ -246,6 +270,7 @@ Error Compilation::compress() {
       bar->update(done);
     };
   };
+  request.arch = target.variants.front()->arch.str();
   request.quantize.progress = shown(quantizing, "quantizing");
   request.quantize.measuring = shown(measuring, "measuring layers");
   return timed("compress",

@@ -59,6 +59,31 @@ def PruneHeads : Pass<"edge-prune-heads", "::mlir::ModuleOp"> {
   let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def PruneToSize : Pass<"edge-prune-to-size", "::mlir::ModuleOp"> {
+  let summary = "remove KV heads and FFN channels, whatever loses least for its bytes, until the weights fit or a token is decoded fast enough";
+  let description = [{
+    What goes, what it is worth and what the others take over is as in `edge-prune-heads` and `edge-prune-channels`. Bytes are those of the
+    packed weights, with the schemes that `edge-quantize-weights` will be given; passes/prune/README.md says what a speed is. With a size
+    that is there already nothing goes, and a remark says so.
+
+    example: test/passes/prune/prune-to-size.mlir
+  }];
+  let options = [
+    Option<"size", "size", "std::string", "\"\"", "of all weights at most: bytes, 1.5MB, or 0.8x of what they have">,
+    Option<"speed", "speed", "double", "0", "or: how many times fewer bytes (without a cache: multiply-adds) a token takes">,
+    Option<"layers", "layers", "int64_t", "0", "whole layers that go before">,
+    Option<"layersBy", "layers-by", "std::string", "\"output\"", "which ones: output, cosine">,
+    Option<"importance", "importance", "std::string", "\"surgeon\"", "what a part is worth: surgeon, flap, wanda, magnitude">,
+    Option<"compensation", "compensation", "std::string", "\"least-squares\"", "what the others take over: least-squares, bias, none">,
+    Option<"spread", "spread", "std::string", "\"global\"", "what goes: global (what loses least for its bytes), even (the same share of each)">,
+    Option<"scheme", "scheme", "std::string", "\"none\"", "that weights will be rounded by">,
+    ListOption<"quantized", "layers-schemes", "std::string", "and of those that a pattern fits: PATTERN=SCHEME">,
+    Option<"cache", "cache", "std::string", "\"\"", "what caches will be kept as">,
+    Option<"arch", "arch", "std::string", "\"\"", "of the target, whose panels are counted">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def PruneLayers : Pass<"edge-prune-layers", "::mlir::ModuleOp"> {
   let summary = "take whole layers out of the residual stream, with their caches";
   let description = [{

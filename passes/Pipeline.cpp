@@ -11,6 +11,7 @@
 #include "passes/prune/PruneChannels.h"
 #include "passes/prune/PruneHeads.h"
 #include "passes/prune/PruneLayers.h"
+#include "passes/prune/PruneToSize.h"
 #include "passes/quantize/ChooseOutliers.h"
 #include "passes/quantize/ChoosePrecision.h"
 #include "passes/quantize/ScaleChannels.h"
@@ -50,7 +51,7 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
   // Prune before quantizing: what goes away must not steer how the rest is rounded.
   const PruneRequest &prune = request.prune;
   // Whole layers first: what is left is fitted to a model without them.
-  if (prune.layers > 0) {
+  if (prune.layers > 0 && !prune.hasTarget()) {
     PruneLayersOptions options;
     options.count = prune.layers;
     options.importance = prune.layersBy;
@@ -62,6 +63,21 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
     pm.addPass(createPruneHeads({prune.heads, prune.method, prune.compensation, prune.spread}, request.calibrator));
   if (prune.ffn > 0)
     pm.addPass(createPruneChannels({prune.ffn, prune.method, prune.compensation, prune.spread}, request.calibrator));
+  // The same, counted in bytes as they will be: it has to know what comes behind it.
+  if (prune.hasTarget()) {
+    PruneToSizeOptions options{prune.targetSize,
+                               prune.targetSpeed,
+                               prune.layers,
+                               prune.layersBy,
+                               prune.method,
+                               prune.compensation,
+                               prune.spread,
+                               request.quantize.scheme,
+                               request.quantize.layers,
+                               request.cache,
+                               request.arch};
+    pm.addPass(createPruneToSize(options, request.calibrator));
+  }
   // Before weights are rounded: merged heads are new weights.
   const KvHeadsRequest &kvHeads = request.kvHeads;
   if (kvHeads.any())

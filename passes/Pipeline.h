@@ -54,6 +54,7 @@ struct CompressRequest {
   earlyexit::RequestText exits;
   std::string cache;                           ///< f32, f16, int8 or int4; empty: as the model has it
   llvm::SmallVector<std::string> pluginPasses; ///< checkPluginPass finds nothing wrong with them
+  std::string arch;                            ///< of the target: how weights will be packed
   Calibrator *calibrator = nullptr;            ///< of the module that the pipeline runs on; null: there are no samples
 
   bool any() const {

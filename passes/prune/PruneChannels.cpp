@@ -1,9 +1,7 @@
 //===- PruneChannels.cpp - Fewer channels inside of MLPs --------------------===//
 #include "passes/prune/PruneChannels.h"
-#include "passes/prune/ChannelChains.h"
 #include "passes/prune/Matrices.h"
 #include "passes/prune/Sharing.h"
-#include "passes/prune/Sweep.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -17,11 +15,15 @@ namespace {
 /// Whole panels of output channels, and whole groups of quantized inputs, at once.
 constexpr int64_t kRound = 32;
 
+constexpr Part kPart{"ffn", "FFN channels", "no FFN (linear, elementwise, linear) in the model"};
+
 Site siteOf(ChannelGroup &group) {
   Site site;
+  site.part = kPart;
   for (ChannelChain &chain : group.chains)
     site.projections.push_back(chain.consumer);
   std::vector<edge::LinearOp> producers(group.first().producers.begin(), group.first().producers.end());
+  site.makers = makersOf(producers);
   site.start = producers.front();
   site.round = kRound;
   site.norms = [producers] {
@@ -29,12 +31,6 @@ Site siteOf(ChannelGroup &group) {
     for (edge::LinearOp producer : producers)
       norms.array() *= readWeight(producer).rowwise().squaredNorm().array();
     return norms;
-  };
-  site.bytes = [&group, producers] {
-    int64_t sum = bytesOf(group.first().consumer);
-    for (edge::LinearOp producer : producers)
-      sum += bytesOf(producer);
-    return sum;
   };
   site.narrow = [&group](ArrayRef<int64_t> kept, ElementsAttr weight, llvm::function_ref<void(edge::LinearOp)> addBias) {
     return narrowGroup(group, kept, weight, addBias);
@@ -49,20 +45,11 @@ struct PruneChannels : impl::PruneChannelsBase<PruneChannels> {
 
   void runOnOperation() override {
     ChannelGroups found;
-    auto find = [&](func::FuncOp main) {
-      found = findChannelGroups(main);
-      auto linears = main.getOps<edge::LinearOp>();
-      Sites sites{{},
-                  found.refused,
-                  "none of its " + std::to_string(std::distance(linears.begin(), linears.end())) +
-                      " linear layers reads another one through elementwise ops alone"};
-      for (ChannelGroup &group : found.groups)
-        sites.sites.push_back(siteOf(group));
-      return sites;
-    };
-    Part part{"ffn", "FFN channels", "no FFN (linear, elementwise, linear) in the model"};
-    if (failed(pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator, part, find)))
+    auto find = [&](func::FuncOp main) { return std::vector<Sites>{channelSites(main, found)}; };
+    if (llvm::Error error = pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator, find)) {
+      getOperation().emitError() << llvm::toString(std::move(error));
       signalPassFailure();
+    }
   }
 
 private:
@@ -70,6 +57,19 @@ private:
 };
 
 } // namespace
+
+Sites prune::channelSites(func::FuncOp main, ChannelGroups &found) {
+  found = findChannelGroups(main);
+  auto linears = main.getOps<edge::LinearOp>();
+  Sites sites{kPart,
+              {},
+              found.refused,
+              "none of its " + std::to_string(std::distance(linears.begin(), linears.end())) +
+                  " linear layers reads another one through elementwise ops alone"};
+  for (ChannelGroup &group : found.groups)
+    sites.sites.push_back(siteOf(group));
+  return sites;
+}
 
 std::unique_ptr<Pass> createPruneChannels(const PruneChannelsOptions &options, Calibrator *calibrator) {
   return std::make_unique<PruneChannels>(options, calibrator);

@@ -1,8 +1,6 @@
 //===- PruneHeads.cpp - Fewer heads ------------------------------------------===//
 #include "passes/prune/PruneHeads.h"
-#include "passes/prune/HeadChains.h"
 #include "passes/prune/Matrices.h"
-#include "passes/prune/Sweep.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -13,15 +11,23 @@ using namespace prune;
 
 namespace {
 
+constexpr Part kPart{"heads", "KV heads", "no attention whose heads can go"};
+
 Site siteOf(HeadGroup &group) {
   Site site;
+  site.part = kPart;
   for (HeadChain &chain : group.chains)
     site.projections.push_back(chain.consumer);
   HeadChain &first = group.first();
+  site.makers = makersOf({first.queries, first.keys, first.values});
   site.start = first.queries;
   for (edge::LinearOp linear : {first.keys, first.values})
     if (linear->isBeforeInBlock(site.start))
       site.start = linear;
+  for (HeadChain &chain : group.chains)
+    for (auto [value, axis] : chain.between)
+      if (isa<BlockArgument>(value))
+        site.states.push_back(value);
   site.unit = site.inputs() / first.groups();
   // What makes an element of a head's result is the row of its value.
   site.norms = [&first] {
@@ -31,12 +37,6 @@ Site siteOf(HeadGroup &group) {
     for (int64_t i = 0; i < norms.size(); ++i)
       norms[i] = values[i / dim / queries * dim + i % dim];
     return norms;
-  };
-  site.bytes = [&first] {
-    int64_t sum = 0;
-    for (edge::LinearOp linear : first.linears())
-      sum += bytesOf(linear);
-    return sum;
   };
   site.narrow = [&group](ArrayRef<int64_t> kept, ElementsAttr weight, llvm::function_ref<void(edge::LinearOp)> addBias) {
     return narrowHeads(group, kept, weight, addBias);
@@ -50,16 +50,11 @@ struct PruneHeads : impl::PruneHeadsBase<PruneHeads> {
 
   void runOnOperation() override {
     HeadGroups found;
-    auto find = [&](func::FuncOp main) {
-      found = findHeadGroups(main);
-      Sites sites{{}, found.refused, "no attention was recognised in the model"};
-      for (HeadGroup &group : found.groups)
-        sites.sites.push_back(siteOf(group));
-      return sites;
-    };
-    Part part{"heads", "KV heads", "no attention whose heads can go"};
-    if (failed(pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator, part, find)))
+    auto find = [&](func::FuncOp main) { return std::vector<Sites>{headSites(main, found)}; };
+    if (llvm::Error error = pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator, find)) {
+      getOperation().emitError() << llvm::toString(std::move(error));
       signalPassFailure();
+    }
   }
 
 private:
@@ -67,6 +62,14 @@ private:
 };
 
 } // namespace
+
+Sites prune::headSites(func::FuncOp main, HeadGroups &found) {
+  found = findHeadGroups(main);
+  Sites sites{kPart, {}, found.refused, "no attention was recognised in the model"};
+  for (HeadGroup &group : found.groups)
+    sites.sites.push_back(siteOf(group));
+  return sites;
+}
 
 std::unique_ptr<Pass> createPruneHeads(const PruneHeadsOptions &options, Calibrator *calibrator) {
   return std::make_unique<PruneHeads>(options, calibrator);

@@ -1,5 +1,6 @@
 //===- Request.cpp ----------------------------------------------------------===//
 #include "passes/prune/Request.h"
+#include "passes/quantize/ByteCount.h"
 #include "llvm/ADT/SmallVector.h"
 
 using namespace llvm;
@@ -25,6 +26,35 @@ Error parsePrune(StringRef text, PruneRequest &request) {
       return createStringError("'" + part + "' is none of the things that can be pruned: ffn=0.2, heads=0.25, layers=2");
     }
   }
+  return Error::success();
+}
+
+Expected<SizeTarget> parseSizeTarget(StringRef text) {
+  SizeTarget target;
+  StringRef number = text;
+  if (number.consume_back("x")) {
+    if (number.getAsDouble(target.factor) || !(target.factor > 0 && target.factor < 1))
+      return createStringError(text + ": a factor of the size that there is, is above 0 and below 1, e.g. 0.8x");
+    return target;
+  }
+  auto bytes = parseByteCount(text);
+  if (!bytes)
+    return createStringError(toString(bytes.takeError()) + ", or a factor: 0.8x");
+  target.bytes = *bytes;
+  return target;
+}
+
+Error checkTargets(const PruneRequest &request) {
+  if (!request.hasTarget())
+    return Error::success();
+  if (!request.targetSize.empty() && request.targetSpeed > 0)
+    return createStringError("--prune-target-size and --prune-target-speed aim at different things; give one");
+  if (request.ffn > 0 || request.heads > 0)
+    return createStringError("--prune-target-size and --prune-target-speed choose how many heads and channels go; leave ffn= and "
+                             "heads= of --prune away (layers= can stay)");
+  if (!request.targetSize.empty())
+    if (auto target = parseSizeTarget(request.targetSize); !target)
+      return createStringError("--prune-target-size: " + toString(target.takeError()));
   return Error::success();
 }
 

@@ -5,6 +5,7 @@
 #include "passes/lower/WeightMemory.h"
 #include "passes/prune/Matrices.h"
 #include "passes/prune/Sharing.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/Support/Format.h"
 
 using namespace mlir;
@@ -22,6 +23,33 @@ Value streamBehind(edge::LinearOp projection) {
   return value;
 }
 
+/// The smallest share of each kind of part that saves enough.
+std::vector<int64_t> evenlyToSave(ArrayRef<Site> sites, ArrayRef<Offer> offers, int64_t least) {
+  constexpr int64_t kShares = 1024;
+  llvm::MapVector<StringRef, std::vector<size_t>> kinds;
+  for (auto [i, site] : llvm::enumerate(sites))
+    kinds[site.part.name].push_back(i);
+  std::vector<int64_t> counts(sites.size(), 0);
+  int64_t saved = 0;
+  for (int64_t share = 1; share <= kShares && saved < least; ++share) {
+    saved = 0;
+    for (auto &[kind, members] : kinds) {
+      std::vector<Offer> own;
+      int64_t units = 0;
+      for (size_t i : members) {
+        own.push_back(offers[i]);
+        units += offers[i].units;
+      }
+      for (auto [i, offer, count] : llvm::zip(members, own, spreadEvenly(own, units * share / kShares))) {
+        std::vector<int64_t> list = choices(offer);
+        saved += offer.saved[llvm::find(list, count) - list.begin()];
+        counts[i] = count;
+      }
+    }
+  }
+  return counts;
+}
+
 } // namespace
 
 std::string shortText(double number) {
@@ -30,13 +58,26 @@ std::string shortText(double number) {
   return result;
 }
 
-int64_t bytesOf(edge::LinearOp linear) {
-  RankedTensorType type = linear.getWeight().getType();
-  return type.getNumElements() * edge::elementBytes(type.getElementType());
+int64_t Site::bytes() const {
+  int64_t sum = 0;
+  auto add = [&](edge::LinearOp linear) {
+    RankedTensorType type = linear.getWeight().getType();
+    sum += type.getNumElements() * edge::elementBytes(type.getElementType());
+  };
+  add(projections.front());
+  llvm::for_each(makers, add);
+  return sum;
+}
+
+SmallVector<edge::LinearOp> makersOf(ArrayRef<edge::LinearOp> linears) {
+  llvm::MapVector<Attribute, edge::LinearOp> byWeight;
+  for (edge::LinearOp linear : linears)
+    byWeight.insert({weightOf(linear), linear});
+  return llvm::to_vector(llvm::make_second_range(byWeight));
 }
 
 llvm::Expected<Sweep> Sweep::create(const SweepOptions &options, Calibrator *calibrator) {
-  auto [importance, compensation, spread, share] = options;
+  StringRef importance = options.importance, compensation = options.compensation, spread = options.spread;
   auto method = importanceOf(importance);
   auto rest = compensationOf(compensation);
   if (!method || !rest)
@@ -53,19 +94,25 @@ llvm::Expected<Sweep> Sweep::create(const SweepOptions &options, Calibrator *cal
   sweep.compensation = *rest;
   // Norms of weights of different layers say nothing of each other.
   sweep.evenly = spread == "even" || *method == Importance::Magnitude;
+  sweep.share = options.share;
+  sweep.goal = options.goal;
   sweep.calibrator = calibrator;
   return sweep;
 }
 
-llvm::Expected<std::vector<int64_t>> Sweep::divide(ArrayRef<Site> sites, double share, StringRef what) {
+llvm::Expected<std::vector<int64_t>> Sweep::divide(ArrayRef<Site> sites) {
+  StringRef what = sites.front().part.plural;
+  std::vector<Offer> offers;
+  for (const Site &site : sites)
+    offers.push_back({site.units(), site.floor(), site.round, {}, {}});
+  if (goal)
+    return divideByGoal(sites, std::move(offers));
   if (!(share > 0 && share < 1))
     return llvm::createStringError("pruning: a share of the " + what + " is above 0 and below 1, not " + shortText(share));
-  std::vector<Offer> offers;
   int64_t units = 0, most = 0;
-  for (const Site &site : sites) {
-    offers.push_back({site.units(), site.floor(), site.round, {}});
-    units += site.units();
-    most += choices(offers.back()).back();
+  for (const Offer &offer : offers) {
+    units += offer.units;
+    most += choices(offer).back();
   }
   auto total = std::max<int64_t>(1, std::llround(share * double(units)));
   if (total > most)
@@ -78,6 +125,40 @@ llvm::Expected<std::vector<int64_t>> Sweep::divide(ArrayRef<Site> sites, double 
   if (llvm::Error error = weigh(sites, offers))
     return error;
   return spreadByLoss(offers, total);
+}
+
+llvm::Expected<std::vector<int64_t>> Sweep::divideByGoal(ArrayRef<Site> sites, std::vector<Offer> offers) {
+  auto wanted = goal(sites);
+  if (!wanted)
+    return wanted.takeError();
+  int64_t most = 0, excess = wanted->whole - wanted->allowed;
+  for (auto [site, offer] : llvm::zip(sites, offers)) {
+    int64_t now = wanted->cost(site, offer.units);
+    std::vector<int64_t> list = choices(offer);
+    for (int64_t gone : list)
+      offer.saved.push_back(now - wanted->cost(site, offer.units - gone));
+    // What is too small to be quantized takes more than what is larger.
+    auto best = llvm::max_element(offer.saved);
+    offer.floor = offer.units - list[best - offer.saved.begin()];
+    most += *best;
+    offer.saved.erase(best + 1, offer.saved.end());
+  }
+  if (excess <= 0) {
+    emitRemark(sites.front().start->getLoc())
+        << "nothing is pruned: there are " << wanted->whole << " " << wanted->unit << ", and " << wanted->allowed << " may be";
+    return std::vector<int64_t>(sites.size(), 0);
+  }
+  if (excess > most)
+    return llvm::createStringError("pruning: " + std::to_string(wanted->allowed) + " " + wanted->unit +
+                                   " cannot be reached: if each layer keeps a quarter of what can go, it is " +
+                                   std::to_string(wanted->whole - most) + ", " +
+                                   shortText(double(wanted->whole - most) / double(wanted->whole)) +
+                                   " of what there is; allow as much, or take whole layers, too (--prune layers=1)");
+  if (evenly)
+    return evenlyToSave(sites, offers, excess);
+  if (llvm::Error error = weigh(sites, offers))
+    return error;
+  return spreadToSave(offers, excess);
 }
 
 llvm::Error Sweep::weigh(ArrayRef<Site> sites, MutableArrayRef<Offer> offers) {
@@ -171,7 +252,7 @@ llvm::Expected<Sweep::Decision> Sweep::decide(const Site &site, int64_t count) {
   return decision;
 }
 
-llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count, const Part &part) {
+llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count) {
   auto decision = decide(site, count);
   if (!decision)
     return decision.takeError();
@@ -193,9 +274,9 @@ llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count, const
   if (error)
     return error;
   entry.after = site.bytes();
-  entry.scheme = ("pruned " + part.name + " " + Twine(units) + " to " + Twine(decision->units.size())).str();
+  entry.scheme = ("pruned " + site.part.name + " " + Twine(units) + " to " + Twine(decision->units.size())).str();
   InFlightDiagnostic remark = projection->emitRemark();
-  remark << "'" << entry.layer << "': " << decision->units.size() << " of " << units << " " << part.plural << " are left, "
+  remark << "'" << entry.layer << "': " << decision->units.size() << " of " << units << " " << site.part.plural << " are left, "
          << entry.before << " to " << entry.after << " bytes";
   if (fit.error >= 0) {
     entry.error = fit.error;
@@ -206,8 +287,8 @@ llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count, const
   return entry;
 }
 
-llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites, double share, const Part &part) {
-  auto counts = divide(sites, share, part.plural);
+llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites) {
+  auto counts = divide(sites);
   if (!counts)
     return counts.takeError();
   if (calibrator)
@@ -215,7 +296,7 @@ llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites, double share, cons
   std::vector<LedgerEntry> ledger;
   for (auto [site, count] : llvm::zip(sites, *counts))
     if (count > 0) {
-      auto entry = change(site, count, part);
+      auto entry = change(site, count);
       if (!entry)
         return entry.takeError();
       ledger.push_back(std::move(*entry));
@@ -230,33 +311,37 @@ llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites, double share, cons
   return llvm::Error::success();
 }
 
-static llvm::Error pruneMain(ModuleOp module, const SweepOptions &options, Calibrator *calibrator, const Part &part,
-                             llvm::function_ref<Sites(func::FuncOp)> find) {
+/// Remarks what keeps all it has; lines of a sentence say why.
+static std::string reasonsOf(const Sites &found) {
   constexpr size_t kShown = 8;
+  std::string reasons;
+  for (auto [i, refused] : llvm::enumerate(found.refused)) {
+    auto &[op, why] = refused;
+    op->emitRemark() << found.part.plural << " of '" << nameOf(op) << "' cannot be pruned: " << why;
+    if (i < kShown)
+      reasons += ("\n  '" + nameOf(op) + "': " + why).str();
+  }
+  return reasons.empty() ? "\n  " + found.otherwise : reasons;
+}
+
+llvm::Error pruneSites(ModuleOp module, const SweepOptions &options, Calibrator *calibrator,
+                       llvm::function_ref<std::vector<Sites>(func::FuncOp)> find) {
   auto main = module.lookupSymbol<func::FuncOp>("main");
   if (!main)
     return llvm::createStringError("pruning needs the function 'main'");
   auto sweep = Sweep::create(options, calibrator);
   if (!sweep)
     return sweep.takeError();
-  Sites found = find(main);
-  std::string reasons;
-  for (auto [i, refused] : llvm::enumerate(found.refused)) {
-    auto &[op, why] = refused;
-    op->emitRemark() << part.plural << " of '" << nameOf(op) << "' cannot be pruned: " << why;
-    if (i < kShown)
-      reasons += ("\n  '" + nameOf(op) + "': " + why).str();
+  std::vector<Site> sites;
+  std::string missing;
+  for (const Sites &found : find(main)) {
+    llvm::append_range(sites, found.sites);
+    missing += ((missing.empty() ? "pruning found " : "\nand ") + found.part.missing + ":" + reasonsOf(found)).str();
   }
-  if (found.sites.empty())
-    return llvm::createStringError("pruning found " + part.missing + ":" +
-                                   (reasons.empty() ? "\n  " + found.otherwise : reasons));
-  return sweep->run(module, found.sites, options.share, part);
-}
-
-LogicalResult pruneSites(ModuleOp module, const SweepOptions &options, Calibrator *calibrator, const Part &part,
-                         llvm::function_ref<Sites(func::FuncOp)> find) {
-  llvm::Error error = pruneMain(module, options, calibrator, part, find);
-  return error ? LogicalResult(module.emitError() << llvm::toString(std::move(error))) : success();
+  if (sites.empty())
+    return llvm::createStringError(missing);
+  llvm::stable_sort(sites, [](const Site &a, const Site &b) { return a.start->isBeforeInBlock(b.start); });
+  return sweep->run(module, sites);
 }
 
 } // namespace edgecc::prune

@@ -9,6 +9,7 @@ namespace edgecc {
 /// Smaller layers are left alone unless they are named: they cost nothing, and a classifier's few rows have nobody to average
 /// with.
 static constexpr int64_t kLeastInputs = 32, kLeastOutputs = 16;
+static bool isLarge(int64_t n, int64_t k) { return n >= kLeastOutputs && k >= kLeastInputs; }
 
 StringRef layerName(Operation *op) {
   auto name = op->getLoc()->findInstanceOf<NameLoc>();
@@ -60,28 +61,39 @@ bool Tensor::isLookedUp() const {
   return llvm::any_of(users, [](Operation *user) { return isa<edge::EmbeddingOp>(user); });
 }
 
+Tensors::Key Tensors::keyOf(FloatWeight weight) {
+  return {weight.weight.getValue().getAsOpaquePointer(), weight.n, weight.k, weight.rowsOfK};
+}
+
 void Tensors::add(Operation *op) {
   std::optional<FloatWeight> weight = floatWeight(op);
   if (!weight)
     return;
-  Tensor &tensor = tensors[{weight->weight.getValue().getAsOpaquePointer(), weight->n, weight->k, weight->rowsOfK}];
+  Tensor &tensor = tensors[keyOf(*weight)];
   if (tensor.users.empty())
     tensor = {*weight, {}, false};
   tensor.users.push_back(op);
   auto embedding = dyn_cast<edge::EmbeddingOp>(op);
-  bool isLookedUp = !embedding || (readsInput(embedding.getIds()) && !isRotation(embedding));
-  tensor.byDefault |= isLookedUp && weight->n >= kLeastOutputs && weight->k >= kLeastInputs;
+  tensor.byDefault |= !embedding || (readsInput(embedding.getIds()) && !isRotation(embedding));
 }
 
 /// The last pattern that fits, else what was chosen for a reader, else what all get.
-const Scheme *Tensors::schemeOf(const Tensor &tensor) const {
+const Scheme *Tensors::schemeOf(const Tensor &tensor, int64_t n, int64_t k) const {
   for (const LayerScheme &named : llvm::reverse(overrides))
     if (fits(named, tensor))
       return &named.scheme;
   for (Operation *user : tensor.users)
     if (auto known = schemes.find(user); known != schemes.end())
       return &known->second;
-  return tensor.byDefault ? &fallback : &none;
+  return tensor.byDefault && isLarge(n, k) ? &fallback : &none;
+}
+
+const Scheme &Tensors::schemeAt(Operation *reader, int64_t n, int64_t k) const {
+  std::optional<FloatWeight> weight = floatWeight(reader);
+  if (!weight)
+    return none;
+  auto found = llvm::find_if(tensors, [&](auto &entry) { return entry.first == keyOf(*weight); });
+  return found == tensors.end() ? none : *schemeOf(found->second, n, k);
 }
 
 llvm::Error Tensors::checkPatterns() const {
@@ -137,7 +149,7 @@ llvm::Expected<Tensors> Tensors::collect(ModuleOp module, StringRef text, ArrayR
 SmallVector<Tensor *> Tensors::worthIt() {
   SmallVector<Tensor *> result;
   for (auto &[key, tensor] : tensors)
-    if (tensor.byDefault)
+    if (tensor.byDefault && isLarge(tensor.n, tensor.k))
       result.push_back(&tensor);
   return result;
 }
@@ -145,7 +157,7 @@ SmallVector<Tensor *> Tensors::worthIt() {
 SmallVector<std::pair<Tensor *, const Scheme *>> Tensors::chosen() {
   SmallVector<std::pair<Tensor *, const Scheme *>> result;
   for (auto &[key, tensor] : tensors)
-    if (const Scheme *scheme = schemeOf(tensor); !scheme->isNone())
+    if (const Scheme *scheme = schemeOf(tensor, tensor.n, tensor.k); !scheme->isNone())
       result.push_back({&tensor, scheme});
   return result;
 }

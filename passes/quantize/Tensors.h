@@ -18,7 +18,7 @@ constexpr llvm::StringLiteral kFiguresAttr = "edge.figures", kSchemeAttr = "edge
 /// A float weight, and the layers that read it.
 struct Tensor : FloatWeight {
   llvm::SmallVector<mlir::Operation *> users;
-  bool byDefault = false; ///< a user is worth it without being named
+  bool byDefault = false; ///< a user is worth it without being named, if the weight is large enough
 
   /// The inputs that it is multiplied with, each once.
   llvm::SmallVector<mlir::Value> inputs() const;
@@ -38,11 +38,14 @@ public:
   llvm::SmallVector<Tensor *> worthIt();
   /// Those that are quantized, in the model's order, each with its scheme.
   llvm::SmallVector<std::pair<Tensor *, const Scheme *>> chosen();
+  /// What a reader's weight would get if it had n channels of k numbers.
+  const Scheme &schemeAt(mlir::Operation *reader, int64_t n, int64_t k) const;
 
 private:
   using Key = std::tuple<const void *, int64_t, int64_t, bool>;
+  static Key keyOf(FloatWeight weight);
   void add(mlir::Operation *op);
-  const Scheme *schemeOf(const Tensor &tensor) const;
+  const Scheme *schemeOf(const Tensor &tensor, int64_t n, int64_t k) const;
   llvm::Error checkPatterns() const;
 
   Scheme fallback, none;

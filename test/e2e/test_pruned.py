@@ -3,6 +3,7 @@
     pytest test/e2e/test_pruned.py [--build-dir build]
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,44 @@ def test_all_at_once(babyllama):
     before, _ = babyllama()
     assert loss < before + 0.5
     assert {entry["scheme"].split()[0] for entry in report["ledger"]} >= {"pruned", "w8a8"}
+
+
+# --- A size or a speed to aim at --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("quant", [None, "w8a8", "w4g32a8"])
+@pytest.mark.parametrize("name", ["stories260K", "gpt2-f32", "rxnmapper", "llama-f16"])
+def test_sizes_are_those_of_the_artifact(name, quant, build_dir, tmp_path):
+    """What pruning counts on is what the packed weights take, whatever they are rounded to; a size that is there changes nothing."""
+    model = model_directory(name, build_dir) / "model.onnx"
+    whole = edgecc.compile(model, tmp_path / "whole.edge", quant=quant)["memory"]["weight_bytes"]
+    by_weights = {"quant": quant, "prune_method": "magnitude", "prune_compensate": "none"}
+    # A weight begins at a multiple of 64: the last one ends before.
+    same = edgecc.compile(model, tmp_path / "same.edge", prune_target_size=whole + 63, **by_weights)
+    assert same["memory"]["weight_bytes"] == whole and not [entry for entry in same["ledger"] if "pruned" in entry["scheme"]]
+    with pytest.raises(edgecc.CompileError, match=r"1 bytes of weights cannot be reached: .* it is \d+, ") as refused:
+        edgecc.compile(model, tmp_path / "no.edge", prune_target_size=1, **by_weights)
+    least = int(re.search(r"it is (\d+), ", str(refused.value))[1])
+    # Its own sentence is right: this much can be reached.
+    smallest = edgecc.compile(model, tmp_path / "least.edge", prune_target_size=least, **by_weights)["memory"]["weight_bytes"]
+    assert 0.95 * least < smallest <= least < whole
+
+
+@pytest.mark.parametrize("options", [{}, {"quant": "w8a8"}, {"prune": "layers=1"}], ids=str)
+def test_a_size_is_met(options, babyllama):
+    """Heads and channels go together until the artifact fits, and hardly more; the same size by equal shares loses more."""
+    _, whole = babyllama(**{key: value for key, value in options.items() if key != "prune"})
+    allowed = 0.8 * whole["memory"]["weight_bytes"]
+    loss, report = babyllama(prune_target_size="0.8x", **options)
+    assert 0.96 * allowed < report["memory"]["weight_bytes"] <= allowed
+    if not options:
+        evenly, even = babyllama(prune_target_size="0.8x", prune_spread="even")
+        assert 0.9 * allowed < even["memory"]["weight_bytes"] <= allowed
+        assert loss < evenly, f"{loss:.4f}, with equal shares {evenly:.4f}"
+
+
+def test_a_speed_is_met(babyllama):
+    """A decoded token reads a fifth less; what the report says of phones says so, too."""
+    _, whole = babyllama(kv="f16")
+    _, report = babyllama(kv="f16", prune_target_speed=1.25)
+    read = lambda one: one["estimates"][0]["decode_tokens_per_second"]  # noqa: E731
+    assert 1.25 <= read(report) / read(whole) < 1.32

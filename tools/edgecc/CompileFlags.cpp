@@ -1,6 +1,7 @@
 //===- CompileFlags.cpp -----------------------------------------------------------===//
 #include "tools/edgecc/CompileFlags.h"
 #include "passes/Plugin.h"
+#include "passes/quantize/ByteCount.h"
 #include "llvm/Support/Process.h"
 
 using namespace llvm;
@@ -50,6 +51,14 @@ cl::opt<std::string> pruneLayersBy(
     cl::desc("Which layers go: output, without which the last hidden state changes least (default); cosine, of their own "
              "input and output"),
     cl::init("output"), cl::value_desc("name"), cl::cat(compileFlags));
+cl::opt<std::string> pruneTargetSize("prune-target-size",
+                                     cl::desc("Take heads and channels away until all weights have this many bytes in the "
+                                              "artifact: 1500000, 1.5MB, or 0.8x of what they would have"),
+                                     cl::value_desc("size"), cl::cat(compileFlags));
+cl::opt<double>
+    pruneTargetSpeed("prune-target-speed",
+                     cl::desc("Or until a decoded token reads this many times fewer bytes of weights and cache, e.g. 1.25"),
+                     cl::value_desc("factor"), cl::cat(compileFlags));
 cl::opt<std::string> quant("quant",
                            cl::desc("Round the weights: w4g32a8, w8a8, w4g128, ... (passes/quantize/README.md; default: none)"),
                            cl::init("none"), cl::value_desc("scheme"), cl::cat(compileFlags));
@@ -93,9 +102,9 @@ cl::opt<std::string> quantAlgorithm(
     cl::desc("Who decides how weights are rounded: rtn (default), gptq, awq, smoothquant, llm-int8, rotate, or some of "
              "them: awq,gptq (passes/quantize/README.md)"),
     cl::init("rtn"), cl::value_desc("list"), cl::cat(compileFlags));
-cl::opt<int64_t> targetSize("target-size",
-                            cl::desc("Choose each weight's scheme so that all weights have this many bytes at most"),
-                            cl::value_desc("bytes"), cl::cat(compileFlags));
+cl::opt<std::string> targetSize("target-size",
+                                cl::desc("Choose each weight's scheme so that all weights have this many bytes at most: 1.5MB"),
+                                cl::value_desc("bytes"), cl::cat(compileFlags));
 cl::opt<double> targetBits("target-bpw",
                            cl::desc("Choose each weight's scheme so that quantized weights have this many bits on average"),
                            cl::value_desc("bits"), cl::cat(compileFlags));
@@ -188,6 +197,13 @@ Expected<Options> collectCompileFlags() {
   options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
   if (Error error = parsePrune(prune, options.prune))
     return createStringError("--prune " + toString(std::move(error)));
+  options.prune.targetSize = pruneTargetSize;
+  if (pruneTargetSize.getNumOccurrences() && pruneTargetSize.empty())
+    return createStringError("--prune-target-size: write a size, e.g. 1.5MB or 0.8x");
+  if (pruneTargetSpeed.getNumOccurrences() && !(pruneTargetSpeed > 1))
+    return createStringError("--prune-target-speed=%g: write how many times faster a token shall be decoded, above 1",
+                             double(pruneTargetSpeed));
+  options.prune.targetSpeed = pruneTargetSpeed;
   options.prune.method = pruneMethod;
   options.prune.compensation = pruneCompensate;
   options.prune.spread = pruneSpread;
@@ -202,8 +218,12 @@ Expected<Options> collectCompileFlags() {
   if (Error error = collectExits(options.exits))
     return error;
   options.quantAlgorithm = quantAlgorithm;
-  if (targetSize.getNumOccurrences())
-    options.targetSize = targetSize;
+  if (targetSize.getNumOccurrences()) {
+    auto bytes = parseByteCount(targetSize);
+    if (!bytes)
+      return createStringError("--target-size=" + toString(bytes.takeError()));
+    options.targetSize = *bytes;
+  }
   if (targetBits.getNumOccurrences())
     options.targetBits = targetBits;
   if (maxDivergence.getNumOccurrences())
