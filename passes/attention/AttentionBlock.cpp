@@ -36,20 +36,6 @@ std::string partName(edge::WeightOp weight, bool isPart, const char *what) {
   return isPart ? (weight.getName() + "." + what).str() : weight.getName().str();
 }
 
-/// A linear layer in the place of `old`, with other weights.
-llvm::Expected<edge::LinearOp> layerLike(OpBuilder &builder, edge::LinearOp old, const RowMatrix &matrix, StringRef name,
-                                         Value input) {
-  auto value = prune::weightLike(old, matrix);
-  if (!value)
-    return value.takeError();
-  Location loc = weightBehind(old.getWeight()).getLoc();
-  auto weight = edge::WeightOp::create(builder, loc, value->getType(), builder.getStringAttr(name), *value);
-  auto layer =
-      edge::LinearOp::create(builder, old.getLoc(), prune::withChannels(old.getResult().getType(), matrix.rows()), input, weight);
-  layer.setLayout(old.getLayout());
-  return layer;
-}
-
 llvm::Expected<Projection> rebuild(const Projection &from, const RowMatrix &matrix, const Eigen::VectorXf &bias,
                                    const char *what) {
   Projection to = from;
@@ -59,8 +45,8 @@ llvm::Expected<Projection> rebuild(const Projection &from, const RowMatrix &matr
   edge::LinearOp linear = from.linear;
   OpBuilder builder(linear);
   edge::WeightOp old = weightBehind(linear.getWeight());
-  auto made =
-      layerLike(builder, linear, matrix, partName(old, linear.outputChannels() != from.channels(), what), linear.getInput());
+  auto made = prune::layerLike(builder, linear, matrix, partName(old, linear.outputChannels() != from.channels(), what),
+                               linear.getInput());
   if (!made)
     return made.takeError();
   to.linear = *made;
@@ -184,7 +170,7 @@ llvm::Expected<AttentionBlock> rebuildBlock(const AttentionBlock &block, const B
   edge::LinearOp output = block.output;
   builder.setInsertionPoint(output);
   edge::WeightOp old = weightBehind(output.getWeight());
-  auto made = layerLike(builder, output, weights.output, old.getName(), now);
+  auto made = prune::layerLike(builder, output, weights.output, old.getName(), now);
   if (!made)
     return made.takeError();
   to.output = *made;

@@ -3,6 +3,7 @@
 #include "passes/attention/AttentionBlock.h"
 #include "passes/lower/WeightMemory.h"
 #include "passes/prune/Matrices.h"
+#include "passes/prune/Sharing.h"
 #include "passes/quantize/FloatWeights.h"
 #include "passes/quantize/Tensors.h"
 
@@ -28,36 +29,6 @@ bool isTranspose(linalg::GenericOp op) {
 int64_t beforeTranspose(linalg::GenericOp op, int64_t axis) {
   AffineExpr loop = op.getIndexingMapsArray()[1].getResult(axis);
   return *op.getIndexingMapsArray()[0].getResultPosition(loop);
-}
-
-/// result[..., i] = source[..., i + first]: where the source is, else null.
-Value sliceSource(linalg::GenericOp op, int64_t &first) {
-  if (op.getNumDpsInputs() != 0 || op.getNumResults() != 1 || !op.getIndexingMapsArray()[0].isIdentity())
-    return {};
-  auto extract = op.getBody()->getTerminator()->getOperand(0).getDefiningOp<tensor::ExtractOp>();
-  if (!extract)
-    return {};
-  int64_t rank = op.getNumLoops();
-  auto isIndex = [](Value value, int64_t dim) {
-    auto index = value.getDefiningOp<linalg::IndexOp>();
-    return index && int64_t(index.getDim()) == dim;
-  };
-  ValueRange indices = extract.getIndices();
-  if (int64_t(indices.size()) != rank)
-    return {};
-  for (int64_t i = 0; i + 1 < rank; ++i)
-    if (!isIndex(indices[i], i))
-      return {};
-  first = 0;
-  if (auto sum = indices.back().getDefiningOp<arith::AddIOp>()) {
-    auto offset = sum.getRhs().getDefiningOp<arith::ConstantIndexOp>();
-    if (!offset || !isIndex(sum.getLhs(), rank - 1))
-      return {};
-    first = offset.value();
-  } else if (!isIndex(indices.back(), rank - 1)) {
-    return {};
-  }
-  return extract.getTensor();
 }
 
 /// x + bias along the last dimension, in f32 or the tensor's type: the bias, and the operand that x is.
@@ -152,7 +123,7 @@ llvm::Error findProjection(Value end, int64_t heads, int64_t dim, int64_t axis, 
         return fail("has its channels moved away from the end by " + describe(value));
       axis = axis == -1 ? -1 : before;
       value = generic.getDpsInputs()[0];
-    } else if (Value source = generic ? sliceSource(generic, first) : Value(); source && axis == -1) {
+    } else if (Value source = generic ? prune::sliceSource(generic, first) : Value(); source && axis == -1) {
       step.kind = BlockStep::Slice;
       found.first += first;
       value = source;

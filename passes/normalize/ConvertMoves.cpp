@@ -143,9 +143,13 @@ LogicalResult convertConcat(NodeContext &node) {
     allKnown = allKnown && node.contents(i).has_value();
   if (allKnown)
     return concatContents(node, shape[axis]);
+  // Rotary embeddings of all of a head leave an empty rest.
   SmallVector<Value> tensors;
   for (unsigned i = 0; i < node.inputs(); ++i)
-    tensors.push_back(node.tensor(i));
+    if (constantOf(node.shape(i)[axis]) != std::optional<int64_t>(0))
+      tensors.push_back(node.tensor(i));
+  if (tensors.empty())
+    tensors.push_back(node.tensor(0));
   node.set(0, tensors.size() == 1 ? tensors[0] : concatTensors(node, tensors, axis, shape), isUnsigned);
   return success();
 }

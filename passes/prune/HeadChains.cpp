@@ -45,6 +45,9 @@ private:
   /// Where the heads of a reshape's input stand; nothing if they are taken apart.
   static std::optional<unsigned> axisBefore(edge::ReshapeOp reshape, unsigned axis) {
     auto from = reshape.getInput().getType().getShape(), to = reshape.getType().getShape();
+    // [tokens, heads * dim] -> [batch, tokens, heads * dim]
+    if (axis + 1 == to.size() && !from.empty() && from.back() == to.back())
+      return from.size() - 1;
     // [..., heads * dim] -> [..., heads, dim]
     if (axis + 2 == to.size() && !from.empty() && from.back() == to[axis] * to[axis + 1])
       return from.size() - 1;
@@ -130,6 +133,8 @@ private:
     if (auto reshape = dyn_cast<edge::ReshapeOp>(use.getOwner())) {
       auto from = reshape.getInput().getType().getShape(), to = reshape.getType().getShape();
       if (axis + 2 == from.size() && !to.empty() && to.back() == from[axis] * from[axis + 1])
+        return goesTo(reshape.getResult(), to.size() - 1);
+      if (axis + 1 == from.size() && !to.empty() && to.back() == from.back())
         return goesTo(reshape.getResult(), to.size() - 1);
       return refuse(quoted(reshape) + " takes the heads apart");
     }

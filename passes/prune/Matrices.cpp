@@ -14,30 +14,6 @@ namespace {
 
 Type elementOf(Value value) { return cast<RankedTensorType>(value.getType()).getElementType(); }
 
-/// A generic that adds a constant per channel to `sums`, and the operand that is the constant.
-std::pair<linalg::GenericOp, OpOperand *> biasBehind(Value sums) {
-  if (!sums.hasOneUse())
-    return {};
-  auto generic = dyn_cast<linalg::GenericOp>(*sums.user_begin());
-  if (!generic || generic.getNumDpsInputs() != 2 || generic.getNumResults() != 1)
-    return {};
-  Block &body = generic.getRegion().front();
-  auto add = dyn_cast<arith::AddFOp>(body.front());
-  if (!add || !llvm::hasSingleElement(body.without_terminator()) || !isa<BlockArgument>(add.getLhs()) ||
-      !isa<BlockArgument>(add.getRhs()) || add.getLhs() == add.getRhs() || !body.getArguments().back().use_empty() ||
-      body.getTerminator()->getOperand(0) != add.getResult())
-    return {};
-  unsigned channels = generic.getNumLoops() - 1;
-  for (OpOperand *input : generic.getDpsInputOperands()) {
-    AffineMap map = generic.getMatchingIndexingMap(input);
-    auto type = cast<RankedTensorType>(input->get().getType());
-    if (input->get() != sums && weightBehind(input->get()) && type.getRank() == 1 && map.getNumResults() == 1 &&
-        map.getResult(0) == getAffineDimExpr(channels, generic.getContext()))
-      return {generic, input};
-  }
-  return {};
-}
-
 } // namespace
 
 std::string whyNotChangeable(edge::LinearOp linear) {
@@ -94,6 +70,19 @@ void setWeight(edge::LinearOp linear, ElementsAttr value) {
   linear.getWeightMutable().assign(weight);
 }
 
+llvm::Expected<edge::LinearOp> layerLike(OpBuilder &builder, edge::LinearOp old, const RowMatrix &matrix, StringRef name,
+                                         Value input) {
+  auto value = weightLike(old, matrix);
+  if (!value)
+    return value.takeError();
+  Location loc = weightBehind(old.getWeight()).getLoc();
+  auto weight = edge::WeightOp::create(builder, loc, value->getType(), builder.getStringAttr(name), *value);
+  auto layer =
+      edge::LinearOp::create(builder, old.getLoc(), withChannels(old.getResult().getType(), matrix.rows()), input, weight);
+  layer.setLayout(old.getLayout());
+  return layer;
+}
+
 ElementsAttr vectorOf(const Eigen::VectorXf &values, Type element) {
   SmallVector<char> bytes(values.size() * edge::elementBytes(element));
   narrow(element, values.data(), values.size(), bytes.data());
@@ -118,6 +107,29 @@ ElementsAttr channelsOf(ElementsAttr value, ArrayRef<int64_t> kept) {
     for (int64_t channel : kept)
       llvm::append_range(bytes, from.slice((row * channels + channel) * size, size));
   return DenseElementsAttr::getFromRawBuffer(type, bytes);
+}
+
+std::pair<linalg::GenericOp, OpOperand *> biasBehind(Value sums) {
+  if (!sums.hasOneUse())
+    return {};
+  auto generic = dyn_cast<linalg::GenericOp>(*sums.user_begin());
+  if (!generic || generic.getNumDpsInputs() != 2 || generic.getNumResults() != 1)
+    return {};
+  Block &body = generic.getRegion().front();
+  auto add = dyn_cast<arith::AddFOp>(body.front());
+  if (!add || !llvm::hasSingleElement(body.without_terminator()) || !isa<BlockArgument>(add.getLhs()) ||
+      !isa<BlockArgument>(add.getRhs()) || add.getLhs() == add.getRhs() || !body.getArguments().back().use_empty() ||
+      body.getTerminator()->getOperand(0) != add.getResult())
+    return {};
+  unsigned channels = generic.getNumLoops() - 1;
+  for (OpOperand *input : generic.getDpsInputOperands()) {
+    AffineMap map = generic.getMatchingIndexingMap(input);
+    auto type = cast<RankedTensorType>(input->get().getType());
+    if (input->get() != sums && weightBehind(input->get()) && type.getRank() == 1 && map.getNumResults() == 1 &&
+        map.getResult(0) == getAffineDimExpr(channels, generic.getContext()))
+      return {generic, input};
+  }
+  return {};
 }
 
 Value addPerChannel(OpBuilder &builder, Location loc, Value sums, Value constant) {

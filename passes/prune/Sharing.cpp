@@ -31,6 +31,35 @@ bool isElementwise(linalg::GenericOp generic) {
          llvm::none_of(body, [](Operation &op) { return op.getNumRegions() || isa<linalg::IndexOp, tensor::ExtractOp>(op); });
 }
 
+Value sliceSource(linalg::GenericOp op, int64_t &first) {
+  if (op.getNumDpsInputs() != 0 || op.getNumResults() != 1 || !op.getIndexingMapsArray()[0].isIdentity())
+    return {};
+  auto extract = op.getBody()->getTerminator()->getOperand(0).getDefiningOp<tensor::ExtractOp>();
+  if (!extract)
+    return {};
+  int64_t rank = op.getNumLoops();
+  auto isIndex = [](Value value, int64_t dim) {
+    auto index = value.getDefiningOp<linalg::IndexOp>();
+    return index && int64_t(index.getDim()) == dim;
+  };
+  ValueRange indices = extract.getIndices();
+  if (int64_t(indices.size()) != rank)
+    return {};
+  for (int64_t i = 0; i + 1 < rank; ++i)
+    if (!isIndex(indices[i], i))
+      return {};
+  first = 0;
+  if (auto sum = indices.back().getDefiningOp<arith::AddIOp>()) {
+    auto offset = sum.getRhs().getDefiningOp<arith::ConstantIndexOp>();
+    if (!offset || !isIndex(sum.getLhs(), rank - 1))
+      return {};
+    first = offset.value();
+  } else if (!isIndex(indices.back(), rank - 1)) {
+    return {};
+  }
+  return extract.getTensor();
+}
+
 Attribute weightOf(edge::LinearOp linear) { return weightBehind(linear.getWeight()).getValue(); }
 
 Readers readersOf(func::FuncOp function) {

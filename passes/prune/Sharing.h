@@ -21,6 +21,9 @@ std::string quoted(mlir::Operation *op);
 /// Of one result, computed from elements that do not know where they stand.
 bool isElementwise(mlir::linalg::GenericOp generic);
 
+/// result[..., i] = source[..., i + first]: where the source is, else null.
+mlir::Value sliceSource(mlir::linalg::GenericOp op, int64_t &first);
+
 mlir::Attribute weightOf(edge::LinearOp linear);
 
 /// The linears and lookups that read each constant.

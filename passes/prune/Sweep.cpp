@@ -5,6 +5,7 @@
 #include "passes/lower/WeightMemory.h"
 #include "passes/prune/Matrices.h"
 #include "passes/prune/Sharing.h"
+#include "passes/prune/SplitLinears.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/Format.h"
 
@@ -332,6 +333,8 @@ llvm::Error pruneSites(ModuleOp module, const SweepOptions &options, Calibrator 
   auto sweep = Sweep::create(options, calibrator);
   if (!sweep)
     return sweep.takeError();
+  if (llvm::Error error = splitLinears(main))
+    return error;
   std::vector<Site> sites;
   std::string missing;
   for (const Sites &found : find(main)) {

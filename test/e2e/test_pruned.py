@@ -189,6 +189,31 @@ def test_heads_that_do_nothing_are_free(method, build_dir, tmp_path):
     assert reports["pruned"]["memory"]["kv_bytes_per_token"] == reports["whole"]["memory"]["kv_bytes_per_token"] * 3 // 4
 
 
+@pytest.mark.parametrize("name, part, share, projection", [("gpt2-f32", "heads", 0.25, "attn/c_proj"), ("gpt2-torchscript", "heads", 0.25, "attn/c_proj"),
+                                                           ("phi3-torchscript", "heads", 0.5, "o_proj"), ("phi3-torchscript", "ffn", 0.25, "down_proj")])
+def test_fused_weights_lose_their_parts(name, part, share, projection, build_dir, tmp_path):
+    """One weight for queries, keys and values, or for gate and up: what does nothing goes out of each part of it, and the logits stay."""
+    model = onnx.load(model_directory(name, build_dir) / "model.onnx")
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm") and projection in node.name]
+    assert len(nodes) == 2
+    for layer, node in enumerate(nodes):
+        weight = numpy_helper.to_array(weights[node.input[1]]).copy()  # [inputs, outputs]
+        count = round(share * len(weight))
+        weight[np.random.default_rng(layer).permutation(len(weight))[:count] if part == "ffn" else slice(count, 2 * count)] = 0
+        weights[node.input[1]].CopyFrom(numpy_helper.from_array(weight, node.input[1]))
+    logits, reports = {}, {}
+    for stage, options in {"whole": {}, "pruned": {"prune": f"{part}={share}", "prune_method": "magnitude", "prune_compensate": "none"}}.items():
+        reports[stage] = edgecc.compile(model, tmp_path / f"{stage}.edge", **options)
+        with edgecc.load(tmp_path / f"{stage}.edge") as compiled, compiled.session() as session:
+            logits[stage] = session.run({"input_ids": np.arange(1, 41)[None]}, "score")["logits"]
+    assert np.linalg.norm(logits["pruned"] - logits["whole"]) / np.linalg.norm(logits["whole"]) < 1e-5
+    assert len(reports["pruned"]["ledger"]) == 2
+    assert reports["pruned"]["memory"]["weight_bytes"] < reports["whole"]["memory"]["weight_bytes"]
+    shrunk = 1 - share if part == "heads" else 1
+    assert reports["pruned"]["memory"]["kv_bytes_per_token"] == shrunk * reports["whole"]["memory"]["kv_bytes_per_token"]
+
+
 def test_a_quarter_of_the_heads(babyllama):
     """Surgery and least squares lose at most half of what magnitude alone does, and caches, weights and arena shrink."""
     before, whole = babyllama()
