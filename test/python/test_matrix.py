@@ -88,6 +88,14 @@ def test_table():
     assert table.text_table(rows).splitlines()[1:] == ["f32     2.00  50.00%  100.00%", "a                              not | so"]
 
 
+def test_rows_are_added_to_those_of_an_earlier_run():
+    def row(recipe, nll):
+        return {"recipe": recipe, "text": {"nll": nll}}
+
+    before, now = [row("f32", 1), row("gqa", 2), row("4-bit", 3)], [row("f32", 1), row("4-bit", 4), row("exit", 5)]
+    assert tables.merged(before, now) == [row("f32", 1), row("gqa", 2), row("4-bit", 4), row("exit", 5)]
+
+
 def test_tables_go_between_the_marks():
     text = "before\n<!-- tables: python -m edgecc.eval tables -->\n\n### minilm\n\nold\n\n<!-- end of tables -->\nafter\n"
     new = tables.insert(text, {"stories260K": "new"})

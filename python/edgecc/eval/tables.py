@@ -7,7 +7,7 @@ import argparse
 import functools
 import json
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 from ..errors import EdgeccError
 from ..export import export, find_package_model
@@ -101,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reactions", type=int, metavar="N", help="reactions at most (default: all)")
     parser.add_argument("--sentences", type=int, metavar="N", help="sentences of each part at most (default: all)")
     parser.add_argument("--speed", action="store_true", help="with tokens/s: for a machine that does nothing else")
+    parser.add_argument("--add", action="store_true", help="rows of other recipes that an earlier run left in --folder stay in the table")
     parser.add_argument("--readme", type=Path, help="file that gets the tables; those of models that were not measured stay")
 
 
@@ -116,6 +117,12 @@ def insert(text: str, tables: dict[str, str]) -> str:
     return before + begin + "\n\n" + "".join(f"### {name}\n\n{sections[name]}\n\n" for name in order) + end + after
 
 
+def merged(before: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of an earlier run with those of this one in their places, new ones at the end."""
+    new = {row["recipe"]: row for row in rows}
+    return [new.pop(row["recipe"], row) for row in before] + list(new.values())
+
+
 def run(a: argparse.Namespace) -> int:
     unknown = [m for m in a.models if m not in _SUBJECTS]
     if unknown:
@@ -126,7 +133,10 @@ def run(a: argparse.Namespace) -> int:
     for name in a.models or _SUBJECTS:
         subject, note = _SUBJECTS[name](a)
         report = run_matrix(subject, wanted, a.folder / name)
-        (a.folder / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+        path = a.folder / f"{name}.json"
+        if a.add and path.exists():
+            report["rows"] = merged(json.loads(path.read_text())["rows"], report["rows"])
+        path.write_text(json.dumps(report, indent=1) + "\n")
         table = f"{note}\n\n{markdown(report['rows'])}"
         print(f"### {name}\n\n{table}\n", flush=True)
         if a.readme:
