@@ -6,6 +6,7 @@
 #include "passes/lower/WeightMemory.h"
 #include "passes/prune/Matrices.h"
 #include "passes/prune/Sharing.h"
+#include "passes/quantize/FloatWeights.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -65,6 +66,12 @@ private:
         fault = quoted(op) + " takes the channels apart";
       chain.between.push_back(op);
       follow(reshape.getInput());
+    } else if (auto norm = dyn_cast<edge::RmsNormOp>(op); norm && value == chain.consumer.getInput()) {
+      chain.norm = norm;
+      chain.between.push_back(op);
+      if (norm.getScale() && !readVector(norm.getScale()))
+        fault = "the scale of " + quoted(op) + " is not in memory";
+      follow(norm.getInput());
     } else if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
       lookAt(generic);
     } else {
@@ -150,7 +157,31 @@ ChannelGroups findChannelGroups(func::FuncOp function) {
   return result;
 }
 
-llvm::Error narrowGroup(ChannelGroup &group, ArrayRef<int64_t> kept, ElementsAttr weight,
+/// x / sqrt(mean(x^2) + epsilon) * scale of the channels `kept`, with the mean of all: what they have of it on average is known.
+static void narrowNorm(edge::RmsNormOp norm, ArrayRef<int64_t> kept, const InputMoments *inputs) {
+  auto type = cast<RankedTensorType>(norm.getInput().getType());
+  auto all = norm.getResult().getType().getShape().back(), left = int64_t(kept.size());
+  Eigen::VectorXf scale = norm.getScale() ? *readVector(norm.getScale()) : Eigen::VectorXf::Ones(all);
+  std::vector<int64_t> list(kept.begin(), kept.end());
+  double factor = 1;
+  if (inputs) {
+    Eigen::ArrayXd squares = scale.cast<double>().array().square();
+    squares = (squares > 0).select(inputs->channels.squares.array() / squares, 0);
+    double share = squares(list).sum() / std::max(squares.sum(), 1e-30);
+    factor = double(all) / double(left) * share;
+  }
+  Eigen::VectorXf narrowed = scale(list) * float(std::sqrt(factor));
+  OpBuilder builder(norm);
+  edge::WeightOp old = norm.getScale() ? weightBehind(norm.getScale()) : edge::WeightOp();
+  Type element = old ? cast<RankedTensorType>(old.getType()).getElementType() : type.getElementType();
+  ElementsAttr value = vectorOf(narrowed, element);
+  Value made = edge::WeightOp::create(builder, norm.getLoc(), value.getType(),
+                                      old ? old.getNameAttr() : builder.getStringAttr(nameOf(norm) + ".scale"), value);
+  norm.getScaleMutable().assign(made);
+  norm.setEpsilonAttr(builder.getF32FloatAttr(norm.getEpsilon().convertToFloat() * float(factor)));
+}
+
+llvm::Error narrowGroup(ChannelGroup &group, ArrayRef<int64_t> kept, ElementsAttr weight, const InputMoments *inputs,
                         llvm::function_ref<void(edge::LinearOp)> addBias) {
   std::vector<int64_t> rows(kept.begin(), kept.end());
   Narrowed narrowed;
@@ -169,6 +200,8 @@ llvm::Error narrowGroup(ChannelGroup &group, ArrayRef<int64_t> kept, ElementsAtt
         value = channelsOf(old.getValue(), kept);
       setConstant(*constant, value, withChannels(constant->get().getType(), kept.size()));
     }
+    if (chain.norm)
+      narrowNorm(chain.norm, kept, inputs);
     for (Operation *op : chain.between) {
       setType(op->getResult(0), withChannels(op->getResult(0).getType(), kept.size()));
     }

@@ -32,8 +32,9 @@ Site siteOf(ChannelGroup &group) {
       norms.array() *= readWeight(producer).rowwise().squaredNorm().array();
     return norms;
   };
-  site.narrow = [&group](ArrayRef<int64_t> kept, ElementsAttr weight, llvm::function_ref<void(edge::LinearOp)> addBias) {
-    return narrowGroup(group, kept, weight, addBias);
+  site.narrow = [&group](ArrayRef<int64_t> kept, ElementsAttr weight, const InputMoments *inputs,
+                         llvm::function_ref<void(edge::LinearOp)> addBias) {
+    return narrowGroup(group, kept, weight, inputs, addBias);
   };
   return site;
 }

@@ -38,9 +38,8 @@ Site siteOf(HeadGroup &group) {
       norms[i] = values[i / dim / queries * dim + i % dim];
     return norms;
   };
-  site.narrow = [&group](ArrayRef<int64_t> kept, ElementsAttr weight, llvm::function_ref<void(edge::LinearOp)> addBias) {
-    return narrowHeads(group, kept, weight, addBias);
-  };
+  site.narrow = [&group](ArrayRef<int64_t> kept, ElementsAttr weight, const InputMoments *,
+                         llvm::function_ref<void(edge::LinearOp)> addBias) { return narrowHeads(group, kept, weight, addBias); };
   return site;
 }
 

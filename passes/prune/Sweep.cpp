@@ -250,6 +250,7 @@ llvm::Expected<Sweep::Decision> Sweep::decide(const Site &site, int64_t count) {
         inputs.push_back(i * site.unit + j);
     }
   decision.fit = fit(weight, known, inputs, compensation);
+  decision.moments = std::move(moments);
   return decision;
 }
 
@@ -268,7 +269,9 @@ llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count) {
   if (!made)
     return made.takeError();
   ElementsAttr bias;
-  llvm::Error error = site.narrow(decision->units, *made, [&](edge::LinearOp changed) {
+  bool makesUp = decision->moments && compensation != Compensation::None;
+  const InputMoments *inputs = makesUp ? &*decision->moments : nullptr;
+  llvm::Error error = site.narrow(decision->units, *made, inputs, [&](edge::LinearOp changed) {
     if (fit.bias.size())
       addBias(changed, fit.bias, bias);
   });

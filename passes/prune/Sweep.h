@@ -34,8 +34,9 @@ struct Site {
   int64_t round = 1;                             ///< the number of units that stay is a multiple, unless all stay
   /// ||w||^2 of what makes each input; for Importance::Magnitude.
   std::function<Eigen::VectorXf()> norms;
-  /// Takes all units but `kept` away. The projections get `weight`, and what `addBias` does.
-  std::function<llvm::Error(llvm::ArrayRef<int64_t> kept, mlir::ElementsAttr weight,
+  /// Takes all units but `kept` away. The projections get `weight`, and what `addBias` does; `inputs` is what they read, null if
+  /// nothing is to be made up for.
+  std::function<llvm::Error(llvm::ArrayRef<int64_t> kept, mlir::ElementsAttr weight, const InputMoments *inputs,
                             llvm::function_ref<void(edge::LinearOp)> addBias)>
       narrow;
 
@@ -87,6 +88,7 @@ private:
   struct Decision {
     std::vector<int64_t> units; ///< that stay, in order
     Fit fit;
+    std::optional<InputMoments> moments;
   };
 
   /// How many units each site loses.

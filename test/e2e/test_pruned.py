@@ -23,13 +23,19 @@ from test_quantized import next_token_loss, story_tokens  # noqa: E402
 K, HIDDEN, ROWS = 24, 128, 2000
 
 
-def mlp(directory: Path, up: np.ndarray, down: np.ndarray, bias: np.ndarray | None = None) -> Path:
-    """y = tanh(x up + bias) down, as ONNX, and samples for it in samples.npz."""
+def mlp(directory: Path, up: np.ndarray, down: np.ndarray, bias: np.ndarray | None = None, scale: np.ndarray | None = None) -> Path:
+    """y = tanh(x up + bias) down, or y = rms_norm(tanh(...), scale) down, as ONNX, and samples for it in samples.npz."""
     parts = {"up": up, "down": down} | ({} if bias is None else {"bias": bias})
     nodes = [helper.make_node("MatMul", ["x", "up"], ["a"], "up")]
     if bias is not None:
         nodes.append(helper.make_node("Add", ["a", "bias"], ["biased"]))
-    nodes += [helper.make_node("Tanh", [nodes[-1].output[0]], ["h"]), helper.make_node("MatMul", ["h", "down"], ["y"], "down")]
+    nodes.append(helper.make_node("Tanh", [nodes[-1].output[0]], ["h"]))
+    if scale is not None:
+        parts |= {"scale": scale, "epsilon": np.array(1e-6), "two": np.array(2.0)}
+        nodes += [helper.make_node("Pow", ["h", "two"], ["squares"]), helper.make_node("ReduceMean", ["squares"], ["mean"], axes=[-1], keepdims=1),
+                  helper.make_node("Add", ["mean", "epsilon"], ["above"]), helper.make_node("Sqrt", ["above"], ["root"]),
+                  helper.make_node("Div", ["h", "root"], ["normed"]), helper.make_node("Mul", ["normed", "scale"], ["scaled"])]
+    nodes.append(helper.make_node("MatMul", [nodes[-1].output[0], "down"], ["y"], "down"))
     graph = helper.make_graph(nodes, "mlp", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", K])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", down.shape[1]])],
                               [numpy_helper.from_array(value.astype(np.float32), name) for name, value in parts.items()])
@@ -83,6 +89,29 @@ def test_dependent_channels_are_free(build_dir, tmp_path):
     y, entry = pruned(mlp(tmp_path, up, down, bias), 0.25, prune_method="flap", prune_compensate="bias")
     expected = np.tanh(samples() @ up + bias) @ down
     np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_norms_over_channels_keep_their_mean(build_dir, tmp_path):
+    """What goes is a known share of the mean square: the norm of the rest is scaled by it. Left to itself it would be far off."""
+    up, down = weights()
+    half, rng = HIDDEN // 2, np.random.default_rng(6)
+    up[:, half:], down[half:] = up[:, :half], 0
+    up[:, half:] *= rng.choice([-1, 1], half)
+    scale = rng.uniform(0.5, 2, HIDDEN)
+    h = np.tanh(samples().astype(np.float64) @ up)
+    expected = (h / np.sqrt((h * h).mean(-1, keepdims=True) + 1e-6) * scale) @ down
+    model = mlp(tmp_path, up, down, scale=scale)
+    y, entry = pruned(model, 0.5)
+    np.testing.assert_allclose(y, expected, rtol=2e-3, atol=2e-3)
+    assert entry["scheme"] == f"pruned ffn {HIDDEN} to {half}"
+    # Of unequal shares: channels that have more of the square than others, and do nothing.
+    up[:, half:] *= 4
+    h = np.tanh(samples().astype(np.float64) @ up)
+    expected = (h / np.sqrt((h * h).mean(-1, keepdims=True) + 1e-6) * scale) @ down
+    model = mlp(tmp_path, up, down, scale=scale)
+    distance = lambda y: np.linalg.norm(y - expected) / np.linalg.norm(expected)  # noqa: E731
+    made_up, left = distance(pruned(model, 0.5)[0]), distance(pruned(model, 0.5, prune_method="flap", prune_compensate="none")[0])
+    assert made_up < left / 2, f"{made_up:.4f}, left to itself {left:.4f}"
 
 
 @pytest.mark.parametrize("compensation", ["least-squares", "bias", "none"])

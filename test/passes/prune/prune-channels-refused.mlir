@@ -1,6 +1,6 @@
 // RUN: not edgecc-opt %s -split-input-file "--edge-prune-channels=share=0.5 importance=magnitude compensation=none" 2>&1 | FileCheck %s
 
-// What is between two linears mixes the channels.
+// What is between two linears mixes the channels: a norm that takes their mean away.
 
 // CHECK: error: pruning found no FFN (linear, elementwise, linear) in the model:
 // CHECK-NEXT: none of its 2 linear layers reads another one through elementwise ops alone
@@ -8,7 +8,7 @@ func.func @main(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
   %up = edge.weight "up" {value = dense<1.0> : tensor<128x8xf32>} : tensor<128x8xf32>
   %down = edge.weight "down" {value = dense<3.0> : tensor<8x128xf32>} : tensor<8x128xf32>
   %a = edge.linear %x, %up : tensor<2x8xf32>, tensor<128x8xf32> -> tensor<2x128xf32>
-  %b = edge.rms_norm %a {epsilon = 1.0e-5 : f32} : tensor<2x128xf32> -> tensor<2x128xf32>
+  %b = edge.layer_norm %a {epsilon = 1.0e-5 : f32} : tensor<2x128xf32> -> tensor<2x128xf32>
   %y = edge.linear %b, %down : tensor<2x128xf32>, tensor<8x128xf32> -> tensor<2x8xf32>
   return %y : tensor<2x8xf32>
 }
