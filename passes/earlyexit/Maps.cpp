@@ -20,17 +20,32 @@ struct Normal {
   std::vector<Eigen::MatrixXd> xy;
   int64_t tokens = 0;
 
-  void add(const RowMatrix &x, ArrayRef<Observed> later) {
+  /// The rows from `begin` to `end`; the first of `values` is x.
+  void add(ArrayRef<RowMatrix> values, int64_t begin, int64_t end) {
+    if (begin == end)
+      return;
+    auto x = values.front().middleRows(begin, end - begin);
     RowMatrix wide(x.rows(), x.cols() + 1);
     wide << x, RowMatrix::Ones(x.rows(), 1);
     if (tokens == 0) {
       xx = Eigen::MatrixXd::Zero(wide.cols(), wide.cols());
-      xy.assign(later.size(), Eigen::MatrixXd::Zero(wide.cols(), x.cols()));
+      xy.assign(values.size() - 1, Eigen::MatrixXd::Zero(wide.cols(), x.cols()));
     }
     xx += (wide.transpose() * wide).cast<double>();
-    for (auto [sum, y] : llvm::zip(xy, later))
-      sum += (wide.transpose() * (tokenRows(y) - x)).cast<double>();
+    for (auto [sum, y] : llvm::zip(xy, values.drop_front()))
+      sum += (wide.transpose() * (y.middleRows(begin, end - begin) - x)).cast<double>();
     tokens += x.rows();
+  }
+
+  /// Others, that count as much as these do, whatever their number.
+  void balance(const Normal &others) {
+    if (others.tokens == 0)
+      return;
+    double weight = double(tokens) / double(others.tokens);
+    xx += weight * others.xx;
+    for (auto [sum, other] : llvm::zip(xy, others.xy))
+      sum += weight * other;
+    tokens += others.tokens;
   }
 
   /// [width + 1, width] each.
@@ -80,16 +95,24 @@ llvm::Expected<ExitMap> mapOf(const Eigen::MatrixXd &solution, Type element, con
 
 llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidden, ArrayRef<Value> later, StringRef name,
                                              unsigned first) {
-  Normal sums;
+  // Exits are for the tokens behind a prompt; those of prompts are so many more that a map for all would be one for them.
+  Normal sums, prompts;
   SmallVector<Value> values{hidden};
   llvm::append_range(values, later);
   auto add = [&](size_t sample, ArrayRef<Observed> seen) -> llvm::Error {
-    if (isForMaps(sample, calibrator.samples()))
-      sums.add(tokenRows(seen.front()), seen.drop_front());
+    if (!isForMaps(sample, calibrator.samples()))
+      return llvm::Error::success();
+    std::vector<RowMatrix> rows;
+    for (const Observed &value : seen)
+      rows.push_back(tokenRows(value));
+    int64_t all = rows.front().rows(), known = std::clamp<int64_t>(calibrator.promptOf(sample) - 1, 0, all);
+    prompts.add(rows, 0, known);
+    sums.add(rows, known, all);
     return llvm::Error::success();
   };
   if (llvm::Error error = calibrator.observe("maps of " + name.str(), values, add))
     return error;
+  sums.balance(prompts);
   if (sums.tokens < 2 * sums.xx.rows())
     return llvm::createStringError(
         "--exit-map=affine: the samples have %lld tokens to fit a map of %lld channels on; give more than %lld, or say "

@@ -24,7 +24,8 @@ struct ExitMap {
 bool isForMaps(size_t sample, size_t samples);
 
 /// The maps of the least squares from `hidden` to each of `later`, over the tokens of the samples for maps, in the type of
-/// `hidden`. They are called after `name` and their number from `first` on.
+/// `hidden`; where samples have prompts, what follows these counts as much as they do. They are called after `name` and their
+/// number from `first` on.
 llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, mlir::Value hidden, llvm::ArrayRef<mlir::Value> later,
                                              llvm::StringRef name, unsigned first);
 

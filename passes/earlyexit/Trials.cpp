@@ -70,9 +70,10 @@ llvm::Expected<Trials> tryExits(Calibrator &calibrator, ArrayRef<TrialValues> ex
   auto add = [&](size_t sample, ArrayRef<Observed> seen) -> llvm::Error {
     if (calibrator.samples() > 1 && isForMaps(sample, calibrator.samples()))
       return llvm::Error::success();
-    int64_t first = each ? std::max<int64_t>(calibrator.promptOf(sample) - 1, 0) : 0;
+    int64_t prompt = calibrator.promptOf(sample), first = std::max<int64_t>(prompt - 1, 0);
     TriedText text{sample, trials.said.size(), 0, seen[0].rows()};
-    for (int64_t i = first; each && i < seen[0].rows(); ++i)
+    // Behind an answer nobody asks.
+    for (int64_t i = first; each && i < text.tokens - (prompt > 0); ++i)
       if (seen[0].counts(i)) {
         trials.said.push_back(likeliest(seen[0].row(i)));
         trials.token.push_back(i);

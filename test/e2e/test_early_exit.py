@@ -221,33 +221,40 @@ def test_calibrated_exits_agree_on_other_text(build_dir, tmp_path):
     """Layers and thresholds found on the calibration text, for an agreement of 0.99; judged on lines that are not in it."""
     source, words = model_directory("phone_agent", build_dir), tokenizer()
     samples, path = tmp_path / "calibration.ids", tmp_path / "calibrated.edge"
-    texts = (PHONE_AGENT / "calibration.txt").read_text().splitlines()[:400]
+    texts = (PHONE_AGENT / "calibration.txt").read_text().splitlines()[:1000]
     # What stands before the bar is a prompt, which goes the whole way.
     split = [(words.encode(text), len(words.encode(text.split("<act>")[0] + "<act>"))) for text in texts]
     samples.write_text("\n".join(" ".join(map(str, [*ids[:n], "|", *ids[n:]])) for ids, n in split) + "\n")
     printed = child(str(build_dir / "bin/edgecc"), str(source / "model.onnx"), "-o", str(path), "--exit-layers=auto",
-                    "--exit-agreement=0.99", "--calibrate", str(samples), "--calibrate-samples=400", "--remarks")
+                    "--exit-agreement=0.99", "--calibrate", str(samples), "--calibrate-samples=1000", "--remarks")
     assert "exit" in printed
-    early = agreeing = calls = layers = 0
+    rare = [line for line in (PHONE_AGENT / "complex.txt").read_text().splitlines() if "<act>answer" in line or "<act>type" in line]
     with edgecc.load(path, threads=1) as model, model.session() as session:
-        for line in lines(60):
-            ids, prompt = words.encode(line), len(words.encode(line.split("<act>")[0] + "<act>"))
-            said = {}
-            for exit in ("never", None):
-                session.reset()
-                session.force_exit(exit)
-                session.feed(ids[:prompt - 1])
-                for token in ids[prompt - 1:-1]:
-                    said.setdefault(exit, []).append(int(session.feed([token]).argmax()))
-                    report = session.exit_report
-                    if exit is None:
-                        early += report.exit is not None
-                        layers += report.last_layer
-            calls += len(said[None])
-            agreeing += sum(a == b for a, b in zip(said["never"], said[None]))
-    print(f"{agreeing / calls:.4f} agree, {early / calls:.3f} end early, {layers / calls:.2f} of {model.layers} layers")
-    assert agreeing / calls >= 0.99
-    assert layers / calls <= 0.75 * model.layers
+        usual, unusual = (agreement_of(session, words, chosen) for chosen in (lines(60), rare[:60]))
+        print(f"{usual[0]:.4f} agree, {usual[1]:.2f} of {model.layers} layers; of what samples seldom do {unusual[0]:.4f}, {unusual[1]:.2f}")
+        assert usual[0] >= 0.99
+        assert usual[1] <= 0.75 * model.layers
+        # One action in seven: with a map for screens, which is not sure of them or wrong, they go nearly the whole way.
+        assert unusual[0] >= 0.98
+        assert unusual[1] <= 0.75 * model.layers
+
+
+def agreement_of(session, words, texts: list[str]) -> tuple[float, float]:
+    """Of the calls behind the prompts: how many say what they would if none had ended early; the layers that they ran."""
+    agreeing = calls = layers = 0
+    for line in texts:
+        ids, prompt = words.encode(line), len(words.encode(line.split("<act>")[0] + "<act>"))
+        said = {}
+        for exit in ("never", None):
+            session.reset()
+            session.force_exit(exit)
+            session.feed(ids[:prompt - 1])
+            for token in ids[prompt - 1:-1]:
+                said.setdefault(exit, []).append(int(session.feed([token]).argmax()))
+                layers += session.exit_report.last_layer if exit is None else 0
+        calls += len(said[None])
+        agreeing += sum(a == b for a, b in zip(said["never"], said[None]))
+    return agreeing / calls, layers / calls
 
 
 @pytest.mark.parametrize("options", [[], ["--exit-verify", "--exit-layer", "2"], ["--exit-layer", "4"]])

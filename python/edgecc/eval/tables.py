@@ -17,7 +17,7 @@ from .table import markdown
 
 _BEGIN, _END = "<!-- tables: python -m edgecc.eval tables -->", "<!-- end of tables -->"
 _RECIPES = ("f32", "8-bit", "4-bit", "4-bit+gptq", "4-bit+best", "prune", "exit", "gqa", "8-bit+exit", "4-bit+best+exit", "4-bit+best+gqa",
-            "4-bit+best+exit+gqa")
+            "4-bit+best+gqa+exit")
 _STORIES = "text/toy-RNN/tinystories_sample_2MiB.txt"
 _NOTES = {
     "stories": "NLL on {count} of the second half's stories; the first half is for calibration.",
@@ -61,7 +61,7 @@ def _agent(a: argparse.Namespace) -> tuple[Subject, str]:
     source = _source(a, "phone_agent")
     subject = Subject("phone_agent", _exported(a, "phone_agent", source), text=source / "complex.txt", count=a.lines,
                       tokenizer=source / "tokenizer.model", calibrate=source / "calibration.txt", calibrate_samples=1000, speed=a.speed,
-                      completions={"simple": source / "simple.txt", "complex": source / "complex.txt"})
+                      calibrate_split="<act>", completions={"simple": source / "simple.txt", "complex": source / "complex.txt"})
     return subject, _NOTES["phone_agent"].format(lines=a.lines)
 
 
