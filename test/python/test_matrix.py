@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgecc.errors import EdgeccError
-from edgecc.eval import plot, reactions, recipes, sentences, table, tables
+from edgecc.eval import exits, plot, reactions, recipes, sentences, table, tables
 from edgecc.eval.__main__ import main
 from edgecc.export.__main__ import main as export_main
 
@@ -140,3 +140,14 @@ def test_samples_for_calibration(tmp_path):
     (tmp_path / "words.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "c", "o"]))
     sentences.write_samples(tmp_path / "words.txt", tmp_path, tmp_path / "b.npz")
     assert np.load(tmp_path / "b.npz")["input_ids"].tolist() == [[2, 4, 3, 0], [2, 4, 5, 3]]
+
+
+def test_exits_say_what_is_saved_at_which_agreement():
+    def points(*pairs):
+        return [{"threshold": t, "agreement": agreement, "saved": saved} for t, agreement, saved in pairs]
+
+    curves = {"sure": {2: points((0.5, 0.95, 0.6), (0.9, 0.992, 0.3), (0.99, 1.0, 0.1))}, "unsure": {2: points((0.5, 0.8, 0.5), (0.9, 0.98, 0.3))}}
+    assert exits.most_saved(curves["sure"][2])["threshold"] == 0.9
+    assert exits.most_saved(curves["unsure"][2]) is None
+    rows = exits.table(curves).splitlines()[2:]
+    assert rows == ["| sure | 2 | 60.0% | 30.0% | 0.9 | yes |", "| unsure | 2 | 30.0% | 0.0% | 1 | no |"]

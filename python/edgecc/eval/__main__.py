@@ -5,6 +5,7 @@ import sys
 from ..commands import run_commands
 
 _COMMANDS = {
+    "exits": "what early exits save, and how often they say something else",
     "matrix": "a list of recipes on one model, as one table",
     "plot": "error by layer, and size against divergence",
     "reference": "what ONNX Runtime computes at every node, for edgecc-diff",

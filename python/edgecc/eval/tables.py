@@ -91,6 +91,11 @@ _SUBJECTS: dict[str, Callable[[argparse.Namespace], tuple[Subject, str]]] = {
 }
 
 
+def subject_of(a: argparse.Namespace, name: str) -> tuple[Subject, str]:
+    """A real model, exported if it is not yet, and what its table says in front."""
+    return _SUBJECTS[name](a)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", metavar="model", help=f"default: {' '.join(_SUBJECTS)}")
     parser.add_argument("--recipes", nargs="+", default=list(_RECIPES), metavar="RECIPE", help=f"default: {' '.join(_RECIPES)}")
@@ -131,7 +136,7 @@ def run(a: argparse.Namespace) -> int:
     if a.readme:
         insert(a.readme.read_text(), {})  # before hours are spent
     for name in a.models or _SUBJECTS:
-        subject, note = _SUBJECTS[name](a)
+        subject, note = subject_of(a, name)
         report = run_matrix(subject, wanted, a.folder / name)
         path = a.folder / f"{name}.json"
         if a.add and path.exists():
