@@ -20,6 +20,8 @@ struct Normal {
   std::vector<Eigen::MatrixXd> xy;
   int64_t tokens = 0;
 
+  void exchange(Archive &archive) { archive(xx, xy, tokens); }
+
   void add(const RowMatrix &x, ArrayRef<Observed> later) {
     RowMatrix wide(x.rows(), x.cols() + 1);
     wide << x, RowMatrix::Ones(x.rows(), 1);
@@ -88,7 +90,8 @@ llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidde
       sums.add(tokenRows(seen.front()), seen.drop_front());
     return llvm::Error::success();
   };
-  if (llvm::Error error = calibrator.observe("maps of " + name.str(), values, add))
+  if (llvm::Error error =
+          calibrator.gather("maps of " + name.str(), values, "sums of exit maps", [&](Archive &archive) { archive(sums); }, add))
     return error;
   if (sums.tokens < 2 * sums.xx.rows())
     return llvm::createStringError(
