@@ -10,10 +10,10 @@
 
 #include "mlir/IR/Operation.h"
 #include "mlir/IR/Value.h"
-#include "passes/calibrate/Archive.h"
 #include "llvm/Support/Error.h"
 
 namespace edgecc {
+class Archive;
 
 /// One value of one sample as f32, whatever its type was: contiguous, row-major. Lives as long as the call that hands it out.
 struct Observed {

@@ -6,6 +6,7 @@
 #ifndef EDGECC_PASSES_CALIBRATE_STATISTICS_H
 #define EDGECC_PASSES_CALIBRATE_STATISTICS_H
 
+#include "passes/calibrate/Archive.h"
 #include "passes/calibrate/Calibrator.h"
 #include <Eigen/Core>
 

@@ -8,6 +8,7 @@
 #define EDGECC_PASSES_EARLYEXIT_TRIALS_H
 
 #include "dialects/edge/EdgeDialect.h"
+#include "passes/calibrate/Archive.h"
 #include "passes/calibrate/Calibrator.h"
 
 namespace edgecc::earlyexit {
