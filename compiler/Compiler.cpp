@@ -175,6 +175,7 @@ private:
 
   /// Checks what was asked for and reads the model.
   Error begin();
+  Error openCache();
   /// As far as the passes go that lose something.
   Error reachEdge();
   Error load();
@@ -193,6 +194,7 @@ private:
   mlir::MLIRContext &context;
   Target target;
   Module module;
+  std::optional<CalibrationCache> cache;
   enum class Level { Onnx, Edge, Lowered } level = Level::Onnx;
   Report report;
 };
@@ -260,7 +262,7 @@ Error Compilation::compress() {
       return samples.takeError();
     // Running the model needs all dialects, and a pass may not load any.
     context.loadAllAvailableDialects();
-    request.calibrator = &calibrator.emplace(std::move(*samples), threads(), options.progress);
+    request.calibrator = &calibrator.emplace(std::move(*samples), threads(), options.progress, cache ? &*cache : nullptr);
   }
   std::optional<Progress> quantizing, measuring;
   auto shown = [&](std::optional<Progress> &bar, const char *what) {
@@ -273,8 +275,15 @@ Error Compilation::compress() {
   request.arch = target.variants.front()->arch.str();
   request.quantize.progress = shown(quantizing, "quantizing");
   request.quantize.measuring = shown(measuring, "measuring layers");
-  return timed("compress",
-               [&] { return runPasses(*module, [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, request); }); });
+  Error error = timed("compress", [&] {
+    return runPasses(*module, [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, request); });
+  });
+  // What was found before an error is found.
+  if (cache) {
+    cache->trim();
+    report.calibrationCache = cache->use();
+  }
+  return error;
 }
 
 /// One module per variant, in the order of the target's.
@@ -393,6 +402,19 @@ Error Compilation::emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit
   return Error::success();
 }
 
+Error Compilation::openCache() {
+  if (options.calibrationCache.empty())
+    return Error::success();
+  if (options.calibrate.empty())
+    return createStringError("--calibration-cache keeps what samples show, and there are none: give --calibrate FILE");
+  auto opened = CalibrationCache::open(options.calibrationCache, options.calibrationCacheSize,
+                                       [this](const Twine &what) { mlir::emitWarning(mlir::UnknownLoc::get(&context)) << what; });
+  if (!opened)
+    return opened.takeError();
+  cache = std::move(*opened);
+  return Error::success();
+}
+
 Error Compilation::begin() {
   auto found = findTarget(options.target);
   if (!found)
@@ -416,6 +438,8 @@ Error Compilation::begin() {
   if (Error error = checkQuantization(options))
     return error;
   if (Error error = checkExits(options))
+    return error;
+  if (Error error = openCache())
     return error;
   if (Error error = timed("import", [&] { return load(); }))
     return error;

@@ -203,6 +203,13 @@ json::Value Report::toJson() const {
   if (Losses losses(ledger, LedgerEntry::Kind::cache); losses.count)
     cache = json::Object{
         {"type", losses.worst->scheme}, {"caches", losses.count}, {"bytes_before", losses.before}, {"bytes_after", losses.after}};
+  json::Object kept;
+  if (const auto &use = calibrationCache; !use.folder.empty())
+    kept = json::Object{{"folder", use.folder},
+                        {"results_taken", use.taken},
+                        {"bytes_taken", use.takenBytes},
+                        {"results_added", use.added},
+                        {"bytes_added", use.addedBytes}};
   json::Array exitList;
   for (const Exit &exit : exits)
     exitList.push_back(json::Object{{"layer", exit.layer}, {"confidence", exit.confidence}, {"threshold", exit.threshold}});
@@ -220,6 +227,7 @@ json::Value Report::toJson() const {
                       {"quantized_cache", std::move(cache)},
                       {"ledger", edgecc::toJson(ledger)},
                       {"exits", std::move(exitList)},
+                      {"calibration_cache", std::move(kept)},
                       {"estimates", std::move(estimateList)},
                       {"symbols", std::move(symbolList)},
                       {"states", std::move(stateList)},
@@ -256,6 +264,9 @@ void Report::print(raw_ostream &os) const {
   if (Losses losses(ledger, LedgerEntry::Kind::cache); losses.count)
     os << "  cache     " << losses.worst->scheme << " instead of the model's, " << bytesText(losses.before) << " to "
        << bytesText(losses.after) << " at the longest context\n";
+  if (const auto &use = calibrationCache; !use.folder.empty())
+    os << "  samples   " << use.taken << " results of earlier compiles (" << bytesText(use.takenBytes) << "), " << use.added
+       << " new (" << bytesText(use.addedBytes) << "), in " << use.folder << "\n";
   for (const Exit &exit : exits)
     os << "  exit      after " << exit.layer << " of " << exitLayers << " layers"
        << format(" if the %s is at least %.3f\n", exit.confidence.c_str(), exit.threshold);

@@ -3,6 +3,7 @@
 #define EDGECC_COMPILER_REPORT_H
 
 #include "compiler/Estimate.h"
+#include "compiler/calibrate/CalibrationCache.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "passes/quantize/Ledger.h"
 #include "llvm/Support/JSON.h"
@@ -54,7 +55,8 @@ struct Report {
   std::vector<State> states;
   std::vector<Entry> entries;
   std::vector<Exit> exits;
-  uint64_t exitLayers = 0; ///< that there are without exits
+  CalibrationCache::Use calibrationCache; ///< without a folder: there is none
+  uint64_t exitLayers = 0;                ///< that there are without exits
   std::vector<Code> code;
   std::vector<std::string> otherFiles; ///< what --code=static wrote beside the artifact
   Memory memory;

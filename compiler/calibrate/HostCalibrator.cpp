@@ -1,6 +1,7 @@
 //===- HostCalibrator.cpp -----------------------------------------------------===//
 #include "compiler/calibrate/HostCalibrator.h"
 #include "compiler/calibrate/Segment.h"
+#include "compiler/codegen/Targets.h"
 #include "compiler/package/Progress.h"
 #include "passes/lower/WeightMemory.h"
 #include "llvm/ADT/APFloat.h"
@@ -79,13 +80,35 @@ private:
 
 } // namespace
 
-Expected<HostModel> HostCalibrator::load(mlir::func::FuncOp function, ArrayRef<mlir::Value> values) {
+HostCalibrator::HostCalibrator(std::vector<Sample> samples, unsigned threads, bool progress, CalibrationCache *cache)
+    : given(std::move(samples)), threads(threads), progress(progress), cache(cache) {
+  if (!cache)
+    return;
+  Digest digest;
+  digest.add(cache->program());
+  // What generated code rounds depends on the instructions that there are.
+  if (auto host = findTarget("host"))
+    digest.add(host->variants.back()->name);
+  else
+    consumeError(host.takeError());
+  for (const Sample &sample : given) {
+    digest.add(std::to_string(sample.size()) + " " + std::to_string(sample.prompt));
+    for (const auto &[name, array] : sample) {
+      digest.add(name).add(edgecc_type_name(array.type));
+      digest.add({reinterpret_cast<const char *>(array.shape.data()), array.shape.size() * sizeof(int64_t)});
+      digest.add({reinterpret_cast<const char *>(array.bytes.data()), array.bytes.size()});
+    }
+  }
+  beginning = reached = digest.text();
+}
+
+Expected<HostModel> HostCalibrator::load(Segment segment) {
   int64_t longest = 1;
   for (const Sample &sample : given)
     for (const auto &[name, array] : sample)
       if (array.shape.size() >= 2)
         longest = std::max(longest, array.shape[1]);
-  return HostModel::load(cutSegment(function, begins, values), longest, threads);
+  return HostModel::load(std::move(segment), longest, threads);
 }
 
 Error HostCalibrator::runSample(HostModel &model, size_t sample, size_t values, Find more, RawSink sink) {
@@ -93,7 +116,8 @@ Error HostCalibrator::runSample(HostModel &model, size_t sample, size_t values, 
     if (auto found = given[sample].find(name.str()); found != given[sample].end())
       return ArrayView{found->second.type, found->second.shape, found->second.bytes.data()};
     unsigned number;
-    if (!name.starts_with(kBeginName) || name.drop_front(kBeginName.size()).getAsInteger(10, number) || number >= begins.size())
+    if (!name.starts_with(kBeginName) || name.drop_front(kBeginName.size()).getAsInteger(10, number) || contents.empty() ||
+        number >= contents[sample].size())
       return more(name);
     const Kept &kept = contents[sample][number];
     return ArrayView{kept.type, kept.shape, kept.memory.getData().data()};
@@ -110,17 +134,23 @@ Error HostCalibrator::runSample(HostModel &model, size_t sample, size_t values, 
   return sink(sample, outputs);
 }
 
-Error HostCalibrator::run(StringRef what, mlir::func::FuncOp function, ArrayRef<mlir::Value> values, RawSink sink) {
-  auto model = load(function, values);
+Error HostCalibrator::runEach(StringRef what, Segment segment, size_t values, RawSink sink) {
+  auto model = load(std::move(segment));
   if (!model)
     return model.takeError();
   Progress bar(what, given.size(), progress);
   for (size_t i = 0; i < given.size(); ++i) {
-    if (Error error = runSample(*model, i, values.size(), [](StringRef) { return std::nullopt; }, sink))
+    if (Error error = runSample(*model, i, values, [](StringRef) { return std::nullopt; }, sink))
       return error;
     bar.update(i + 1);
   }
   return Error::success();
+}
+
+Error HostCalibrator::run(StringRef what, mlir::func::FuncOp function, ArrayRef<mlir::Value> values, RawSink sink) {
+  if (Error error = catchUp())
+    return error;
+  return runEach(what, cutSegment(function, begins, values), values.size(), sink);
 }
 
 Error HostCalibrator::observe(StringRef what, ArrayRef<mlir::Value> values, Sink sink) {
@@ -134,61 +164,111 @@ Error HostCalibrator::observe(StringRef what, ArrayRef<mlir::Value> values, Sink
 
 class HostCalibrator::HostReplay : public Replay {
 public:
-  HostReplay(HostCalibrator &calibrator, HostModel model, size_t values)
-      : calibrator(calibrator), model(std::move(model)), values(values), floats(values) {}
+  HostReplay(HostCalibrator &calibrator, Segment segment, size_t values)
+      : calibrator(calibrator), segment(std::move(segment)), values(values), floats(values) {}
 
   Error run(size_t sample, ArrayRef<Input> inputs, function_ref<Error(ArrayRef<Observed>)> sink) override {
+    if (!model) {
+      if (Error error = calibrator.catchUp())
+        return error;
+      auto loaded = calibrator.load(std::move(segment));
+      if (!loaded)
+        return loaded.takeError();
+      model.emplace(std::move(*loaded));
+    }
     auto find = [&](StringRef name) -> std::optional<ArrayView> {
       for (const Input &input : inputs)
         if (input.name == name)
           return ArrayView{EDGECC_F32, input.shape, input.data.data()};
       return std::nullopt;
     };
-    return calibrator.runSample(model, sample, values, find, [&](size_t, ArrayRef<edgecc_output> outputs) {
+    return calibrator.runSample(*model, sample, values, find, [&](size_t, ArrayRef<edgecc_output> outputs) {
       return sink(floats.of(outputs, tokensOf(calibrator.given[sample])));
     });
   }
 
 private:
   HostCalibrator &calibrator;
-  HostModel model;
+  Segment segment; ///< until it is loaded
+  std::optional<HostModel> model;
   size_t values;
   Floats floats;
 };
 
-Expected<std::unique_ptr<Replay>> HostCalibrator::prepare(ArrayRef<mlir::Value> values) {
-  auto model = load(functionOf(values), values);
-  if (!model)
-    return model.takeError();
-  return std::make_unique<HostReplay>(*this, std::move(*model), values.size());
+std::unique_ptr<Replay> HostCalibrator::prepare(ArrayRef<mlir::Value> values) {
+  return std::make_unique<HostReplay>(*this, cutSegment(functionOf(values), begins, values), values.size());
 }
 
 Error HostCalibrator::advanceTo(mlir::Operation *op) {
   SmallVector<mlir::Value> live = liveBefore(op);
-  std::vector<std::vector<Kept>> kept(given.size());
-  auto keep = [&](size_t sample, ArrayRef<edgecc_output> outputs) -> Error {
-    for (const edgecc_output &output : outputs) {
-      auto memory = allocateWeight(output.bytes);
-      if (!memory)
-        return memory.takeError();
-      if (output.bytes)
-        memcpy(memory->getMutableData().data(), output.data, output.bytes);
-      releaseWritten(memory->getMutableData().data(), output.bytes, output.bytes);
-      kept[sample].push_back({output.type, {output.shape, output.shape + output.rank}, std::move(*memory)});
-    }
+  if (live.empty()) {
+    restart();
     return Error::success();
-  };
-  if (!live.empty())
-    if (Error error = run("calibrating", op->getParentOfType<mlir::func::FuncOp>(), live, keep))
-      return error;
+  }
+  Segment segment = cutSegment(op->getParentOfType<mlir::func::FuncOp>(), begins, live);
+  if (cache)
+    reached = Digest().add(reached).add(digestSegment(*segment, constants)).text();
+  ahead.emplace_back(std::move(segment), live.size());
   begins.assign(live.begin(), live.end());
-  contents = std::move(kept);
+  return Error::success();
+}
+
+Error HostCalibrator::catchUp() {
+  while (!ahead.empty()) {
+    auto [segment, values] = std::move(ahead.front());
+    ahead.pop_front();
+    std::vector<std::vector<Kept>> kept(given.size());
+    auto keep = [&](size_t sample, ArrayRef<edgecc_output> outputs) -> Error {
+      for (const edgecc_output &output : outputs) {
+        auto memory = allocateWeight(output.bytes);
+        if (!memory)
+          return memory.takeError();
+        if (output.bytes)
+          memcpy(memory->getMutableData().data(), output.data, output.bytes);
+        releaseWritten(memory->getMutableData().data(), output.bytes, output.bytes);
+        kept[sample].push_back({output.type, {output.shape, output.shape + output.rank}, std::move(*memory)});
+      }
+      return Error::success();
+    };
+    if (Error error = runEach("calibrating", std::move(segment), values, keep))
+      return error;
+    contents = std::move(kept);
+  }
   return Error::success();
 }
 
 void HostCalibrator::restart() {
   begins.clear();
   contents.clear();
+  ahead.clear();
+  reached = beginning;
+}
+
+std::string HostCalibrator::identify(ArrayRef<mlir::Value> values) {
+  if (!cache || values.empty())
+    return {};
+  Segment segment = cutSegment(functionOf(values), begins, values);
+  return Digest().add(reached).add(digestSegment(*segment, constants)).text();
+}
+
+Error HostCalibrator::remember(StringRef what, StringRef identity, function_ref<void(Archive &)> variables,
+                               function_ref<Error()> work) {
+  if (!cache)
+    return work();
+  std::string key = Digest().add(what).add(identity).text();
+  if (auto found = cache->find(key)) {
+    Archive archive(std::move(found->parts));
+    variables(archive);
+    if (!archive.isWhole())
+      return createStringError(cache->pathOf(key) + ": is no result of '" + what + "'; remove it");
+    return Error::success();
+  }
+  if (Error error = work())
+    return error;
+  Archive archive;
+  variables(archive);
+  cache->keep(key, archive);
+  return Error::success();
 }
 
 } // namespace edgecc

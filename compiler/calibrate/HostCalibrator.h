@@ -2,6 +2,7 @@
 #ifndef EDGECC_COMPILER_CALIBRATE_HOSTCALIBRATOR_H
 #define EDGECC_COMPILER_CALIBRATE_HOSTCALIBRATOR_H
 
+#include "compiler/calibrate/CalibrationCache.h"
 #include "compiler/calibrate/HostModel.h"
 #include "compiler/calibrate/Samples.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -17,15 +18,18 @@ llvm::ArrayRef<float> asFloats(edgecc_type type, const void *data, size_t bytes,
 /// artifact would compute here. Samples are run one after the other, each on all threads.
 class HostCalibrator : public Calibrator {
 public:
-  HostCalibrator(std::vector<Sample> samples, unsigned threads, bool progress)
-      : given(std::move(samples)), threads(threads), progress(progress) {}
+  /// `cache` may be null: then nothing is remembered.
+  HostCalibrator(std::vector<Sample> samples, unsigned threads, bool progress, CalibrationCache *cache = nullptr);
 
   size_t samples() const override { return given.size(); }
   int64_t promptOf(size_t sample) const override { return given[sample].prompt; }
   llvm::Error observe(llvm::StringRef what, llvm::ArrayRef<mlir::Value> values, Sink sink) override;
-  llvm::Expected<std::unique_ptr<Replay>> prepare(llvm::ArrayRef<mlir::Value> values) override;
+  std::unique_ptr<Replay> prepare(llvm::ArrayRef<mlir::Value> values) override;
   llvm::Error advanceTo(mlir::Operation *op) override;
   void restart() override;
+  std::string identify(llvm::ArrayRef<mlir::Value> values) override;
+  llvm::Error remember(llvm::StringRef what, llvm::StringRef identity, llvm::function_ref<void(Archive &)> variables,
+                       llvm::function_ref<llvm::Error()> work) override;
 
   using RawSink = llvm::function_ref<llvm::Error(size_t sample, llvm::ArrayRef<edgecc_output> outputs)>;
   /// `observe` with the values in their own types. All belong to `function`.
@@ -34,7 +38,11 @@ public:
 private:
   class HostReplay;
   using Find = llvm::function_ref<std::optional<ArrayView>(llvm::StringRef)>;
-  llvm::Expected<HostModel> load(mlir::func::FuncOp function, llvm::ArrayRef<mlir::Value> values);
+  using Segment = mlir::OwningOpRef<mlir::ModuleOp>;
+  llvm::Expected<HostModel> load(Segment segment);
+  /// Runs what stands before the cut, if that was not done yet.
+  llvm::Error catchUp();
+  llvm::Error runEach(llvm::StringRef what, Segment segment, size_t values, RawSink sink);
   /// One sample; `more` has inputs that are not its own.
   llvm::Error runSample(HostModel &model, size_t sample, size_t values, Find more, RawSink sink);
 
@@ -48,9 +56,15 @@ private:
   std::vector<Sample> given;
   unsigned threads;
   bool progress;
-  /// The cut: what is known there, and its contents for each sample.
+  /// The cut: what is known there, and its contents for each sample as soon as nothing is ahead.
   std::vector<mlir::Value> begins;
   std::vector<std::vector<Kept>> contents;
+  /// What leads there, as it was when the cut moved on: from the values that are known to those at the next cut.
+  std::deque<std::pair<Segment, size_t>> ahead;
+
+  CalibrationCache *cache;
+  std::string beginning, reached; ///< digests: of all that counts but the model, and with what stands before the cut
+  llvm::DenseMap<mlir::Attribute, std::string> constants;
 };
 
 } // namespace edgecc

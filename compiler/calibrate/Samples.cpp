@@ -68,14 +68,15 @@ public:
   }
 
 private:
-  Error fail(const Twine &what) { return createStringError(options.flag + (" " + Twine(options.file)) + ": " + what); }
+  Error fail(const Twine &what) const { return createStringError(options.flag + (" " + Twine(options.file)) + ": " + what); }
   bool full() const { return int64_t(samples.size()) >= options.count; }
 
   Error readArrays();
   Error readText();
   Error readTokens(StringRef file);
   Expected<std::string> findTokenizer();
-  Error addDocument(ArrayRef<int64_t> ids, int64_t prompt);
+  Error checkTokens(const Twine &where, ArrayRef<int64_t> ids) const;
+  void addDocument(ArrayRef<int64_t> ids, int64_t prompt);
 
   const SampleOptions &options;
   std::vector<Input> inputs;
@@ -154,10 +155,15 @@ Expected<std::string> Reader::findTokenizer() {
   return fail("is text, and there is no tokenizer beside the model; name one with --tokenizer (or give .ids or .npz)");
 }
 
-Error Reader::addDocument(ArrayRef<int64_t> ids, int64_t prompt) {
+Error Reader::checkTokens(const Twine &where, ArrayRef<int64_t> ids) const {
   for (int64_t id : ids)
     if (id < 0 || id >= vocabulary)
-      return fail("token " + Twine(id) + " is none of the model's " + Twine(vocabulary) + ": the tokenizer is another model's");
+      return fail(where + "token " + Twine(id) + " is none of the model's " + Twine(vocabulary) + ", 0 to " +
+                  Twine(vocabulary - 1) + ": the tokenizer is another model's");
+  return Error::success();
+}
+
+void Reader::addDocument(ArrayRef<int64_t> ids, int64_t prompt) {
   const Input &input = inputs.front();
   auto [least, most] = input.bounds.back();
   most = std::min(most, options.length);
@@ -182,7 +188,6 @@ Error Reader::addDocument(ArrayRef<int64_t> ids, int64_t prompt) {
     array.type = input.element == "i64" ? EDGECC_I64 : EDGECC_I32;
     input.element == "i64" ? store(int64_t()) : store(int32_t());
   }
-  return Error::success();
 }
 
 Error Reader::readText() {
@@ -231,10 +236,12 @@ Error Reader::readTokens(StringRef file) {
   if (!buffer)
     return fail(buffer.getError().message());
   SmallVector<StringRef> lines;
-  (*buffer)->getBuffer().split(lines, '\n', -1, /*KeepEmpty=*/false);
-  for (StringRef line : lines) {
+  (*buffer)->getBuffer().split(lines, '\n');
+  for (auto [number, line] : enumerate(lines)) {
     if (full())
       break;
+    // Lines of a text are not those of the tokens that were made of it.
+    std::string where = file == options.file ? ("line " + Twine(number + 1) + ": ").str() : "";
     SmallVector<StringRef> words;
     line.split(words, ' ', -1, /*KeepEmpty=*/false);
     std::vector<int64_t> ids;
@@ -243,9 +250,10 @@ Error Reader::readTokens(StringRef file) {
       if (word.trim("\r") == "|")
         prompt = ids.size();
       else if (word.trim(",\t\r").getAsInteger(10, ids.emplace_back()))
-        return fail("'" + word + "' is no token id");
-    if (Error error = addDocument(ids, prompt))
+        return fail(where + "'" + word.trim("\r") + "' is no token id");
+    if (Error error = checkTokens(where, ids))
       return error;
+    addDocument(ids, prompt);
   }
   return Error::success();
 }

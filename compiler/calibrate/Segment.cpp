@@ -3,8 +3,11 @@
 #include "dialects/edge/Shape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "passes/calibrate/Digest.h"
+#include "passes/lower/WeightMemory.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -76,6 +79,32 @@ OwningOpRef<ModuleOp> cutSegment(func::FuncOp function, ArrayRef<Value> begins, 
       op.erase();
   keepUsedStates(main);
   return module;
+}
+
+std::string digestSegment(ModuleOp segment, llvm::DenseMap<Attribute, std::string> &known) {
+  std::optional<FileMappings> files;
+  // Constants have names of this process; their numbers' digests stand for them. Nobody verifies a copy that is only printed.
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([&](DenseResourceElementsAttr constant) -> Attribute {
+    std::string &digest = known[constant];
+    if (digest.empty()) {
+      llvm::ArrayRef<char> bytes = rawBytes(constant);
+      digest = Digest().add({bytes.data(), bytes.size()}).text();
+      (files ? *files : files.emplace()).release(bytes.data(), int64_t(bytes.size()));
+    }
+    auto type = RankedTensorType::get(int64_t(digest.size()), IntegerType::get(constant.getContext(), 8));
+    return DenseElementsAttr::getFromRawBuffer(type, ArrayRef<char>(digest.data(), digest.size()));
+  });
+  OwningOpRef<ModuleOp> copy = segment.clone();
+  // Of the module's own attributes only the sizes count; the others say where it comes from and what was done to it.
+  for (NamedAttribute attribute : llvm::to_vector(copy->getOperation()->getAttrs()))
+    if (attribute.getName() != edge::EdgeDialect::kSymbolsAttr)
+      (*copy)->removeAttr(attribute.getName());
+  replacer.recursivelyReplaceElementsIn(*copy, /*replaceAttrs=*/true, /*replaceLocs=*/false, /*replaceTypes=*/false);
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  copy->print(stream, OpPrintingFlags().printGenericOpForm().assumeVerified().useLocalScope());
+  return Digest().add(text).text();
 }
 
 SmallVector<Value> liveBefore(Operation *op) {

@@ -21,6 +21,9 @@ constexpr llvm::StringLiteral kBeginName = "begin.";
 mlir::OwningOpRef<mlir::ModuleOp> cutSegment(mlir::func::FuncOp function, llvm::ArrayRef<mlir::Value> begins,
                                              llvm::ArrayRef<mlir::Value> ends);
 
+/// What tells one segment from another: its operations and all numbers in it. `known`: of constants that were looked at before.
+std::string digestSegment(mlir::ModuleOp segment, llvm::DenseMap<mlir::Attribute, std::string> &known);
+
 /// The tensors that `op` and those behind it take from those before it. What costs nothing (weights, sizes, views) or cannot be
 /// carried along (rows written to a state) is computed again instead, and its operands are taken.
 llvm::SmallVector<mlir::Value> liveBefore(mlir::Operation *op);

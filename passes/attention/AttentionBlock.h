@@ -54,6 +54,8 @@ struct BlockWeights {
   RowMatrix query, key, value; ///< [heads * dim, inputs]
   RowMatrix output;            ///< [outputs, heads * dim]
   Eigen::VectorXf queryBias, keyBias, valueBias;
+
+  void exchange(Archive &archive) { archive(query, key, value, output, queryBias, keyBias, valueBias); }
 };
 
 /// Everything is there, is read by nobody else, and has float weights; otherwise a sentence that begins with the attention's

@@ -159,10 +159,11 @@ private:
         return block.takeError();
       if (kvHeads == block->key.heads)
         continue;
-      auto samples = sampleBlock(*calibrator, *block, llvm::formatv("KV heads, layer {0} of {1}", i + 1, plan.size()).str());
-      if (!samples)
-        return samples.takeError();
-      auto merged = mergeLayer(*block, *samples, kvHeads, how, steps);
+      auto merger =
+          LayerMerger::create(*calibrator, *block, llvm::formatv("KV heads, layer {0} of {1}", i + 1, plan.size()).str());
+      if (!merger)
+        return merger.takeError();
+      auto merged = merger->merge(kvHeads, how, steps);
       if (!merged)
         return merged.takeError();
       auto rebuilt = rebuildBlock(*block, merged->weights);
@@ -187,13 +188,14 @@ private:
     std::vector<std::map<int64_t, double>> errors;
     std::set<double> bounds;
     for (auto [i, block] : llvm::enumerate(*blocks)) {
-      auto samples = sampleBlock(*calibrator, block, llvm::formatv("KV heads, layer {0} of {1}", i + 1, blocks->size()).str());
-      if (!samples)
-        return samples.takeError();
+      auto merger =
+          LayerMerger::create(*calibrator, block, llvm::formatv("KV heads, layer {0} of {1}", i + 1, blocks->size()).str());
+      if (!merger)
+        return merger.takeError();
       errors.emplace_back();
       for (int64_t kvHeads = 1; kvHeads < block.key.heads; ++kvHeads)
         if (block.key.heads % kvHeads == 0) {
-          auto merged = mergeLayer(block, *samples, kvHeads, std::min(how, Merge::Solve), steps);
+          auto merged = merger->merge(kvHeads, std::min(how, Merge::Solve), steps);
           if (!merged)
             return merged.takeError();
           errors.back()[kvHeads] = merged->error;

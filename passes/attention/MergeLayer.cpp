@@ -1,5 +1,6 @@
 //===- MergeLayer.cpp -------------------------------------------------------===//
 #include "passes/attention/MergeLayer.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -32,6 +33,15 @@ BlockSamples firstOf(const BlockSamples &samples, int64_t tokens) {
   return part;
 }
 
+/// Its input, its output, and the angles if it rotates.
+SmallVector<Value> valuesOf(const AttentionBlock &block) {
+  edge::LinearOp output = block.output;
+  SmallVector<Value> values{block.query.input(), output.getResult()};
+  if (edge::RopeOp rope = block.query.rope)
+    values.append({rope.getCos(), rope.getSin()});
+  return values;
+}
+
 } // namespace
 
 llvm::Expected<Merge> parseMerge(StringRef text) {
@@ -44,16 +54,6 @@ llvm::Expected<Merge> parseMerge(StringRef text) {
 }
 
 llvm::Expected<BlockSamples> sampleBlock(Calibrator &calibrator, const AttentionBlock &block, const std::string &what) {
-  edge::LinearOp output = block.output, first = block.query.linear;
-  for (edge::LinearOp linear : {block.key.linear, block.value.linear})
-    if (linear->isBeforeInBlock(first))
-      first = linear;
-  if (llvm::Error error = calibrator.advanceTo(first))
-    return error;
-  SmallVector<Value> values{block.query.input(), output.getResult()};
-  if (edge::RopeOp rope = block.query.rope)
-    values.append({rope.getCos(), rope.getSin()});
-
   std::vector<RowMatrix> parts[4];
   BlockSamples samples;
   int64_t bytes = 0, rows = 0;
@@ -73,7 +73,7 @@ llvm::Expected<BlockSamples> sampleBlock(Calibrator &calibrator, const Attention
       samples.sequences.push_back({rows, tokens});
     return llvm::Error::success();
   };
-  if (llvm::Error error = calibrator.observe(what, values, take))
+  if (llvm::Error error = calibrator.observe(what, valuesOf(block), take))
     return error;
   RowMatrix *wholes[] = {&samples.inputs, &samples.targets, &samples.cos, &samples.sin};
   for (auto [list, whole] : llvm::zip(parts, wholes)) {
@@ -86,6 +86,7 @@ llvm::Expected<BlockSamples> sampleBlock(Calibrator &calibrator, const Attention
       at += part.rows();
     }
   }
+  edge::LinearOp output = block.output;
   int64_t needed = output.inputChannels();
   if (rows < needed)
     return llvm::createStringError("attention '" + block.name() + "': the samples have " + Twine(rows) +
@@ -129,6 +130,39 @@ llvm::Expected<MergedLayer> mergeLayer(const AttentionBlock &block, const BlockS
     return merged;
   function->descend(merged.weights, samples, steps, kStepTokens);
   merged.error = function->solveOutput(merged.weights, samples, kDamping);
+  return merged;
+}
+
+llvm::Expected<LayerMerger> LayerMerger::create(Calibrator &calibrator, const AttentionBlock &block, std::string what) {
+  edge::LinearOp first = block.query.linear;
+  for (edge::LinearOp linear : {block.key.linear, block.value.linear})
+    if (linear->isBeforeInBlock(first))
+      first = linear;
+  if (llvm::Error error = calibrator.advanceTo(first))
+    return error;
+  LayerMerger merger(calibrator, block, std::move(what));
+  merger.identity = calibrator.identify(valuesOf(block));
+  return merger;
+}
+
+llvm::Expected<MergedLayer> LayerMerger::merge(int64_t kvHeads, Merge how, int64_t steps) {
+  MergedLayer merged;
+  auto fit = [&]() -> llvm::Error {
+    if (!samples) {
+      auto sampled = sampleBlock(*calibrator, *block, what);
+      if (!sampled)
+        return sampled.takeError();
+      samples = std::move(*sampled);
+    }
+    auto found = mergeLayer(*block, *samples, kvHeads, how, steps);
+    if (!found)
+      return found.takeError();
+    merged = std::move(*found);
+    return llvm::Error::success();
+  };
+  std::string kind = llvm::formatv("merged heads: {0} by {1}, {2} steps", kvHeads, int(how), steps);
+  if (llvm::Error error = calibrator->remember(kind, identity, [&](Archive &archive) { archive(merged); }, fit))
+    return error;
   return merged;
 }
 

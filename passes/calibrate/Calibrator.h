@@ -13,6 +13,7 @@
 #include "llvm/Support/Error.h"
 
 namespace edgecc {
+class Archive;
 
 /// One value of one sample as f32, whatever its type was: contiguous, row-major. Lives as long as the call that hands it out.
 struct Observed {
@@ -58,16 +59,30 @@ public:
   /// Only what the values need is executed. A value is a tensor that the function computes, or one of its arguments.
   virtual llvm::Error observe(llvm::StringRef what, llvm::ArrayRef<mlir::Value> values, Sink sink) = 0;
 
-  /// The same in pieces: the function of `values` may have arguments, f32, that are given in each run.
-  virtual llvm::Expected<std::unique_ptr<Replay>> prepare(llvm::ArrayRef<mlir::Value> values) = 0;
+  /// The same in pieces, of the function as it is now: it may have arguments, f32, that are given in each run. Nothing happens
+  /// before the first one. From a cut on it can run as long as that stays where it is.
+  virtual std::unique_ptr<Replay> prepare(llvm::ArrayRef<mlir::Value> values) = 0;
 
-  /// From now on `observe` starts at `op`: what stands before it is run once more, as it is now, and what `op` and those behind
-  /// it need of it is kept, for all samples, in scratch files. For passes that change one layer after the other: what is in
-  /// front of `op` may be changed afterwards without effect. Going back is not possible, but by `restart`.
+  /// From now on `observe` starts at `op`: what stands before it is run once more, as it is now, when something is observed, and
+  /// what `op` and those behind it need of it is kept, for all samples, in scratch files. For passes that change one layer after
+  /// the other: what is in front of `op` may be changed afterwards without effect. Going back is not possible, but by `restart`.
   virtual llvm::Error advanceTo(mlir::Operation *op) = 0;
 
   /// Back to the beginning of the function.
   virtual void restart() = 0;
+
+  /// What tells apart the model as it is, as far as `values` depend on it, and the samples: where it is the same, `observe` shows
+  /// the same. Empty if nothing is remembered.
+  virtual std::string identify(llvm::ArrayRef<mlir::Value> values);
+
+  /// Does `work`, which observes and fills in `variables`, unless they are known from an earlier compile. `what` is its kind with
+  /// all options that matter, `identity` is of all that it observes.
+  virtual llvm::Error remember(llvm::StringRef what, llvm::StringRef identity, llvm::function_ref<void(Archive &)> variables,
+                               llvm::function_ref<llvm::Error()> work);
+
+  /// `observe`, and what `add` makes of it all, which are `variables`.
+  llvm::Error gather(llvm::StringRef what, llvm::ArrayRef<mlir::Value> values, llvm::StringRef kind,
+                     llvm::function_ref<void(Archive &)> variables, Sink add);
 };
 
 } // namespace edgecc

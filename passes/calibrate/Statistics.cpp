@@ -7,6 +7,18 @@ namespace edgecc {
 Calibrator::~Calibrator() = default;
 Replay::~Replay() = default;
 
+std::string Calibrator::identify(ArrayRef<Value>) { return {}; }
+
+llvm::Error Calibrator::remember(StringRef, StringRef, llvm::function_ref<void(Archive &)>,
+                                 llvm::function_ref<llvm::Error()> work) {
+  return work();
+}
+
+llvm::Error Calibrator::gather(StringRef what, ArrayRef<Value> values, StringRef kind,
+                               llvm::function_ref<void(Archive &)> variables, Sink add) {
+  return remember(kind, identify(values), variables, [&] { return observe(what, values, add); });
+}
+
 bool Observed::counts(int64_t i) const {
   return isToken.empty() || rows() % int64_t(isToken.size()) != 0 || isToken[i / (rows() / int64_t(isToken.size()))];
 }
@@ -46,11 +58,12 @@ void SecondMoment::add(const Observed &value) {
 
 llvm::Expected<std::vector<ChannelStatistics>> channelStatistics(Calibrator &calibrator, StringRef what, ArrayRef<Value> values) {
   std::vector<ChannelStatistics> result(values.size());
-  llvm::Error error = calibrator.observe(what, values, [&](size_t, ArrayRef<Observed> observed) {
+  auto add = [&](size_t, ArrayRef<Observed> observed) {
     for (auto [statistics, value] : llvm::zip(result, observed))
       statistics.add(value);
     return llvm::Error::success();
-  });
+  };
+  llvm::Error error = calibrator.gather(what, values, "channel statistics", [&](Archive &archive) { archive(result); }, add);
   if (error)
     return error;
   return result;
@@ -68,11 +81,13 @@ llvm::Error secondMoments(Calibrator &calibrator, StringRef what, ArrayRef<Value
       held += bytes(values[last++]);
     while (last < values.size() && held + bytes(values[last]) <= memory);
     std::vector<SecondMoment> moments(last - first);
-    llvm::Error error = calibrator.observe(what, values.slice(first, last - first), [&](size_t, ArrayRef<Observed> observed) {
+    auto add = [&](size_t, ArrayRef<Observed> observed) {
       for (auto [moment, value] : llvm::zip(moments, observed))
         moment.add(value);
       return llvm::Error::success();
-    });
+    };
+    llvm::Error error = calibrator.gather(what, values.slice(first, last - first), "second moments",
+                                          [&](Archive &archive) { archive(moments); }, add);
     if (error)
       return error;
     for (auto [i, moment] : llvm::enumerate(moments)) {

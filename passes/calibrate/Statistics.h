@@ -6,6 +6,7 @@
 #ifndef EDGECC_PASSES_CALIBRATE_STATISTICS_H
 #define EDGECC_PASSES_CALIBRATE_STATISTICS_H
 
+#include "passes/calibrate/Archive.h"
 #include "passes/calibrate/Calibrator.h"
 #include <Eigen/Core>
 
@@ -23,6 +24,7 @@ struct ChannelStatistics {
   Eigen::VectorXd sum, squares;
 
   void add(const Observed &value);
+  void exchange(Archive &archive) { archive(tokens, largest, sum, squares); }
   Eigen::VectorXf mean() const { return (sum / double(std::max<int64_t>(tokens, 1))).cast<float>(); }
   Eigen::VectorXf meanSquare() const { return (squares / double(std::max<int64_t>(tokens, 1))).cast<float>(); }
 };
@@ -34,6 +36,11 @@ struct SecondMoment {
   Eigen::MatrixXf sum;
 
   void add(const Observed &value);
+  /// Before it is complete.
+  void exchange(Archive &archive) {
+    archive(tokens);
+    archive.lowerTriangle(sum);
+  }
   /// After the last value: both triangles, what is done with it next wants them.
   void complete() { sum = Eigen::MatrixXf(sum.selfadjointView<Eigen::Lower>()); }
 };

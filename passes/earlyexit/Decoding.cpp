@@ -39,9 +39,8 @@ Value addMask(func::FuncOp function, Value hidden, size_t exit) {
 
 } // namespace
 
-llvm::Expected<Decoding> Decoding::prepare(Calibrator &calibrator, func::FuncOp function, const Layers &layers,
-                                           ArrayRef<const Head *> exits, unsigned exitLogits, Value logits,
-                                           edge::ExitConfidence confidence) {
+Decoding Decoding::prepare(Calibrator &calibrator, func::FuncOp function, const Layers &layers, ArrayRef<const Head *> exits,
+                           unsigned exitLogits, Value logits, edge::ExitConfidence confidence) {
   IRMapping mapping;
   OpBuilder builder(function);
   auto copy = cast<func::FuncOp>(builder.clone(*function, mapping));
@@ -71,11 +70,9 @@ llvm::Expected<Decoding> Decoding::prepare(Calibrator &calibrator, func::FuncOp 
   decoding.count = layers.count();
   decoding.confidence = confidence;
   decoding.rank = size_t(cast<RankedTensorType>(hidden[0].getType()).getRank()) - 1;
-  auto replay = calibrator.prepare(values);
+  decoding.replay = calibrator.prepare(values);
+  decoding.identity = calibrator.identify(values);
   copy.erase();
-  if (!replay)
-    return replay.takeError();
-  decoding.replay = std::move(*replay);
   return decoding;
 }
 

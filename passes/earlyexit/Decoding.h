@@ -18,13 +18,16 @@ class Decoding {
 public:
   /// `exits`: in order, with heads in `function`; `exitLogits` is the number of the output that says how sure they are, `logits`
   /// the whole model's.
-  static llvm::Expected<Decoding> prepare(Calibrator &calibrator, mlir::func::FuncOp function, const Layers &layers,
-                                          llvm::ArrayRef<const Head *> exits, unsigned exitLogits, mlir::Value logits,
-                                          edge::ExitConfidence confidence);
+  static Decoding prepare(Calibrator &calibrator, mlir::func::FuncOp function, const Layers &layers,
+                          llvm::ArrayRef<const Head *> exits, unsigned exitLogits, mlir::Value logits,
+                          edge::ExitConfidence confidence);
 
   /// The decisions with the thresholds of `plan`, whose counts it gets. `first`: the trial of the first exit, which no call
   /// before it has any effect on.
   llvm::Error run(const Trials &trials, const Trial &first, double headCost, Schedule &plan);
+
+  /// Of the model that decodes.
+  std::string identity;
 
 private:
   llvm::Error runText(const Trials &trials, const Trial &first, const TriedText &text, Schedule &plan);

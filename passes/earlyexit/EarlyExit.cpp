@@ -42,6 +42,7 @@ private:
     Schedule plan;
   };
   llvm::Expected<bool> settle(Choice &choice, const Trials &trials, double headCost);
+  llvm::Error raiseThresholds(Decoding &decoding, const Trials &trials, double headCost, Choice &choice, bool &holds);
   LogicalResult choose(const Trials &trials, double headCost);
   LogicalResult addState(unsigned number);
   LogicalResult addExit(unsigned number);
@@ -230,9 +231,20 @@ llvm::Expected<bool> ExitBuilder::settle(Choice &choice, const Trials &trials, d
   SmallVector<const Head *> heads;
   for (unsigned number : choice.exits)
     heads.push_back(&exits[number]);
-  auto decoding = Decoding::prepare(*calibrator, function, layers, heads, logits, outputs[logits], request.confidence);
-  if (!decoding)
-    return decoding.takeError();
+  Decoding decoding = Decoding::prepare(*calibrator, function, layers, heads, logits, outputs[logits], request.confidence);
+  // The trials are of the same model and samples as the decoding.
+  Archive asked;
+  double agreement = request.agreement;
+  asked(choice.plan, headCost, agreement);
+  bool holds = false;
+  auto search = [&] { return raiseThresholds(decoding, trials, headCost, choice, holds); };
+  if (llvm::Error error = calibrator->remember("thresholds of exits " + asked.digest(), decoding.identity,
+                                               [&](Archive &archive) { archive(holds, choice.plan); }, search))
+    return error;
+  return holds;
+}
+
+llvm::Error ExitBuilder::raiseThresholds(Decoding &decoding, const Trials &trials, double headCost, Choice &choice, bool &holds) {
   const Trial &first = trials.exits[choice.exits.front()];
   const Schedule hoped = choice.plan;
   // The share of the calls that would end early with whole caches: all of them, or half, or ...
@@ -242,21 +254,20 @@ llvm::Expected<bool> ExitBuilder::settle(Choice &choice, const Trials &trials, d
     for (auto [threshold, sure] : llvm::zip(plan.thresholds, plan.sure))
       if (!sure.empty())
         threshold = sure[size_t(std::ceil(share * double(sure.size()))) - 1];
-    if (llvm::Error error = decoding->run(trials, first, headCost, plan))
+    if (llvm::Error error = decoding.run(trials, first, headCost, plan))
       return error;
-    bool holds = boundOf(double(plan.decisions - plan.agreeing), double(plan.decisions)) <= 1 - request.agreement;
+    holds = boundOf(double(plan.decisions - plan.agreeing), double(plan.decisions)) <= 1 - request.agreement;
     (holds ? holding : failing) = share;
     if (holds)
       choice.plan = plan;
     if (holds && share == 1)
       break;
   }
-  if (holding > 0)
-    return true;
-  choice.plan.thresholds.assign(heads.size(), 1);
-  if (llvm::Error error = decoding->run(trials, first, headCost, choice.plan))
-    return error;
-  return false;
+  holds = holding > 0;
+  if (holds)
+    return llvm::Error::success();
+  choice.plan.thresholds.assign(choice.exits.size(), 1);
+  return decoding.run(trials, first, headCost, choice.plan);
 }
 
 LogicalResult ExitBuilder::addExit(unsigned number) {

@@ -20,6 +20,8 @@ struct Normal {
   std::vector<Eigen::MatrixXd> xy;
   int64_t tokens = 0;
 
+  void exchange(Archive &archive) { archive(xx, xy, tokens); }
+
   /// The rows from `begin` to `end`; the first of `values` is x.
   void add(ArrayRef<RowMatrix> values, int64_t begin, int64_t end) {
     if (begin == end)
@@ -39,7 +41,7 @@ struct Normal {
 
   /// Others, that count as much as these do, whatever their number.
   void balance(const Normal &others) {
-    if (others.tokens == 0)
+    if (tokens == 0 || others.tokens == 0)
       return;
     double weight = double(tokens) / double(others.tokens);
     xx += weight * others.xx;
@@ -110,10 +112,11 @@ llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidde
     sums.add(rows, known, all);
     return llvm::Error::success();
   };
-  if (llvm::Error error = calibrator.observe("maps of " + name.str(), values, add))
+  if (llvm::Error error =
+          calibrator.gather("maps of " + name.str(), values, "sums of exit maps", [&](Archive &archive) { archive(sums, prompts); }, add))
     return error;
   sums.balance(prompts);
-  if (sums.tokens < 2 * sums.xx.rows())
+  if (sums.tokens == 0 || sums.tokens < 2 * sums.xx.rows())
     return llvm::createStringError(
         "--exit-map=affine: the samples have %lld tokens to fit a map of %lld channels on; give more than %lld, or say "
         "--exit-map=none",

@@ -103,7 +103,8 @@ llvm::Expected<Trials> tryExits(Calibrator &calibrator, ArrayRef<TrialValues> ex
     }
     return llvm::Error::success();
   };
-  if (llvm::Error error = calibrator.observe("exits", values, add))
+  std::string kind = ("trials of exits by " + edge::stringifyExitConfidence(confidence) + (each ? ", each" : "")).str();
+  if (llvm::Error error = calibrator.gather("exits", values, kind, [&](Archive &archive) { archive(trials); }, add))
     return error;
   return trials;
 }

@@ -8,6 +8,7 @@
 #define EDGECC_PASSES_EARLYEXIT_TRIALS_H
 
 #include "dialects/edge/EdgeDialect.h"
+#include "passes/calibrate/Archive.h"
 #include "passes/calibrate/Calibrator.h"
 
 namespace edgecc::earlyexit {
@@ -16,6 +17,8 @@ namespace edgecc::earlyexit {
 struct Trial {
   std::vector<float> confidence;
   std::vector<uint8_t> agrees;
+
+  void exchange(Archive &archive) { archive(confidence, agrees); }
 };
 
 /// The decisions of a text stand one behind the other.
@@ -29,6 +32,8 @@ struct Trials {
   std::vector<int64_t> said;    ///< by the whole model, in each decision
   std::vector<int64_t> token;   ///< of its text
   std::vector<TriedText> texts; ///< where tokens are called one by one
+
+  void exchange(Archive &archive) { archive(exits, said, token, texts); }
 };
 
 /// What is looked at for an exit: its logits, and for the confidence `state` the hidden states after and before its last layer.
@@ -54,6 +59,8 @@ struct Schedule {
   std::vector<size_t> taken, right;
   size_t decisions = 0, agreeing = 0; ///< all, and those that say what the whole model says, wherever they end
   double layers = 0, cost = 0;
+
+  void exchange(Archive &archive) { archive(thresholds, sure, taken, right, decisions, agreeing, layers, cost); }
 };
 
 /// The least thresholds with which, of the decisions that end at an exit, at least `agreement` are right, beyond doubt (the bound

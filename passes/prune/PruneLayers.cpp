@@ -134,7 +134,7 @@ private:
   llvm::Expected<SmallVector<int64_t>> leastTurning() {
     std::vector<double> cosines(names.size(), 0);
     int64_t tokens = 0;
-    llvm::Error error = calibrator->observe("weighing layers", hidden, [&](size_t, ArrayRef<Observed> states) {
+    auto add = [&](size_t, ArrayRef<Observed> states) {
       RowMatrix before = tokenRows(states[0]);
       tokens += before.rows();
       for (size_t i = 0; i < cosines.size(); ++i) {
@@ -143,8 +143,9 @@ private:
         before = std::move(after);
       }
       return llvm::Error::success();
-    });
-    if (error)
+    };
+    if (llvm::Error error = calibrator->gather("weighing layers", hidden, "cosines of layers",
+                                               [&](Archive &archive) { archive(cosines, tokens); }, add))
       return error;
     SmallVector<int64_t> order = names;
     llvm::stable_sort(order, [&](int64_t a, int64_t b) { return cosines[a] > cosines[b]; });
@@ -162,29 +163,50 @@ private:
     return sum;
   }
 
-  /// The last hidden state for some tokens of each sample; not more than `kKept` bytes in all.
-  llvm::Expected<std::vector<RowMatrix>> lastStates(Value last) {
-    std::vector<RowMatrix> states;
-    llvm::Error error = calibrator->observe("weighing layers", last, [&](size_t, ArrayRef<Observed> observed) {
-      RowMatrix rows = tokenRows(observed[0]);
-      int64_t bytes = rows.size() * int64_t(sizeof(float)) * int64_t(calibrator->samples());
-      int64_t step = std::max<int64_t>(1, bytes / kKept);
-      states.push_back(rows(Eigen::seq(0, std::max<int64_t>(0, rows.rows() - 1), step), Eigen::all));
-      return llvm::Error::success();
-    });
-    if (error)
+  /// Some tokens of each sample; not more than `kKept` bytes in all.
+  RowMatrix someRows(const Observed &state) {
+    RowMatrix rows = tokenRows(state);
+    int64_t bytes = rows.size() * int64_t(sizeof(float)) * int64_t(calibrator->samples());
+    int64_t step = std::max<int64_t>(1, bytes / kKept);
+    return rows(Eigen::seq(0, std::max<int64_t>(0, rows.rows() - 1), step), Eigen::all);
+  }
+
+  /// The last hidden states of the whole model.
+  llvm::Error observeWhole() {
+    for (size_t sample = whole.size(); sample < calibrator->samples(); ++sample)
+      if (llvm::Error error = wholeModel->run(sample, {}, [&](ArrayRef<Observed> observed) {
+        whole.push_back(someRows(observed[0]));
+        return llvm::Error::success();
+      }))
+        return error;
+    return llvm::Error::success();
+  }
+
+  /// The mean cosine of `last`, as it is now, and the last hidden state of the whole model.
+  llvm::Expected<double> cosineToWhole(Value last) {
+    double sum = 0;
+    int64_t tokens = 0;
+    auto compare = [&]() -> llvm::Error {
+      if (llvm::Error error = observeWhole())
+        return error;
+      return calibrator->observe("weighing layers", last, [&](size_t sample, ArrayRef<Observed> observed) {
+        sum += sumOfCosines(whole[sample], someRows(observed[0]));
+        tokens += whole[sample].rows();
+        return llvm::Error::success();
+      });
+    };
+    if (llvm::Error error = calibrator->remember("cosine of last states", identityOfWhole + calibrator->identify(last),
+                                                 [&](Archive &archive) { archive(sum, tokens); }, compare))
       return error;
-    return states;
+    return sum / double(std::max<int64_t>(1, tokens));
   }
 
   /// The one without which the state behind the last layer points most where it did in the whole model.
   llvm::Expected<int64_t> leastMissed() {
     calibrator->restart();
-    if (whole.empty()) {
-      auto states = lastStates(hidden.back());
-      if (!states)
-        return states.takeError();
-      whole = std::move(*states);
+    if (!wholeModel) {
+      wholeModel = calibrator->prepare(hidden.back());
+      identityOfWhole = calibrator->identify(hidden.back());
     }
     int64_t best = 0;
     double highest = -INFINITY;
@@ -194,22 +216,15 @@ private:
       for (OpOperand &use : after.getUses())
         readers.push_back(&use);
       after.replaceAllUsesWith(before);
-      auto states = lastStates(layer + 1 == layers ? before : hidden.back());
+      auto cosine = cosineToWhole(layer + 1 == layers ? before : hidden.back());
       for (OpOperand *reader : readers)
         reader->set(after);
-      if (!states)
-        return states.takeError();
-      double sum = 0;
-      int64_t tokens = 0;
-      for (auto [a, b] : llvm::zip(whole, *states)) {
-        sum += sumOfCosines(a, b);
-        tokens += a.rows();
-      }
-      sum /= double(std::max<int64_t>(1, tokens));
-      emitRemark(main.getLoc()) << "without layer " << names[layer] << " the last hidden state has the cosine " << shortText(sum)
-                                << " with that of the whole model";
-      if (sum > highest)
-        highest = sum, best = layer;
+      if (!cosine)
+        return cosine.takeError();
+      emitRemark(main.getLoc()) << "without layer " << names[layer] << " the last hidden state has the cosine "
+                                << shortText(*cosine) << " with that of the whole model";
+      if (*cosine > highest)
+        highest = *cosine, best = layer;
     }
     return best;
   }
@@ -253,7 +268,7 @@ private:
     Eigen::MatrixXd cross;
     Eigen::VectorXd sum;
     double added = 0, power = 0;
-    llvm::Error error = calibrator->observe("pruning layers", values, [&](size_t, ArrayRef<Observed> observed) {
+    auto add = [&](size_t, ArrayRef<Observed> observed) {
       RowMatrix change = tokenRows(observed[1]);
       power += change.cast<double>().squaredNorm();
       change -= tokenRows(observed[0]);
@@ -271,8 +286,9 @@ private:
         sum += column;
       }
       return llvm::Error::success();
-    });
-    if (error)
+    };
+    if (llvm::Error error = calibrator->gather("pruning layers", values, "what a layer adds",
+                                               [&](Archive &archive) { archive(inputs, cross, sum, added, power); }, add))
       return error;
     double tokens = double(std::max<int64_t>(1, inputs.tokens()));
     power = std::max(power, 1e-30);
@@ -304,8 +320,10 @@ private:
   Calibrator *calibrator = nullptr;
   func::FuncOp main;
   SmallVector<Value> hidden;
-  SmallVector<int64_t> names;   // of the layers that are left: their numbers in the whole model
-  std::vector<RowMatrix> whole; // of it, the last hidden states
+  SmallVector<int64_t> names; // of the layers that are left: their numbers in the whole model
+  std::shared_ptr<Replay> wholeModel;
+  std::string identityOfWhole;
+  std::vector<RowMatrix> whole; // of it, the last hidden states, as soon as they are needed
 };
 
 } // namespace

@@ -27,6 +27,7 @@ struct InputMoments {
 
   int64_t tokens() const { return second.tokens; }
   void add(const Observed &value);
+  void exchange(Archive &archive) { archive(second, channels); }
   Eigen::VectorXd mean() const { return channels.sum / double(std::max<int64_t>(tokens(), 1)); }
   /// E[x x^T], or the covariance.
   Eigen::MatrixXd matrix(bool centred) const;

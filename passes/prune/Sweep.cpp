@@ -175,7 +175,7 @@ llvm::Error Sweep::weigh(ArrayRef<Site> sites, MutableArrayRef<Offer> offers) {
     for (const Site &site : sites.slice(first, last - first))
       for (edge::LinearOp projection : site.projections)
         values.append({projection.getInput(), streamBehind(projection)});
-    llvm::Error error = calibrator->observe("weighing layers", values, [&](size_t, ArrayRef<Observed> observed) {
+    auto add = [&](size_t, ArrayRef<Observed> observed) {
       size_t next = 0;
       for (size_t i = first; i < last; ++i)
         for (size_t j = 0; j < sites[i].projections.size(); ++j) {
@@ -183,7 +183,9 @@ llvm::Error Sweep::weigh(ArrayRef<Site> sites, MutableArrayRef<Offer> offers) {
           streams[i - first].add(observed[next++]);
         }
       return llvm::Error::success();
-    });
+    };
+    llvm::Error error = calibrator->gather("weighing layers", values, "moments of projections and streams",
+                                           [&](Archive &archive) { archive(moments, streams); }, add);
     if (error)
       return error;
     for (size_t i = first; i < last; ++i) {
@@ -221,11 +223,13 @@ llvm::Expected<Sweep::Decision> Sweep::decide(const Site &site, int64_t count) {
     for (edge::LinearOp projection : site.projections)
       values.push_back(projection.getInput());
     moments.emplace();
-    llvm::Error error = calibrator->observe("pruning", values, [&](size_t, ArrayRef<Observed> observed) {
+    auto add = [&](size_t, ArrayRef<Observed> observed) {
       for (const Observed &value : observed)
         moments->add(value);
       return llvm::Error::success();
-    });
+    };
+    llvm::Error error =
+        calibrator->gather("pruning", values, "moments of a projection", [&](Archive &archive) { archive(*moments); }, add);
     if (error)
       return error;
     if (llvm::Error error = checkTokens(site, *moments))

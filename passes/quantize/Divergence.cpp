@@ -32,27 +32,32 @@ llvm::Expected<Divergence> Divergence::create(Calibrator &calibrator, func::Func
   result.each =
       std::clamp<int64_t>(tokens / std::max<int64_t>(1, calibrator.samples()), std::min(kTokensOfSample, tokens), tokens);
   result.reference.resize(std::min<int64_t>(calibrator.samples(), tokens / result.each));
-  if (llvm::Error error = result.observe(result.output, [&](size_t sample, int64_t, Eigen::Ref<const Eigen::VectorXf> row) {
-    result.reference[sample].push_back(row);
-  }))
-    return error;
+  result.whole = calibrator.prepare(result.output);
+  result.identity = calibrator.identify(result.output);
   return result;
 }
 
-llvm::Error Divergence::observe(Value logits, RowSink sink) {
-  return calibrator->observe("measuring", logits, [&](size_t sample, ArrayRef<Observed> observed) {
-    if (sample >= reference.size())
+void Divergence::take(size_t sample, const Observed &logits, RowSink sink) const {
+  RowMatrix rows = tokenRows(logits);
+  int64_t count = std::min<int64_t>(each, rows.rows());
+  for (int64_t i = 0; i < count; ++i) {
+    Eigen::VectorXf row = rows.row(i * rows.rows() / count);
+    row.array() -= row.maxCoeff();
+    row.array() -= std::log(row.array().exp().sum());
+    sink(sample, i, row);
+  }
+}
+
+llvm::Error Divergence::observeReference() {
+  for (size_t sample = 0; whole && sample < reference.size(); ++sample)
+    if (llvm::Error error = whole->run(sample, {}, [&](ArrayRef<Observed> observed) {
+      take(sample, observed[0],
+           [&](size_t, int64_t, Eigen::Ref<const Eigen::VectorXf> row) { reference[sample].push_back(row); });
       return llvm::Error::success();
-    RowMatrix rows = tokenRows(observed[0]);
-    int64_t count = std::min<int64_t>(each, rows.rows());
-    for (int64_t i = 0; i < count; ++i) {
-      Eigen::VectorXf row = rows.row(i * rows.rows() / count);
-      row.array() -= row.maxCoeff();
-      row.array() -= std::log(row.array().exp().sum());
-      sink(sample, i, row);
-    }
-    return llvm::Error::success();
-  });
+    }))
+      return error;
+  whole = nullptr;
+  return llvm::Error::success();
 }
 
 llvm::Expected<double> Divergence::measure() { return measure(output); }
@@ -61,11 +66,22 @@ llvm::Expected<double> Divergence::measure(func::FuncOp copy) { return measure(o
 llvm::Expected<double> Divergence::measure(Value logits) {
   double sum = 0;
   int64_t count = 0;
-  if (llvm::Error error = observe(logits, [&](size_t sample, int64_t i, Eigen::Ref<const Eigen::VectorXf> row) {
+  auto add = [&](size_t sample, int64_t i, Eigen::Ref<const Eigen::VectorXf> row) {
     const Eigen::VectorXf &before = reference[sample][i];
     sum += (before.array().exp() * (before - row).array()).sum();
     ++count;
-  }))
+  };
+  auto compare = [&]() -> llvm::Error {
+    if (llvm::Error error = observeReference())
+      return error;
+    return calibrator->observe("measuring", logits, [&](size_t sample, ArrayRef<Observed> observed) {
+      if (sample < reference.size())
+        take(sample, observed[0], add);
+      return llvm::Error::success();
+    });
+  };
+  if (llvm::Error error = calibrator->remember("divergence", identity + calibrator->identify(logits),
+                                               [&](Archive &archive) { archive(sum, count); }, compare))
     return error;
   return count ? sum / count : 0;
 }

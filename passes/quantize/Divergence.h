@@ -21,11 +21,15 @@ public:
 private:
   using RowSink = llvm::function_ref<void(size_t sample, int64_t i, Eigen::Ref<const Eigen::VectorXf> logarithms)>;
   llvm::Expected<double> measure(mlir::Value logits);
-  llvm::Error observe(mlir::Value logits, RowSink sink);
+  llvm::Error observeReference();
+  /// Some rows of a sample.
+  void take(size_t sample, const Observed &logits, RowSink sink) const;
 
   Calibrator *calibrator;
   mlir::Value output;
-  int64_t each = 0;                                    ///< tokens of a sample
+  std::unique_ptr<Replay> whole; ///< the model as it was; run when the first difference is not known from an earlier compile
+  std::string identity;          ///< of it
+  int64_t each = 0;              ///< tokens of a sample
   std::vector<std::vector<Eigen::VectorXf>> reference; ///< logarithms of probabilities, by sample
 };
 

@@ -100,11 +100,13 @@ private:
   LogicalResult quantizeMeasured(ArrayRef<Value> inputs, ArrayRef<Work> readers) {
     Operation *first = readers.front().first->users.front();
     SecondMoment moment;
-    llvm::Error error = calibrator->observe("calibrating", inputs, [&](size_t, ArrayRef<Observed> observed) {
+    auto add = [&](size_t, ArrayRef<Observed> observed) {
       for (const Observed &value : observed)
         moment.add(value);
       return llvm::Error::success();
-    });
+    };
+    llvm::Error error =
+        calibrator->gather("calibrating", inputs, "second moment", [&](Archive &archive) { archive(moment); }, add);
     if (error)
       return first->emitError() << llvm::toString(std::move(error));
     moment.complete();

@@ -248,7 +248,7 @@ private:
     // A few tokens of each sample.
     int64_t each = std::max<int64_t>(1, llvm::divideCeil(kTokens, calibrator->samples()));
     std::vector<RowMatrix> tokens(groups.size());
-    llvm::Error error = calibrator->observe("calibrating", inputs, [&](size_t, ArrayRef<Observed> observed) {
+    auto add = [&](size_t, ArrayRef<Observed> observed) {
       for (auto [kept, value] : llvm::zip(tokens, observed)) {
         RowMatrix rows = tokenRows(value);
         Index count = std::min<Index>(each, rows.rows()), before = kept.rows();
@@ -257,8 +257,8 @@ private:
           kept.row(before + i) = rows.row(i * rows.rows() / count);
       }
       return llvm::Error::success();
-    });
-    if (error)
+    };
+    if (llvm::Error error = calibrator->gather("calibrating", inputs, "tokens", [&](Archive &archive) { archive(tokens); }, add))
       return error;
     for (auto [group, rows] : llvm::zip(groups, tokens))
       if (llvm::Error error = apply(group, searchByActivations(group.taker, partsOf(group), rows)))

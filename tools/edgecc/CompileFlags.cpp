@@ -2,6 +2,7 @@
 #include "tools/edgecc/CompileFlags.h"
 #include "passes/Plugin.h"
 #include "passes/quantize/ByteCount.h"
+#include "llvm/Support/CachePruning.h"
 #include "llvm/Support/Process.h"
 
 using namespace llvm;
@@ -134,6 +135,13 @@ cl::opt<int64_t> calibrateSamples("calibrate-samples", cl::desc("Samples at most
                                   cl::value_desc("count"), cl::cat(compileFlags));
 cl::opt<int64_t> calibrateLength("calibrate-length", cl::desc("Tokens of a sample at most (default: 512)"), cl::init(512),
                                  cl::value_desc("tokens"), cl::cat(compileFlags));
+cl::opt<std::string> calibrationCache("calibration-cache",
+                                      cl::desc("Keep what the samples show in this folder, and take from it what an earlier "
+                                               "compile found for the same model and samples (compiler/calibrate/README.md)"),
+                                      cl::value_desc("folder"), cl::cat(compileFlags));
+cl::opt<std::string> calibrationCacheSize("calibration-cache-size",
+                                          cl::desc("Bytes that the folder may have, e.g. 500m; the oldest go (default: 4g)"),
+                                          cl::value_desc("bytes"), cl::cat(compileFlags));
 cl::opt<std::string> kv("kv", cl::desc("Keep KV caches as f32, f16, int8 or int4 (default: as the model has them)"),
                         cl::value_desc("type"), cl::cat(compileFlags));
 cl::list<std::string> plugins("load-pass-plugin", cl::desc("Shared library with passes, for --plugin-pass"),
@@ -154,6 +162,16 @@ Expected<DimBounds> parseDim(StringRef text) {
   if (dim.min < 0 || dim.max < dim.min || dim.max == 0)
     return createStringError("--dim %s: the bounds must be a range of sizes", text.str().c_str());
   return dim;
+}
+
+/// "500m": with LLVM's suffixes of the sizes of caches.
+Error parseCacheSize(StringRef text, int64_t &size) {
+  auto policy = parseCachePruningPolicy(("cache_size_bytes=" + text).str());
+  if (!policy)
+    consumeError(policy.takeError());
+  else if (policy->MaxSizeBytes > 0 && policy->MaxSizeBytes <= uint64_t(INT64_MAX))
+    return size = int64_t(policy->MaxSizeBytes), Error::success();
+  return createStringError("--calibration-cache-size=" + text + ": write a number of bytes above 0, or with k, m or g behind it");
 }
 
 Error collectExits(earlyexit::RequestText &exits) {
@@ -240,6 +258,10 @@ Expected<Options> collectCompileFlags() {
     return createStringError("--calibrate-samples and --calibrate-length must be at least 1");
   options.calibrateSamples = calibrateSamples;
   options.calibrateLength = calibrateLength;
+  options.calibrationCache = calibrationCache;
+  if (calibrationCacheSize.getNumOccurrences())
+    if (Error error = parseCacheSize(calibrationCacheSize, options.calibrationCacheSize))
+      return error;
   options.kv = kv;
   options.threads = threads;
   options.progress = !quietFlag && sys::Process::StandardErrIsDisplayed();

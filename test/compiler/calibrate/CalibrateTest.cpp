@@ -5,6 +5,7 @@
 #include "dialects/edge/EdgeDialect.h"
 #include "mlir/Parser/Parser.h"
 #include "passes/calibrate/Statistics.h"
+#include "llvm/Support/FileSystem.h"
 #include "gtest/gtest.h"
 
 using namespace edgecc;
@@ -128,6 +129,105 @@ TEST_F(CalibrateTest, Statistics) {
   });
   EXPECT_EQ(llvm::toString(std::move(error)), "");
   EXPECT_EQ(seen, 2u);
+}
+
+/// A folder for results, and what passes ask for.
+class RememberTest : public CalibrateTest {
+protected:
+  void SetUp() override {
+    CalibrateTest::SetUp();
+    ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("edgecc-cache", folder));
+  }
+  void TearDown() override { (void)llvm::sys::fs::remove_directories(folder); }
+
+  /// The sum of all numbers of `value`; `runs` counts the samples that were run for it. Behind a cut at `cut`, if there is one.
+  double sum(mlir::Value value, mlir::Operation *cut = nullptr, llvm::StringRef kind = "sum",
+             llvm::function_ref<void()> behindCut = [] {}) {
+    auto cache = CalibrationCache::open(folder, 1 << 20, [](const llvm::Twine &what) { ADD_FAILURE() << what.str(); });
+    EXPECT_TRUE(bool(cache));
+    HostCalibrator calibrator(samples, 1, false, &*cache);
+    if (cut) {
+      EXPECT_EQ(llvm::toString(calibrator.advanceTo(cut)), "");
+    }
+    behindCut();
+    double sum = 0;
+    auto add = [&](size_t, llvm::ArrayRef<Observed> values) {
+      ++runs;
+      for (float number : values[0].data)
+        sum += number;
+      return llvm::Error::success();
+    };
+    llvm::Error error = calibrator.gather("test", value, kind, [&](Archive &archive) { archive(sum); }, add);
+    EXPECT_EQ(llvm::toString(std::move(error)), "");
+    return sum;
+  }
+
+  llvm::SmallString<128> folder;
+  unsigned runs = 0;
+};
+
+TEST_F(RememberTest, TheSameIsNotRunAgain) {
+  double seen = sum(linears[1].getResult());
+  EXPECT_EQ(runs, 2u);
+  EXPECT_EQ(sum(linears[1].getResult()), seen);
+  EXPECT_EQ(runs, 2u);
+  // Nor in a copy of the module with another name and history: what counts is what is run.
+  mlir::OwningOpRef<mlir::ModuleOp> copy = module->clone();
+  copy->setName("copy");
+  auto function = copy->lookupSymbol<mlir::func::FuncOp>("main");
+  EXPECT_EQ(sum((*std::next(function.getOps<edge::LinearOp>().begin())).getResult()), seen);
+  EXPECT_EQ(runs, 2u);
+}
+
+TEST_F(RememberTest, AnythingElseIs) {
+  mlir::Value value = linears[1].getResult();
+  sum(value);
+  sum(value, nullptr, "another kind");
+  EXPECT_EQ(runs, 4u);
+  sum(linears[0].getResult());
+  EXPECT_EQ(runs, 6u);
+  samples[1]["x"].bytes[70] ^= 1;
+  sum(value);
+  EXPECT_EQ(runs, 8u) << "other numbers";
+  samples[1].prompt = 1;
+  sum(value);
+  EXPECT_EQ(runs, 10u) << "another prompt";
+  samples.pop_back();
+  sum(value);
+  EXPECT_EQ(runs, 11u) << "fewer samples";
+  edge::WeightOp weight = linears[0].getWeight().getDefiningOp<edge::WeightOp>();
+  weight.setValueAttr(mlir::DenseElementsAttr::get(weight.getType(), 2.5f));
+  sum(value);
+  EXPECT_EQ(runs, 12u) << "another weight";
+}
+
+TEST_F(RememberTest, WeightsInMemoryCountByTheirNumbers) {
+  edge::WeightOp weight = linears[0].getWeight().getDefiningOp<edge::WeightOp>();
+  auto number = [&](float value) {
+    std::vector<float> numbers(256, value);
+    weight.setValueAttr(mlir::DenseResourceElementsAttr::get(
+        weight.getType(), "w", mlir::HeapAsmResourceBlob::allocateAndCopyInferAlign(llvm::ArrayRef<float>(numbers))));
+  };
+  number(3);
+  double three = sum(linears[1].getResult());
+  number(4);
+  EXPECT_NE(sum(linears[1].getResult()), three);
+  EXPECT_EQ(runs, 4u);
+  number(3); // another resource
+  EXPECT_EQ(sum(linears[1].getResult()), three);
+  EXPECT_EQ(runs, 4u);
+}
+
+TEST_F(RememberTest, WhatStandsBeforeTheCutCountsAsItWas) {
+  mlir::Value value = linears[1].getResult(), two = linears[0].getWeight(), half = linears[1].getWeight();
+  double seen = sum(value, linears[1]);
+  auto change = [&] { linears[0].getWeightMutable().assign(half); };
+  EXPECT_EQ(sum(value, linears[1], "sum", change), seen);
+  EXPECT_EQ(runs, 2u) << "changed behind the cut's back";
+  EXPECT_NE(sum(value, linears[1]), seen);
+  EXPECT_EQ(runs, 4u) << "changed before";
+  linears[0].getWeightMutable().assign(two);
+  EXPECT_EQ(sum(value, linears[1], "another kind", change), seen) << "run late, as it was when the cut was made";
 }
 
 TEST_F(CalibrateTest, FillingDoesNotCount) {

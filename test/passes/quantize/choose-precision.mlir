@@ -1,11 +1,15 @@
 // RUN: %python %S/Inputs/samples.py %t.npz 64 32
 // RUN: edgecc %s --calibrate %t.npz --target-bpw=7 --quant-schemes=w4g16,w8g16 --emit=edge --remarks -o - 2>&1 | FileCheck %s
+// RUN: rm -rf %t.cache && edgecc %s --calibrate %t.npz --calibration-cache=%t.cache --target-bpw=7 --quant-schemes=w4g16,w8g16 -o %t.edge
+// What each weight loses in each scheme is known then, and nothing is run.
+// RUN: env TMPDIR=%t.nowhere edgecc %s --calibrate %t.npz --calibration-cache=%t.cache --target-bpw=7 --quant-schemes=w4g16,w8g16 -o %t.edge | FileCheck %s --check-prefix=KNOWN
 // RUN: not edgecc %s --calibrate %t.npz --target-bpw=3 --quant-schemes=w4g16,w8g16 2>&1 | FileCheck %s --check-prefix=BITS
 // RUN: not edgecc %s --calibrate %t.npz --target-bpw=3 --quant-schemes=w4g16 2>&1 | FileCheck %s --check-prefix=ONE
 
 // The second weight adds next to nothing: of bits for one of them in 8, the first gets them. 5 and 9 bits, scales included.
 // CHECK: remark: {{.*}}weights of 896 bytes, 896 of them quantized; the divergences of 2 weights sum up to
 // CHECK: edge.ledger = [{{.*}}scheme = "w8g16", weight = "large"}, {{.*}}scheme = "w4g16", weight = "small"}]
+// KNOWN: samples   4 results of earlier compiles ({{.*}}), 0 new
 // BITS: error: {{.*}}3.00 bits of a weight cannot be reached: with the smallest of the schemes it is 5.000; allow as much, or add a scheme of fewer bits
 // ONE: error: {{.*}}candidates: there must be two schemes at least to choose from
 func.func @main(%x: tensor<8x32xf32> {edge.name = "x", edge.element = "f32"}) -> (tensor<8x16xf32> {edge.name = "y", edge.element = "f32"}) {
