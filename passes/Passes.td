@@ -101,6 +101,23 @@ def PruneLayers : Pass<"edge-prune-layers", "::mlir::ModuleOp"> {
   let dependentDialects = ["edge::EdgeDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def SliceWidth : Pass<"edge-slice-width", "::mlir::ModuleOp"> {
+  let summary = "make the residual stream narrower: the table of tokens, and all layers that write to it or read it";
+  let description = [{
+    The stream is turned so that its directions are sorted by what they carry on samples, and the last of them go (SliceGPT, Ashkboos 2024).
+    What each layer reads and writes is fitted to what it was in the whole model. Importance `wanda`, `flap` and `magnitude` take channels
+    as they are. Without samples (the pass alone) only weights can be looked at: importance `magnitude`, compensation `none`.
+
+    example: test/passes/prune/slice-width.mlir
+  }];
+  let options = [
+    Option<"share", "share", "double", "0", "of the channels of the stream that goes">,
+    Option<"importance", "importance", "std::string", "\"surgeon\"", "what is worth keeping: surgeon (directions), flap, wanda, magnitude (channels)">,
+    Option<"compensation", "compensation", "std::string", "\"least-squares\"", "what the rest takes over: least-squares, bias, none">,
+  ];
+  let dependentDialects = ["edge::EdgeDialect", "::mlir::tensor::TensorDialect"];
+}
+
 //===----------------------------------------------------------------------===//
 // attention: edge -> edge
 //===----------------------------------------------------------------------===//

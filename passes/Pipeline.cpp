@@ -12,6 +12,7 @@
 #include "passes/prune/PruneHeads.h"
 #include "passes/prune/PruneLayers.h"
 #include "passes/prune/PruneToSize.h"
+#include "passes/prune/SliceWidth.h"
 #include "passes/quantize/ChooseOutliers.h"
 #include "passes/quantize/ChoosePrecision.h"
 #include "passes/quantize/ScaleChannels.h"
@@ -58,6 +59,9 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
     options.compensation = prune.compensation;
     pm.addPass(createPruneLayers(options, request.calibrator));
   }
+  // The stream before what is between its layers: what takes over for heads and channels writes to the narrow one.
+  if (prune.width > 0)
+    pm.addPass(createSliceWidth({prune.width, prune.method, prune.compensation}, request.calibrator));
   // Attention stands before the MLP of its layer.
   if (prune.heads > 0)
     pm.addPass(createPruneHeads({prune.heads, prune.method, prune.compensation, prune.spread}, request.calibrator));

@@ -12,16 +12,10 @@ using Eigen::VectorXd;
 
 namespace {
 
-/// Of the mean variance, added to all: directions that the samples do not show are not to be believed.
+/// Of the mean variance, added to all.
 constexpr double kDamping = 1e-4;
 /// Removals between two looks at all that is left: more cost more, and change little (README.md).
 constexpr int64_t kSteps = 96;
-
-MatrixXd damped(MatrixXd matrix) {
-  double mean = matrix.trace() / double(std::max<int64_t>(matrix.rows(), 1));
-  matrix.diagonal().array() += kDamping * mean + 1e-12;
-  return matrix;
-}
 
 std::vector<int64_t> inputsOf(llvm::ArrayRef<int64_t> units, int64_t unit) {
   std::vector<int64_t> inputs;
@@ -78,6 +72,12 @@ double energy(const MatrixXd &difference, const VectorXd &bias, const MatrixXd &
 } // namespace
 
 namespace edgecc::prune {
+
+MatrixXd damped(MatrixXd matrix) {
+  double mean = matrix.trace() / double(std::max<int64_t>(matrix.rows(), 1));
+  matrix.diagonal().array() += kDamping * mean + 1e-12;
+  return matrix;
+}
 
 std::optional<Importance> importanceOf(llvm::StringRef name) {
   return llvm::StringSwitch<std::optional<Importance>>(name)

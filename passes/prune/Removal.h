@@ -33,6 +33,9 @@ struct InputMoments {
   Eigen::MatrixXd matrix(bool centred) const;
 };
 
+/// A matrix of moments that can be inverted: directions that the samples do not show are not to be believed.
+Eigen::MatrixXd damped(Eigen::MatrixXd matrix);
+
 /// Inputs in the order in which they go, some at a time.
 struct Ranking {
   std::vector<int64_t> order; ///< units, the least important first

@@ -16,14 +16,15 @@ Error parsePrune(StringRef text, PruneRequest &request) {
         return createStringError(name + "=" + value + ": a share is a number above 0 and below 1, e.g. " + name + "=0.2");
       return Error::success();
     };
-    if (name == "ffn" || name == "heads") {
-      if (Error error = share(name == "ffn" ? request.ffn : request.heads))
+    if (name == "ffn" || name == "heads" || name == "width") {
+      if (Error error = share(name == "ffn" ? request.ffn : name == "heads" ? request.heads : request.width))
         return error;
     } else if (name == "layers") {
       if (value.getAsInteger(10, request.layers) || request.layers < 1)
         return createStringError(part + ": write how many layers shall go, e.g. layers=2");
     } else {
-      return createStringError("'" + part + "' is none of the things that can be pruned: ffn=0.2, heads=0.25, layers=2");
+      return createStringError("'" + part +
+                               "' is none of the things that can be pruned: ffn=0.2, heads=0.25, width=0.1, layers=2");
     }
   }
   return Error::success();
@@ -52,6 +53,9 @@ Error checkTargets(const PruneRequest &request) {
   if (request.ffn > 0 || request.heads > 0)
     return createStringError("--prune-target-size and --prune-target-speed choose how many heads and channels go; leave ffn= and "
                              "heads= of --prune away (layers= can stay)");
+  if (request.width > 0)
+    return createStringError("--prune-target-size and --prune-target-speed do not count on a narrower stream; leave width= of "
+                             "--prune away");
   if (!request.targetSize.empty())
     if (auto target = parseSizeTarget(request.targetSize); !target)
       return createStringError("--prune-target-size: " + toString(target.takeError()));

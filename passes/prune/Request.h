@@ -11,13 +11,14 @@ namespace edgecc {
 struct PruneRequest {
   double ffn = 0;         ///< share of the channels inside of MLPs
   double heads = 0;       ///< share of the KV heads
+  double width = 0;       ///< share of the channels of the residual stream
   int64_t layers = 0;     ///< whole ones
   std::string targetSize; ///< or as much as it takes: `parseSizeTarget`
   double targetSpeed = 0; ///< or how many times faster a token shall be decoded
   std::string method = "surgeon", compensation = "least-squares", spread = "global";
   std::string layersBy = "output";
 
-  bool any() const { return ffn > 0 || heads > 0 || layers > 0 || hasTarget(); }
+  bool any() const { return ffn > 0 || heads > 0 || width > 0 || layers > 0 || hasTarget(); }
   bool hasTarget() const { return !targetSize.empty() || targetSpeed > 0; }
   /// Something that needs no samples.
   bool byWeightsAlone() const { return layers == 0 && method == "magnitude" && compensation == "none"; }

@@ -72,10 +72,11 @@ RowMatrix readChannels(const FloatWeight &weight, int64_t first, int64_t last, i
 }
 
 llvm::Expected<edge::WeightOp> rewriteWeight(const FloatWeight &from, const FileMappings &files,
-                                             llvm::function_ref<void(RowMatrix &channels, int64_t first)> change) {
+                                             llvm::function_ref<void(RowMatrix &channels, int64_t first)> change,
+                                             std::optional<int64_t> inputs) {
   edge::WeightOp old = from.weight;
   Type element = elementOf(old);
-  int64_t size = edge::elementBytes(element), n = from.n, k = from.k, bytes = n * k * size;
+  int64_t size = edge::elementBytes(element), n = from.n, k = inputs.value_or(from.k), bytes = n * k * size;
   auto memory = allocateWeight(bytes);
   if (!memory)
     return memory.takeError();
@@ -96,7 +97,7 @@ llvm::Expected<edge::WeightOp> rewriteWeight(const FloatWeight &from, const File
       narrow(element, line.data(), last - first, data + (j * n + first) * size);
     }
   });
-  files.release(rawBytes(old.getValue()).data(), bytes);
+  files.release(rawBytes(old.getValue()).data(), n * from.k * size);
   OpBuilder builder(old);
   auto type = RankedTensorType::get(from.rowsOfK ? ArrayRef({n, k}) : ArrayRef({k, n}), element);
   return edge::WeightOp::create(builder, old.getLoc(), type, old.getNameAttr(),

@@ -19,9 +19,10 @@ std::optional<FloatWeight> floatWeight(mlir::Operation *linearOrLookup);
 RowMatrix readChannels(const FloatWeight &weight, int64_t first, int64_t last, int64_t step = 1);
 
 /// A new constant of the same type and layout, streamed: `change` is given some output channels at a time, [channels, k], from
-/// several threads.
+/// several threads. It may leave them another number of inputs, which is said beforehand.
 llvm::Expected<edge::WeightOp> rewriteWeight(const FloatWeight &weight, const FileMappings &files,
-                                             llvm::function_ref<void(RowMatrix &channels, int64_t first)> change);
+                                             llvm::function_ref<void(RowMatrix &channels, int64_t first)> change,
+                                             std::optional<int64_t> inputs = std::nullopt);
 
 /// A small constant of floats, such as a norm's scale; nothing if it is none.
 std::optional<Eigen::VectorXf> readVector(mlir::Value constant);

@@ -151,6 +151,8 @@ def test_refusals(build_dir, tmp_path):
             ({"prune": "tails=1"}, "'tails=1' is none of the things that can be pruned"),
             ({"prune": "layers=x"}, "layers=x: write how many layers shall go"),
             ({"prune": "ffn=0.2", **few}, "least squares over the 128 channels of 'down' need as many tokens at least, but the samples have 32"),
+            ({"prune": "width=0", **few}, "width=0: a share is a number above 0 and below 1"),
+            ({"prune": "width=0.1", **few}, "pruning the width: there is no table of tokens from which a residual stream could start"),
             ({"prune": "layers=1", **few}, "no attention was recognised in the model")]:
         with pytest.raises(edgecc.CompileError, match=sentence):
             edgecc.compile(model, tmp_path / "no.edge", dims={"rows": (1, 16)}, **options)
@@ -196,24 +198,35 @@ def test_layers_go_with_their_caches(babyllama):
     assert before < after < plain, f"{before:.4f}, without a layer {plain:.4f}, compensated {after:.4f}"
 
 
+def projections(model: onnx.ModelProto, *names: str) -> list[TensorProto]:
+    """The weights [outputs, inputs] of the linear layers that are called so."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    return [weights[node.input[0]] for node in model.graph.node if node.name.split("/")[-2:] in [[name, "Transpose"] for name in names]]
+
+
+def whole_and_pruned(model: onnx.ModelProto, directory: Path, **options) -> tuple[dict, float]:
+    """The reports, and how far apart the logits are."""
+    ids = directory / "stories.ids"
+    ids.write_text("".join(" ".join(map(str, [1, *row])) + "\n" for row in story_tokens(8, 255)))
+    reports, logits = {}, {}
+    for name, how in {"whole": {}, "pruned": {"calibrate": ids, **options}}.items():
+        reports[name] = edgecc.compile(model, directory / f"{name}.edge", **how)
+        with edgecc.load(directory / f"{name}.edge") as compiled, compiled.session() as session:
+            logits[name] = session.run({"input_ids": np.array([story_tokens(1, 60)[0]])}, "score")["logits"]
+    return reports, float(np.linalg.norm(logits["pruned"] - logits["whole"]) / np.linalg.norm(logits["whole"]))
+
+
 @pytest.mark.parametrize("method", ["surgeon", "flap", "wanda", "magnitude"])
 def test_heads_that_do_nothing_are_free(method, build_dir, tmp_path):
     """A KV head of each layer whose results nobody uses goes, with the query heads that read it and its caches; the logits stay."""
     model = onnx.load(model_directory("babyllama_tok105", build_dir) / "model.onnx")
     heads, dim = 4, 32  # KV heads; elements of the two query heads that read one
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    for layer, node in enumerate(node for node in model.graph.node if node.name.endswith("/wo/Transpose")):
-        weight = numpy_helper.to_array(weights[node.input[0]]).copy()
+    for layer, tensor in enumerate(projections(model, "wo")):
+        weight = numpy_helper.to_array(tensor).copy()
         weight[:, (layer % heads) * dim:(layer % heads + 1) * dim] = 0
-        weights[node.input[0]].CopyFrom(numpy_helper.from_array(weight, node.input[0]))
-    ids = tmp_path / "stories.ids"
-    ids.write_text("".join(" ".join(map(str, [1, *row])) + "\n" for row in story_tokens(8, 255)))
-    reports, logits = {}, {}
-    for name, options in {"whole": {}, "pruned": {"prune": "heads=0.25", "prune_method": method, "calibrate": ids}}.items():
-        reports[name] = edgecc.compile(model, tmp_path / f"{name}.edge", **options)
-        with edgecc.load(tmp_path / f"{name}.edge") as compiled, compiled.session() as session:
-            logits[name] = session.run({"input_ids": np.array([story_tokens(1, 60)[0]])}, "score")["logits"]
-    assert np.linalg.norm(logits["pruned"] - logits["whole"]) / np.linalg.norm(logits["whole"]) < 1e-3
+        tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
+    reports, change = whole_and_pruned(model, tmp_path, prune="heads=0.25", prune_method=method)
+    assert change < 1e-3
     assert [entry["scheme"] for entry in reports["pruned"]["ledger"]] == ["pruned heads 4 to 3"] * 5
     assert reports["pruned"]["memory"]["kv_bytes_per_token"] == reports["whole"]["memory"]["kv_bytes_per_token"] * 3 // 4
 
@@ -259,6 +272,49 @@ def test_all_at_once(babyllama):
     before, _ = babyllama()
     assert loss < before + 0.5
     assert {entry["scheme"].split()[0] for entry in report["ledger"]} >= {"pruned", "w8a8"}
+
+
+# --- The width of the stream ------------------------------------------------------------------------------------------
+
+WIDTH = 128  # of babyllama's stream
+
+
+@pytest.mark.parametrize("method, compensation", [("surgeon", "none"), ("surgeon", "least-squares"), ("wanda", "none"), ("magnitude", "none")])
+def test_directions_that_carry_nothing_are_free(method, compensation, build_dir, tmp_path):
+    """What nobody writes to goes, be it directions or channels: the table of tokens stays one, all else shrinks, and the logits stay."""
+    model = onnx.load(model_directory("babyllama_tok105", build_dir) / "model.onnx")
+    rng = np.random.default_rng(6)
+    onto = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH * 3 // 4)))[0]
+    if method != "surgeon":
+        onto = np.eye(WIDTH)[:, rng.permutation(WIDTH)[:WIDTH * 3 // 4]]
+    (table,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [105, WIDTH])
+    for tensor in [table, *projections(model, "wo", "w2")]:
+        weight = numpy_helper.to_array(tensor)
+        weight = weight @ onto @ onto.T if tensor is table else onto @ onto.T @ weight
+        tensor.CopyFrom(numpy_helper.from_array(weight.astype(np.float32), tensor.name))
+    reports, change = whole_and_pruned(model, tmp_path, prune="width=0.25", prune_method=method, prune_compensate=compensation)
+    assert change < 1e-3
+    ledger = reports["pruned"]["ledger"]
+    assert {entry["scheme"] for entry in ledger} == {"pruned width 128 to 96"} and max(entry["relative_error"] for entry in ledger) < 1e-3
+    assert reports["pruned"]["memory"]["arena_bytes"] < reports["whole"]["memory"]["arena_bytes"]
+
+
+def test_a_quarter_of_the_width(babyllama):
+    """Directions, and what is fitted, lose at most half of what channels alone do; weights and arena shrink."""
+    before, whole = babyllama()
+    plain, _ = babyllama(prune="width=0.25", prune_method="wanda", prune_compensate="none")
+    after, report = babyllama(prune="width=0.25")
+    assert after - before < (plain - before) / 2, f"{before:.4f}, by channels {plain:.4f}, by directions {after:.4f}"
+    memory, unpruned = report["memory"], whole["memory"]
+    assert memory["weight_bytes"] < 0.8 * unpruned["weight_bytes"] and memory["arena_bytes"] < unpruned["arena_bytes"]
+
+
+def test_width_with_everything(babyllama):
+    """A narrow stream is an ordinary one: it loses heads and channels, too, is rotated, rounded, and may end early."""
+    loss, report = babyllama(prune="width=0.12,heads=0.25,ffn=0.2", quant="w4g32a8", quant_algorithm="rotate,gptq", exit_layers="3")
+    before, _ = babyllama()
+    assert loss < before + 0.7
+    assert {entry["scheme"].split()[1] for entry in report["ledger"] if entry["scheme"].startswith("pruned")} == {"width", "heads", "ffn"}
 
 
 # --- A size or a speed to aim at --------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ cl::opt<int64_t> context("context", cl::desc("Longest context of a language mode
                          cl::cat(compileFlags));
 cl::list<std::string> weightsDirs("weights-dir", cl::desc("Folder in which external data may lie, beside the model's own"),
                                   cl::value_desc("folder"), cl::cat(compileFlags));
-cl::opt<std::string> prune("prune", cl::desc("Cut parts out of the model: ffn=0.2,heads=0.25,layers=2 (passes/prune/README.md)"),
+cl::opt<std::string> prune("prune",
+                           cl::desc("Cut parts out of the model: ffn=0.2,heads=0.25,width=0.1,layers=2 (passes/prune/README.md)"),
                            cl::value_desc("part=amount,..."), cl::cat(compileFlags));
 cl::opt<std::string> pruneMethod("prune-method",
                                  cl::desc("What makes a part worth keeping: surgeon (default), flap, wanda, magnitude"),
