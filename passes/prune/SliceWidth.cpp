@@ -58,6 +58,11 @@ RowMatrix readBy(const Place &place, const Observed &stream) {
   return norm ? normalized(tokenRows(stream), norm.getEpsilon().convertToDouble()) : tokenRows(stream);
 }
 
+int64_t bytesOf(Value weight) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  return type.getNumElements() * edge::elementBytes(type.getElementType());
+}
+
 /// W^T W
 MatrixXd gramOf(const FloatWeight &weight) {
   constexpr int64_t kRows = 512;
@@ -359,8 +364,7 @@ private:
     StringRef name = nameOf(stream.lookup);
     entry.layer = name.empty() ? entry.weight : name.str();
     entry.scheme = scheme();
-    auto type = cast<RankedTensorType>(after.getType());
-    entry.after = type.getNumElements() * edge::elementBytes(type.getElementType());
+    entry.after = bytesOf(after);
     entry.before = entry.after / kept * stream.width;
     entry.error =
         std::sqrt(std::max(0.0, gram.trace() - (turn.transpose() * gram * turn).trace()) / std::max(gram.trace(), 1e-30));
@@ -384,9 +388,10 @@ private:
     entry.weight = weightBehind(first.getWeight()).getName().str();
     entry.layer = nameOf(first).str();
     for (edge::LinearOp linear : linears) {
-      entry.after += bytesOf(linear);
+      int64_t bytes = bytesOf(linear.getWeight());
+      entry.after += bytes;
       // The basis in front of a head was not there before.
-      entry.before += isBasis(linear) ? 0 : bytesOf(linear) / kept * stream.width;
+      entry.before += isBasis(linear) ? 0 : bytes / kept * stream.width;
     }
     entry.scheme = scheme();
     InFlightDiagnostic remark = first->emitRemark();
