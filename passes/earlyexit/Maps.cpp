@@ -112,8 +112,8 @@ llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidde
     sums.add(rows, known, all);
     return llvm::Error::success();
   };
-  if (llvm::Error error =
-          calibrator.gather("maps of " + name.str(), values, "sums of exit maps", [&](Archive &archive) { archive(sums, prompts); }, add))
+  if (llvm::Error error = calibrator.gather("maps of " + name.str(), values, "sums of exit maps",
+                                            [&](Archive &archive) { archive(sums, prompts); }, add))
     return error;
   sums.balance(prompts);
   if (sums.tokens == 0 || sums.tokens < 2 * sums.xx.rows())

@@ -184,8 +184,10 @@ private:
       for (auto [place, moment] : llvm::zip(some, moments)) {
         MatrixXd carried = moment.matrix(/*centred=*/importance == Importance::Fluctuation);
         // Channels that are kept as they are count by what their readers make of them.
-        if (importance != Importance::Surgeon)
-          carried = carried.diagonal().cwiseProduct(gramOf(place).diagonal()).asDiagonal();
+        if (importance != Importance::Surgeon) {
+          VectorXd counted = carried.diagonal().cwiseProduct(gramOf(place).diagonal());
+          carried = counted.asDiagonal();
+        }
         worth += carried / std::max(carried.trace(), 1e-30);
       }
     }
