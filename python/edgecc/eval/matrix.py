@@ -91,7 +91,7 @@ def run_recipe(subject: Subject, recipe: recipes.Recipe, folder: Path) -> Row:
         if subject.task:
             row["accuracy"][subject.task[0]] = subject.task[1](subject.model, edge)
     except EdgeccError as error:
-        row["refused"] = str(error).splitlines()[0]
+        row["refused"] = str(error).splitlines()[0].removeprefix("edgecc: error: ")
     return row
 
 
