@@ -30,7 +30,7 @@ def pytest_addoption(parser):
                      help="has an AArch64 bin/edgecc-run (default: $EDGECC_AARCH64_BUILD_DIR, build/aarch64)")
 
 
-    parser.addoption("--quick", action="store_true", help="some of the models only (a representative set: QUICK_*)")
+    parser.addoption("--quick", action="store_true", help="some of the models only (a representative set: QUICK_*), and nothing long")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         arguments = item.callspec.params if hasattr(item, "callspec") else {}
         if item.path.name != "test_models.py" or "name" not in arguments:
-            wanted = True
+            wanted = not item.get_closest_marker("long")
         elif "cpu" in arguments:
             wanted = arguments["name"] in QUICK_AARCH64 and (arguments["cpu"] == "cortex-a76" or arguments["name"] == "stories260K")
         else:
@@ -51,6 +51,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes a minute and more; not with --quick")
     if "s" not in config.option.reportchars:
         config.option.reportchars += "s"
 

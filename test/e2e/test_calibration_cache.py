@@ -68,11 +68,9 @@ def compiler(build_dir, tmp_path):
     return Compiler(build_dir, tmp_path)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_the_same_artifact_without_a_run(recipe, compiler, tmp_path, request):
+@pytest.mark.parametrize("recipe", [pytest.param(r, marks=pytest.mark.long) if r in LONG else r for r in RECIPES])
+def test_the_same_artifact_without_a_run(recipe, compiler, tmp_path):
     """Bit for bit; where a model cannot even be written to be run, none is run."""
-    if recipe in LONG and request.config.getoption("--quick"):
-        pytest.skip("takes minutes; tools/test --full has it")
     options = RECIPES[recipe]
     first, use = compiler.compile(*options)
     assert use["results_taken"] == 0 and use["results_added"] == len(compiler.results()) > 0

@@ -309,6 +309,7 @@ def test_a_quarter_of_the_width(babyllama):
     assert memory["weight_bytes"] < 0.8 * unpruned["weight_bytes"] and memory["arena_bytes"] < unpruned["arena_bytes"]
 
 
+@pytest.mark.long
 def test_width_with_everything(babyllama):
     """A narrow stream is an ordinary one: it loses heads and channels, too, is rotated, rounded, and may end early."""
     loss, report = babyllama(prune="width=0.12,heads=0.25,ffn=0.2", quant="w4g32a8", quant_algorithm="rotate,gptq", exit_layers="3")
