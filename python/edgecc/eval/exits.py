@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..bench.plot import COLORS, pyplot, save
 from ..compiler import compile, find_program
 from ..errors import EdgeccError
@@ -62,9 +64,9 @@ def sweep(edge: Path, texts: list[tuple[list[int], int]]) -> list[Point]:
                 if threshold is not None:
                     session.set_exit_threshold(0, threshold)
                 if prompt > 1:
-                    session.feed(ids[:prompt - 1])
+                    session.feed(np.array(ids[:prompt - 1]))
                 for token in ids[prompt - 1:-1]:
-                    answers.append(int(session.feed([token]).argmax()))
+                    answers.append(int(session.feed(np.array([token])).argmax()))
                     layers += session.exit_report.last_layer
             if threshold is not None:
                 same = sum(x == y for x, y in zip(answers, said[None]))
