@@ -48,10 +48,7 @@ struct PackWeights : impl::PackWeightsBase<PackWeights> {
       else if (failed(packQuantized(embedding, rows, embedding.getResult().getType().getShape().back(), files)))
         return signalPassFailure();
     }
-    getOperation().walk([](edge::WeightOp weight) {
-      if (weight->use_empty())
-        weight.erase();
-    });
+    eraseUnreadWeights(getOperation());
   }
 
 private:

@@ -1,5 +1,6 @@
 //===- WeightMemory.cpp -----------------------------------------------------===//
 #include "passes/lower/WeightMemory.h"
+#include "dialects/edge/Shape.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
@@ -97,6 +98,18 @@ edge::WeightOp weightBehind(Value operand) {
   while (auto reshape = operand.getDefiningOp<edge::ReshapeOp>())
     operand = reshape.getInput();
   return operand.getDefiningOp<edge::WeightOp>();
+}
+
+int64_t plainBytes(Value weight) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  return type.getNumElements() * edge::elementBytes(type.getElementType());
+}
+
+void eraseUnreadWeights(Operation *root) {
+  root->walk([](edge::WeightOp weight) {
+    if (weight->use_empty())
+      weight.erase();
+  });
 }
 
 ArrayRef<char> rawBytes(ElementsAttr value) {

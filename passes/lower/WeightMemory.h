@@ -32,6 +32,10 @@ void releaseWritten(char *data, int64_t size, int64_t bytes);
 
 /// The weight behind an operand, through reshapes, which move nothing; null if it is computed.
 edge::WeightOp weightBehind(mlir::Value operand);
+/// Bytes of a weight, or what a reshape makes of it, as it is: not packed.
+int64_t plainBytes(mlir::Value weight);
+/// Weights below `root` that nobody reads any more.
+void eraseUnreadWeights(mlir::Operation *root);
 /// The bytes of a constant; empty if it is no tensor of numbers in memory (a splat).
 llvm::ArrayRef<char> rawBytes(mlir::ElementsAttr value);
 

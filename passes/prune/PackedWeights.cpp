@@ -1,6 +1,7 @@
 //===- PackedWeights.cpp ----------------------------------------------------===//
 #include "passes/prune/PackedWeights.h"
 #include "dialects/edge/Quantization.h"
+#include "passes/lower/WeightMemory.h"
 #include "passes/quantize/FloatWeights.h"
 #include "runtime/include/edgecc/abi.h"
 #include <set>
@@ -9,12 +10,6 @@ using namespace mlir;
 namespace edgecc::prune {
 
 int64_t aligned(int64_t bytes) { return llvm::alignTo(bytes, EDGECC_ALIGNMENT); }
-
-/// As it is.
-static int64_t plainBytes(Value weight) {
-  auto type = cast<RankedTensorType>(weight.getType());
-  return type.getNumElements() * edge::elementBytes(type.getElementType());
-}
 
 llvm::Expected<PackedWeights> PackedWeights::of(ModuleOp module, StringRef arch, StringRef scheme, ArrayRef<std::string> layers) {
   auto tensors = Tensors::collect(module, scheme, layers);

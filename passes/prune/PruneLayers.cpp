@@ -63,9 +63,8 @@ int64_t weightBytes(func::FuncOp function) {
   llvm::DenseSet<Attribute> seen;
   int64_t bytes = 0;
   function.walk([&](edge::WeightOp weight) {
-    auto type = cast<RankedTensorType>(weight.getType());
     if (seen.insert(weight.getValue()).second)
-      bytes += type.getNumElements() * edge::elementBytes(type.getElementType());
+      bytes += plainBytes(weight);
   });
   return bytes;
 }

@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/prune/SliceWidth.h"
 #include "dialects/edge/Shape.h"
+#include "passes/lower/WeightMemory.h"
 #include "passes/prune/Matrices.h"
 #include "passes/prune/Reference.h"
 #include "passes/prune/Sharing.h"
@@ -58,11 +59,6 @@ RowMatrix readBy(const Place &place, const Observed &stream) {
   return norm ? normalized(tokenRows(stream), norm.getEpsilon().convertToDouble()) : tokenRows(stream);
 }
 
-int64_t bytesOf(Value weight) {
-  auto type = cast<RankedTensorType>(weight.getType());
-  return type.getNumElements() * edge::elementBytes(type.getElementType());
-}
-
 /// W^T W
 MatrixXd gramOf(const FloatWeight &weight) {
   constexpr int64_t kRows = 512;
@@ -103,10 +99,7 @@ public:
       whole->remove();
     }
     addToLedger(module, ledger);
-    main.walk([](edge::WeightOp weight) {
-      if (weight->use_empty())
-        weight.erase();
-    });
+    eraseUnreadWeights(main);
     return llvm::Error::success();
   }
 
@@ -366,7 +359,7 @@ private:
     StringRef name = nameOf(stream.lookup);
     entry.layer = name.empty() ? entry.weight : name.str();
     entry.scheme = scheme();
-    entry.after = bytesOf(after);
+    entry.after = plainBytes(after);
     entry.before = entry.after / kept * stream.width;
     entry.error =
         std::sqrt(std::max(0.0, gram.trace() - (turn.transpose() * gram * turn).trace()) / std::max(gram.trace(), 1e-30));
@@ -390,7 +383,7 @@ private:
     entry.weight = weightBehind(first.getWeight()).getName().str();
     entry.layer = nameOf(first).str();
     for (edge::LinearOp linear : linears) {
-      int64_t bytes = bytesOf(linear.getWeight());
+      int64_t bytes = plainBytes(linear.getWeight());
       entry.after += bytes;
       // The basis in front of a head was not there before.
       entry.before += isBasis(linear) ? 0 : bytes / kept * stream.width;

@@ -61,10 +61,7 @@ std::string shortText(double number) {
 
 int64_t Site::bytes() const {
   int64_t sum = 0;
-  auto add = [&](edge::LinearOp linear) {
-    RankedTensorType type = linear.getWeight().getType();
-    sum += type.getNumElements() * edge::elementBytes(type.getElementType());
-  };
+  auto add = [&](edge::LinearOp linear) { sum += plainBytes(linear.getWeight()); };
   add(projections.front());
   llvm::for_each(makers, add);
   return sum;
@@ -312,10 +309,7 @@ llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites) {
   if (calibrator)
     calibrator->restart();
   addToLedger(module, ledger);
-  module.walk([](edge::WeightOp weight) {
-    if (weight->use_empty())
-      weight.erase();
-  });
+  eraseUnreadWeights(module);
   return llvm::Error::success();
 }
 

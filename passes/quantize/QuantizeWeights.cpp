@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/quantize/QuantizeWeights.h"
+#include "passes/lower/WeightMemory.h"
 #include "passes/quantize/Ledger.h"
 #include "passes/quantize/Tensors.h"
 #include "llvm/Support/Format.h"
@@ -44,10 +45,7 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
       return signalPassFailure();
     if (!ledger.empty())
       addToLedger(getOperation(), ledger);
-    getOperation().walk([](edge::WeightOp weight) {
-      if (weight->use_empty())
-        weight.erase();
-    });
+    eraseUnreadWeights(getOperation());
   }
 
 private:

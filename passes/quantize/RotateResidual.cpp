@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
+#include "passes/lower/WeightMemory.h"
 #include "passes/quantize/ResidualStream.h"
 #include <random>
 
@@ -65,10 +66,7 @@ struct RotateResidual : impl::RotateResidualBase<RotateResidual> {
     }
     main.emitRemark() << "the residual stream of " << stream->width << " channels is rotated: " << stream->writers.size()
                       << " layers write to it, " << stream->readers.size() << " read it";
-    getOperation().walk([](edge::WeightOp weight) {
-      if (weight->use_empty())
-        weight.erase();
-    });
+    eraseUnreadWeights(getOperation());
   }
 
 private:

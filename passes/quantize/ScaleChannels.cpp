@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/quantize/ScaleChannels.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "passes/lower/WeightMemory.h"
 #include "passes/quantize/ScaleFolding.h"
 #include "passes/quantize/Tensors.h"
 #include "llvm/Support/Format.h"
@@ -186,10 +187,7 @@ struct ScaleChannels : impl::ScaleChannelsBase<ScaleChannels> {
       return;
     if (llvm::Error error = algorithm == "awq" ? byWeights(groups) : byActivations(groups))
       return fail(llvm::toString(std::move(error)));
-    getOperation().walk([](edge::WeightOp weight) {
-      if (weight->use_empty())
-        weight.erase();
-    });
+    eraseUnreadWeights(getOperation());
   }
 
 private:
