@@ -54,6 +54,7 @@ private:
   Layers layers;
   SmallVector<Value> outputs; // that are no states
   unsigned logits = 0;        // number of the output that says how sure the model is
+  Value target;               // of the heads' maps
   std::optional<CacheSymbols> cache;
   SmallVector<Value> kept; // a state for each exit
   SmallVector<Head> exits;
@@ -143,21 +144,22 @@ LogicalResult ExitBuilder::addState(unsigned exit) {
 /// Maps, heads and thresholds, from samples.
 LogicalResult ExitBuilder::calibrate() {
   // Costs are those of the model as it is, without the heads that are tried.
-  double headCost = costOfHead(function, layers, request.confidence, request.map);
+  double headCost = costOfHead(function, layers, request.confidence, target, request.map);
   SmallVector<TrialValues> values;
   for (Head &exit : exits) {
     if (request.map) {
       // Caches of skipped layers want all states in between.
       unsigned first = cache ? exit.layer + 1 : layers.count();
-      auto fitted = fitMaps(*calibrator, layers.hidden[exit.layer], ArrayRef(layers.hidden).drop_front(first),
-                            "exit." + std::to_string(exit.layer), first);
+      SmallVector<Value> aims(ArrayRef(layers.hidden).drop_front(first));
+      aims.back() = target;
+      auto fitted = fitMaps(*calibrator, exit.input, aims, "exit." + std::to_string(exit.layer), first);
       if (!fitted)
         return fail(llvm::toString(fitted.takeError()));
       exit.maps = std::move(*fitted);
     }
   }
   for (Head &exit : exits) {
-    addHead(layers, outputs, exit);
+    addHead(layers, target, outputs, exit);
     values.push_back({exit.outputs[logits], layers.hidden[exit.layer], layers.hidden[exit.layer - 1]});
   }
   auto trials = tryExits(*calibrator, values, outputs[logits], request.confidence, /*each=*/cache.has_value());
@@ -346,13 +348,17 @@ void ExitBuilder::report() {
 LogicalResult ExitBuilder::run() {
   if (failed(check()))
     return failure();
+  // Caches want maps to hidden states, so that the head's is one of them.
+  target = cache ? layers.hidden.back() : inputOfLogits(function, layers, outputs[logits]);
+  for (Head &exit : exits)
+    addInput(layers, target, exit);
   if (calibrator) {
     if (failed(calibrate()))
       return failure();
   } else {
     for (Head &exit : exits) {
       exit.threshold = request.threshold;
-      addHead(layers, outputs, exit);
+      addHead(layers, target, outputs, exit);
     }
   }
   for (unsigned number = 0; cache && number < exits.size(); ++number)

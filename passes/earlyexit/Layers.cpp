@@ -44,54 +44,47 @@ namespace {
 constexpr uint64_t kPrime = (uint64_t(1) << 61) - 1;
 uint64_t times(uint64_t a, uint64_t b) { return uint64_t((unsigned __int128)(a)*b % kPrime); }
 
-class Paths {
-public:
-  explicit Paths(func::FuncOp function) : function(function) {}
-
-  /// The values that all paths from `source` to the outputs go through, in order, but for `source` itself.
-  SmallVector<Value> cuts(Value source) {
-    llvm::DenseMap<Value, uint64_t> from{{source, 1}}, to;
-    Operation *end = function.front().getTerminator();
-    for (OpOperand &output : end->getOpOperands())
-      if (!function.getResultAttr(output.getOperandNumber(), edge::EdgeDialect::kStateAttr))
-        to[output.get()] += 1;
-    SmallVector<Operation *> ops;
-    for (Operation &op : function.front().without_terminator())
-      ops.push_back(&op);
-    for (Operation *op : llvm::reverse(ops)) {
-      uint64_t sum = 0;
-      for (Value result : op->getResults())
-        sum = (sum + to.lookup(result)) % kPrime;
-      for (Value operand : readBy(op))
-        to[operand] = (to[operand] + sum) % kPrime;
-    }
-    uint64_t all = to.lookup(source);
-    SmallVector<Value> found;
-    if (all == 0)
-      return found;
-    for (Operation *op : ops) {
-      uint64_t sum = 0;
-      for (Value operand : readBy(op))
-        sum = (sum + from.lookup(operand)) % kPrime;
-      for (Value result : op->getResults()) {
-        from[result] = sum;
-        if (sum && times(sum, to.lookup(result)) == all)
-          found.push_back(result);
-      }
-    }
-    return found;
-  }
-
-private:
-  func::FuncOp function;
-};
-
 bool isHidden(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   return type && isa<FloatType>(type.getElementType()) && type.getRank() >= 2 && !type.isDynamicDim(type.getRank() - 1);
 }
 
 } // namespace
+
+SmallVector<Value> cutsBehind(func::FuncOp function, Value source) {
+  llvm::DenseMap<Value, uint64_t> from{{source, 1}}, to;
+  Operation *end = function.front().getTerminator();
+  for (OpOperand &output : end->getOpOperands())
+    if (!function.getResultAttr(output.getOperandNumber(), edge::EdgeDialect::kStateAttr))
+      to[output.get()] += 1;
+  SmallVector<Operation *> ops;
+  for (Operation &op : function.front().without_terminator())
+    ops.push_back(&op);
+  for (Operation *op : llvm::reverse(ops)) {
+    uint64_t sum = 0;
+    for (Value result : op->getResults())
+      sum = (sum + to.lookup(result)) % kPrime;
+    for (Value operand : readBy(op))
+      to[operand] = (to[operand] + sum) % kPrime;
+  }
+  uint64_t all = to.lookup(source);
+  SmallVector<Value> found;
+  if (all == 0)
+    return found;
+  for (Operation *op : ops) {
+    uint64_t sum = 0;
+    for (Value operand : readBy(op))
+      sum = (sum + from.lookup(operand)) % kPrime;
+    for (Value result : op->getResults()) {
+      if (result == source)
+        continue;
+      from[result] = sum;
+      if (sum && times(sum, to.lookup(result)) == all)
+        found.push_back(result);
+    }
+  }
+  return found;
+}
 
 FailureOr<Layers> findLayers(func::FuncOp function, std::string &fault) {
   SmallVector<edge::AttentionOp> attentions(function.getOps<edge::AttentionOp>());
@@ -100,11 +93,10 @@ FailureOr<Layers> findLayers(func::FuncOp function, std::string &fault) {
     return failure();
   }
   // Masks and types of tokens are inputs, too: the tokens are what most goes through.
-  Paths paths(function);
   SmallVector<Value> cuts;
   for (BlockArgument arg : function.getArguments())
     if (!function.getArgAttr(arg.getArgNumber(), edge::EdgeDialect::kStateAttr))
-      if (SmallVector<Value> found = paths.cuts(arg); found.size() > cuts.size())
+      if (SmallVector<Value> found = cutsBehind(function, arg); found.size() > cuts.size())
         cuts = std::move(found);
   llvm::erase_if(cuts, [](Value value) { return !isHidden(value); });
 

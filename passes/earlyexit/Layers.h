@@ -23,6 +23,9 @@ struct Layers {
 /// On failure `fault` says what was not found.
 mlir::FailureOr<Layers> findLayers(mlir::func::FuncOp function, std::string &fault);
 
+/// The values that all paths from `source` to the outputs go through, in order, but for `source` itself.
+llvm::SmallVector<mlir::Value> cutsBehind(mlir::func::FuncOp function, mlir::Value source);
+
 /// What an op reads, inside of its regions too.
 llvm::SmallVector<mlir::Value> readBy(mlir::Operation *op);
 

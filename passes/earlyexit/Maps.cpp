@@ -118,8 +118,8 @@ llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidde
   sums.balance(prompts);
   if (sums.tokens == 0 || sums.tokens < 2 * sums.xx.rows())
     return llvm::createStringError(
-        "--exit-map=affine: the samples have %lld tokens to fit a map of %lld channels on; give more than %lld, or say "
-        "--exit-map=none",
+        "--exit-map=affine: the samples have %lld rows (tokens, or pooled sequences) to fit a map of %lld channels on; give more "
+        "than %lld, or say --exit-map=none",
         static_cast<long long>(sums.tokens), static_cast<long long>(sums.xx.rows() - 1),
         static_cast<long long>(2 * sums.xx.rows()));
   sums.solve();

@@ -1,5 +1,6 @@
 //===- Trials.cpp - What samples say of an exit -------------------------------===//
 #include "passes/earlyexit/Trials.h"
+#include "dialects/edge/Shape.h"
 #include "passes/earlyexit/Maps.h"
 #include "llvm/ADT/STLExtras.h"
 #include <numeric>
@@ -65,6 +66,10 @@ llvm::Expected<Trials> tryExits(Calibrator &calibrator, ArrayRef<TrialValues> ex
       values.append({exit.hidden, exit.before});
   }
   size_t stride = byState ? 3 : 1;
+  // Logits and hidden states are both by sequences.
+  Value hidden = exits.front().hidden;
+  bool isBatch = cast<RankedTensorType>(hidden.getType()).getRank() > 2 && !edge::shapeOf(logits).empty() &&
+                 edge::shapeOf(logits).front() == edge::shapeOf(hidden).front();
   Trials trials;
   trials.exits.resize(exits.size());
   auto add = [&](size_t sample, ArrayRef<Observed> seen) -> llvm::Error {
@@ -90,16 +95,22 @@ llvm::Expected<Trials> tryExits(Calibrator &calibrator, ArrayRef<TrialValues> ex
         }
         continue;
       }
-      // A classifier has a row of logits for all the rows of its hidden states.
-      double least = 1;
-      bool all = true;
-      for (int64_t i = 0; i < own.back().rows(); ++i)
-        if (own.back().counts(i))
-          least = std::min(least, surenessOf(confidence, own, i));
-      for (int64_t i = 0; i < own[0].rows(); ++i)
-        all &= !own[0].counts(i) || likeliest(own[0].row(i)) == likeliest(seen[0].row(i));
-      trial.confidence.push_back(float(least));
-      trial.agrees.push_back(all);
+      // A classifier has a row of logits for all the rows of hidden states of a sequence.
+      int64_t sequences = isBatch ? seen[0].shape.front() : 1;
+      for (int64_t sequence = 0; sequence < sequences; ++sequence) {
+        auto all = [&](const Observed &value, auto &&look) {
+          int64_t rows = value.rows() / sequences;
+          for (int64_t i = sequence * rows; i < (sequence + 1) * rows; ++i)
+            if (value.counts(i))
+              look(i);
+        };
+        double least = 1;
+        bool agrees = true;
+        all(own.back(), [&](int64_t i) { least = std::min(least, surenessOf(confidence, own, i)); });
+        all(own[0], [&](int64_t i) { agrees &= likeliest(own[0].row(i)) == likeliest(seen[0].row(i)); });
+        trial.confidence.push_back(float(least));
+        trial.agrees.push_back(agrees);
+      }
     }
     return llvm::Error::success();
   };

@@ -48,7 +48,8 @@ int64_t likeliest(llvm::ArrayRef<float> logits);
 double boundOf(double wrong, double count);
 
 /// Over the samples that no map was fitted on. `each`: every token is a decision, as where tokens are called one by one, but for
-/// those of a prompt, though its last one may be called alone; else a sample is, and the least sure of its rows counts.
+/// those of a prompt, though its last one may be called alone; else each sequence of a batch is, and the least sure of its rows
+/// counts: a call ends early if all its sequences may.
 llvm::Expected<Trials> tryExits(Calibrator &calibrator, llvm::ArrayRef<TrialValues> exits, mlir::Value logits,
                                 edge::ExitConfidence confidence, bool each);
 

@@ -5,6 +5,7 @@
 Models and compiled files are kept in BUILD_DIR/models and BUILD_DIR/e2e; a compiled file is made anew when the compiler is newer.
 """
 
+import itertools
 import json
 import re
 import subprocess
@@ -210,7 +211,7 @@ def test_rxnmapper_masked_tokens(build_dir, request):
     """Real ALBERT recovers masked atoms of its own examples as under ONNX Runtime, each one, and as often as in PyTorch: 983 of 996.
 
     The data's notes have 978 of 986, and do not say which examples, nor which positions were masked; ours are seeded."""
-    from edgecc.eval.reactions import masked_examples
+    from edgecc.eval.reactions import examples
 
     directory, edge = model_directory("rxnmapper", build_dir), build_dir / "e2e/rxnmapper-long.edge"
     edge.parent.mkdir(exist_ok=True)
@@ -219,10 +220,10 @@ def test_rxnmapper_masked_tokens(build_dir, request):
     count, wanted = (64, 63) if request.config.getoption("--quick") else (996, 983)
     oracle, correct, same, total = export_models.Oracle(directory / "model.onnx"), 0, 0, 0
     with edgecc.load(edge) as model:
-        for feeds, position, token in masked_examples(export_models.DATA / "models/rxnmapper", count if count == 64 else None):
-            found = int(model.run(feeds)["logits"][0, position].argmax())
-            same += found == int(oracle.run(feeds)["logits"][0, position].argmax())
-            correct += found == token
+        for example in itertools.islice(examples(export_models.DATA / "models/rxnmapper"), count if count == 64 else None):
+            found = example.answer(model.run(example.feeds))
+            same += found == example.answer(oracle.run(example.feeds))
+            correct += found == example.right
             total += 1
     assert same == total == count
     assert correct == wanted

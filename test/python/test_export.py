@@ -1,5 +1,6 @@
 """edgecc-export against transformers: the same checkpoint, the same logits, however the tokens are cut into calls."""
 
+import itertools
 import json
 import re
 import struct
@@ -17,7 +18,7 @@ from edgecc.export import ExportError, export, find_package_model, write_random_
 from edgecc.export.__main__ import main  # noqa: E402
 from edgecc.export.random_model import PRESETS  # noqa: E402
 from export_models import DATA, Oracle, is_state, present_of  # noqa: E402
-from edgecc.eval.reactions import masked_examples  # noqa: E402
+from edgecc.eval.reactions import examples  # noqa: E402
 from torch_models import spread  # noqa: E402
 
 SMALL = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, vocab_size=128,
@@ -153,6 +154,28 @@ def test_minilm_sentences(tmp_path):
     assert similar[0, 1] > 0.6 > 0.2 > similar[0, 2]
 
 
+def test_classifier(tmp_path):
+    """A linear layer of the user's behind the pooled vector; what is no such layer is refused by what it is instead."""
+    write_random_checkpoint(tmp_path / "checkpoint", PRESETS["bert"], "f32", 4)
+    rng, width = np.random.default_rng(0), json.loads((tmp_path / "checkpoint/config.json").read_text())["hidden_size"]
+    weight, bias = rng.normal(size=(5, width)), rng.normal(size=5)
+    np.savez(tmp_path / "head.npz", weight=weight, bias=bias)
+    export(tmp_path / "checkpoint", tmp_path / "vectors.onnx", pooling="mean")
+    assert main([str(tmp_path / "checkpoint"), "-o", str(tmp_path / "model.onnx"), "--pooling", "mean", "--classifier", str(tmp_path / "head.npz")]) == 0
+    oracle = Oracle(tmp_path / "model.onnx")
+    feeds = oracle.feeds(3, 11, None, None, rng)
+    close(oracle.run(feeds)["logits"], Oracle(tmp_path / "vectors.onnx").run(feeds)["sentence_embedding"] @ weight.T + bias)
+    for arrays, sentence in (({"weight": weight}, "not an .npz with the arrays weight and bias"),
+                             ({"weight": weight, "bias": bias[:3]}, rf"weight is \[5, {width}\] and bias \[3\]"),
+                             ({"weight": weight[:, :8], "bias": bias}, rf"weight \[labels, {width}\] and bias \[labels\] is needed")):
+        np.savez(tmp_path / "bad.npz", **arrays)
+        with pytest.raises(ExportError, match="bad.npz: .*" + sentence):
+            export(tmp_path / "checkpoint", tmp_path / "bad.onnx", pooling="mean", classifier=tmp_path / "bad.npz")
+    with pytest.raises(ExportError, match="say which with --pooling mean"):
+        export(tmp_path / "checkpoint", tmp_path / "bad.onnx", classifier=tmp_path / "head.npz")
+    assert not (tmp_path / "bad.onnx").exists()
+
+
 def shared(name: str) -> Path:
     if not (DATA / "models" / name).exists():
         pytest.skip(f"{DATA / 'models' / name} is not there")
@@ -240,8 +263,7 @@ def test_rxnmapper_masked_tokens(tmp_path):
     source = shared("rxnmapper")
     export(source, tmp_path / "model.onnx")
     oracle = Oracle(tmp_path / "model.onnx")
-    correct = [oracle.run(feeds)["logits"][0, position].argmax() == token
-               for feeds, position, token in masked_examples(source, 150)]
+    correct = [e.answer(oracle.run(e.feeds)) == e.right for e in itertools.islice(examples(source), 150)]
     assert len(correct) == 150
     assert np.mean(correct) > 0.97
 

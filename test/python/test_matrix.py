@@ -129,12 +129,18 @@ def test_sentence_counts(tmp_path):
 
 
 def test_samples_for_calibration(tmp_path):
-    """Reactions as they are, padded to the longest; sentences in one batch."""
+    """Every other reaction with its mask, padded to the longest; the rest is measured on. Sentences in one batch."""
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "C", "O", ">>"]))
-    (tmp_path / "example_rxns.csv").write_text("rxn\nC>>O\nCCO>>CO\n")
-    reactions.write_samples(tmp_path, tmp_path / "a.npz")
+    (tmp_path / "example_rxns.csv").write_text("rxn\nC>>O\nCCO>>C\nCCO>>CO\n")
+    known, rest = reactions.parts(tmp_path)
+    reactions.write_samples(known, tmp_path / "a.npz")
     arrays = np.load(tmp_path / "a.npz")
-    assert arrays["input_ids"].tolist() == [[2, 5, 7, 6, 3, 0, 0, 0], [2, 5, 5, 6, 7, 5, 6, 3]]
+    ids = arrays["input_ids"]
+    assert (ids == 4).sum(1).tolist() == [1, 1] and len(rest) == 1
+    for row, example in zip(ids, known):
+        assert row[example.position] == 4
+        row[example.position] = example.right
+    assert ids.tolist() == [[2, 5, 7, 6, 3, 0, 0, 0], [2, 5, 5, 6, 7, 5, 6, 3]]
     assert arrays["attention_mask"].tolist() == [[1] * 5 + [0] * 3, [1] * 8]
     (tmp_path / "train.csv").write_text("text,category\nc,x\nc o,y\n")
     (tmp_path / "words.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "c", "o"]))

@@ -36,39 +36,6 @@ std::vector<int64_t> stopIds(const Model &model, const text::Tokenizer *tokenize
   return ids;
 }
 
-/// Index of the exit after `layer`, of the first one without it. "" or what there is instead.
-std::string findExit(const Model &model, std::optional<uint32_t> layer, size_t &exit) {
-  edgecc_exit_info info;
-  std::string known;
-  for (exit = 0; edgecc_model_exit(model.handle(), exit, &info) == EDGECC_OK; ++exit) {
-    if (!layer || info.layer == *layer)
-      return "";
-    known += (exit ? ", " : "") + std::to_string(info.layer);
-  }
-  if (known.empty())
-    return "the model has no exits; compile it with --exit-layers";
-  return "the model has no exit after layer " + std::to_string(*layer) + "; there are exits after " + known;
-}
-
-std::string chooseExits(const Model &model, Session &session, const GenerateOptions &options, size_t &exit) {
-  if (!options.neverExit && !options.exitLayer && !options.exitThreshold && !options.verifyExits)
-    return "";
-  if (std::string fault = findExit(model, options.exitLayer, exit); !fault.empty())
-    return fault;
-  Status status = Status::of([&](edgecc_error *error) {
-    const int64_t forced = options.neverExit   ? int64_t(EDGECC_EXIT_NEVER)
-                           : options.exitLayer ? int64_t(exit)
-                                               : int64_t(EDGECC_EXIT_IF_SURE);
-    edgecc_status code = edgecc_session_force_exit(session.handle(), forced, error);
-    edgecc_exit_info info;
-    for (size_t i = 0; code == EDGECC_OK && options.exitThreshold && edgecc_model_exit(model.handle(), i, &info) == EDGECC_OK;
-         ++i)
-      code = edgecc_session_set_exit_threshold(session.handle(), i, float(*options.exitThreshold), error);
-    return code;
-  });
-  return status.message();
-}
-
 void printStats(const Model &model, const text::LanguageModel &language, const text::Speculation &speculation) {
   const uint32_t layers = edgecc_model_layers(model.handle());
   uint64_t calls = 0, executed = 0;
@@ -108,11 +75,12 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
       return complain("token " + std::to_string(id) + " is not in the model's vocabulary of " +
                       std::to_string(language.vocabulary()) + (options.prompt ? ": the tokenizer belongs to another model" : ""));
   size_t exit = 0;
-  if (fault = chooseExits(model, session, options, exit); !fault.empty())
-    return complain(fault);
-  if (options.verifyExits)
+  if (options.verifyExits) {
+    if (fault = findExit(model, options.exits.layer, exit); !fault.empty())
+      return complain(fault);
     if (fault = language.draftAt(exit); !fault.empty())
       return complain(fault);
+  }
   const std::vector<int64_t> stops = stopIds(model, tokenizer.get(), options);
   const bool asText = tokenizer && !options.printIds;
   if (asText && options.prompt)
@@ -122,7 +90,7 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
   edgecc_exit_info drafting = {};
   edgecc_model_exit(model.handle(), exit, &drafting);
   text::Speculation speculation(sampler, options.drafts,
-                                options.exitThreshold ? float(*options.exitThreshold) : drafting.threshold);
+                                options.exits.threshold ? float(*options.exits.threshold) : drafting.threshold);
   std::vector<float> logits;
   const size_t promptSize = history.size();
   const Clock::time_point start = Clock::now();

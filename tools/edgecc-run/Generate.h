@@ -4,6 +4,7 @@
 
 #include "edgecc/edgecc.hpp"
 #include "runtime/text/Sampler.h"
+#include "tools/edgecc-run/Exits.h"
 
 #include <optional>
 #include <string>
@@ -21,10 +22,9 @@ struct GenerateOptions {
   text::SamplingOptions sampling;
   std::vector<int64_t> stopIds;
   bool ignoreStop = false, printIds = false;
-  bool verifyExits = false, neverExit = false, stats = false;
-  std::optional<double> exitThreshold; ///< for all exits; else the model's own
-  std::optional<uint32_t> exitLayer;   ///< always there; with verifyExits: drafts end there
-  uint32_t drafts = 4;                 ///< in a row at most, before they are verified
+  ExitOptions exits; ///< as the session has them; with verifyExits drafts end at the layer
+  bool verifyExits = false, stats = false;
+  uint32_t drafts = 4; ///< in a row at most, before they are verified
 };
 
 /// Streams text (or ids) to stdout and times to stderr. Returns the exit status.

@@ -15,6 +15,7 @@ struct TensorOptions {
   std::string inputArchive;        ///< .npz
   std::string outputDir, outputArchive;
   unsigned repeat = 1;
+  bool stats = false; ///< say after how many layers the call ended
 };
 
 /// Sets the inputs, runs the entry, writes the outputs and prints their shapes. Returns the exit status.

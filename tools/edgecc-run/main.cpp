@@ -93,17 +93,20 @@ int main(int argc, char **argv) {
   text->add_option("--stop", generate.stopIds, "ids that end the text (default: the model's eos_token_id)")->delimiter(',');
   text->add_flag("--ignore-eos", generate.ignoreStop, "write on after an end token");
   text->add_flag("--print-ids", generate.printIds, "print ids instead of text");
-  text->add_option("--exit-threshold", generate.exitThreshold,
-                   "end calls early that are at least this sure (default: the model's own)")
-      ->check(CLI::Range(0.0, 1.0));
-  auto *exitOption = text->add_option("--exit-layer", generate.exitLayer, "end calls after this layer, however sure they are");
-  text->add_flag("--never-exit", generate.neverExit, "go to the last layer always")->excludes(exitOption);
   text->add_flag("--exit-verify", generate.verifyExits,
                  "let the remaining layers verify what ended early, in batches: the text is that of the whole model");
   text->add_option("--drafts", generate.drafts, "tokens in such a batch at most")
       ->capture_default_str()
       ->check(CLI::Range(1u, 64u));
-  text->add_flag("--stats", generate.stats, "say how many layers were run");
+
+  ExitOptions &exits = generate.exits;
+  auto *early = app.add_option_group("early exits", "of a model compiled with --exit-layers");
+  early
+      ->add_option("--exit-threshold", exits.threshold, "end calls early that are at least this sure (default: the model's own)")
+      ->check(CLI::Range(0.0, 1.0));
+  auto *exitOption = early->add_option("--exit-layer", exits.layer, "end calls after this layer, however sure they are");
+  early->add_flag("--never-exit", exits.never, "go to the last layer always")->excludes(exitOption);
+  early->add_flag("--stats", generate.stats, "say how many layers were run");
   CLI11_PARSE(app, argc, argv);
 
   modelOptions.cpu = cpu.empty() ? nullptr : cpu.c_str();
@@ -119,6 +122,11 @@ int main(int argc, char **argv) {
     fprintf(stderr, "edgecc-run: %s\n", status.message());
     return 1;
   }
+  if (std::string fault = chooseExits(model, session, exits); !fault.empty()) {
+    fprintf(stderr, "edgecc-run: %s\n", fault.c_str());
+    return 1;
+  }
+  tensors.stats = generate.stats;
   if (!*promptOption && !*idsOption)
     return runTensors(model, session, tensors);
   generate.entry = tensors.entry;

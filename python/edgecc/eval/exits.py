@@ -1,5 +1,5 @@
-"""What early exits save: each language model with an exit after a quarter, a half and three quarters of its layers, each alone, with maps
-fitted on one text; on another one every call is made with thresholds from low to high, and compared with what the whole model says."""
+"""What early exits save: each model with an exit after a quarter, a half and three quarters of its layers, each alone, with maps fitted on
+some samples; on others every call is made with thresholds from low to high, and compared with what the whole model says."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ import argparse
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
 from ..bench.plot import COLORS, pyplot, save
 from ..compiler import compile, find_program
 from ..errors import EdgeccError
-from ..runtime import load
+from ..runtime import Session, load
 from . import tables
+from .labelled import Example
 from .matrix import Subject
 
 _THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999)
 _AGREEMENT, _SAVED = 0.99, 0.25
-_MODELS = ("phone_agent", "stories260K", "babyllama_tok105", "out2Msp", "bitllama_3M")
+_MODELS = ("phone_agent", "stories260K", "babyllama_tok105", "out2Msp", "bitllama_3M", "rxnmapper", "minilm")
 
 Point = dict[str, float]
+# The answers of calls, one after the other.
+Calls = Callable[[Session], Iterator[int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of models/ and text/ (default: ../shared/data)")
     parser.add_argument("--folder", type=Path, default=Path("build/eval"), help="models, artifacts and points (default: build/eval)")
     parser.add_argument("--texts", type=int, default=20, metavar="N", help="texts, or lines of a file, to measure on (default: 20)")
+    parser.add_argument("--examples", type=int, default=1000, metavar="N", help="of an encoder, at most (default: 1000)")
     parser.add_argument("--tokens", type=int, default=200, metavar="N", help="of each text at most (default: 200)")
     parser.add_argument("-o", "--output", type=Path, help="picture; its ending says the format: .svg, .png, .pdf")
 
@@ -51,26 +55,35 @@ def _tokens(a: argparse.Namespace, subject: Subject) -> list[tuple[list[int], in
     return texts
 
 
-def sweep(edge: Path, texts: list[tuple[list[int], int]]) -> list[Point]:
+def _writing(texts: list[tuple[list[int], int]]) -> Calls:
+    def calls(session: Session) -> Iterator[int]:
+        for ids, prompt in texts:
+            session.reset()
+            if prompt > 1:
+                session.feed(np.array(ids[:prompt - 1]))
+            for token in ids[prompt - 1:-1]:
+                yield int(session.feed(np.array([token])).argmax())
+    return calls
+
+
+def _answering(examples: list[Example]) -> Calls:
+    return lambda session: (example.answer(session.run(example.feeds)) for example in examples)
+
+
+def sweep(edge: Path, calls: Calls) -> list[Point]:
     """One exit: agreement with the whole model, and the share of layers that is saved, for each threshold."""
-    said: dict[float | None, list[int]] = {}
     points = []
     with load(edge, threads=1) as model, model.session() as session:
-        for threshold in (None, *_THRESHOLDS):
-            layers, answers = 0, said.setdefault(threshold, [])
-            for ids, prompt in texts:
-                session.reset()
-                session.force_exit("never" if threshold is None else None)
-                if threshold is not None:
-                    session.set_exit_threshold(0, threshold)
-                if prompt > 1:
-                    session.feed(np.array(ids[:prompt - 1]))
-                for token in ids[prompt - 1:-1]:
-                    answers.append(int(session.feed(np.array([token])).argmax()))
-                    layers += session.exit_report.last_layer
-            if threshold is not None:
-                same = sum(x == y for x, y in zip(answers, said[None]))
-                points.append({"threshold": threshold, "agreement": same / len(answers), "saved": 1 - layers / len(answers) / model.layers})
+        session.force_exit("never")
+        whole = list(calls(session))
+        session.force_exit(None)
+        for threshold in _THRESHOLDS:
+            session.set_exit_threshold(0, threshold)
+            layers = same = 0
+            for answer, expected in zip(calls(session), whole, strict=True):
+                layers += session.exit_report.last_layer
+                same += answer == expected
+            points.append({"threshold": threshold, "agreement": same / len(whole), "saved": 1 - layers / len(whole) / model.layers})
     return points
 
 
@@ -80,8 +93,15 @@ def most_saved(points: list[Point]) -> Point | None:
 
 
 def measure(a: argparse.Namespace, name: str) -> dict[int, list[Point]]:
-    subject, _ = tables.subject_of(argparse.Namespace(data=a.data, folder=a.folder, stories=a.texts, lines=a.texts, speed=False), name)
-    texts, whole = _tokens(a, subject), a.folder / name / "whole.edge"
+    wanted = argparse.Namespace(data=a.data, folder=a.folder, stories=a.texts, lines=a.texts, reactions=a.examples, sentences=None, speed=False,
+                                emulator="")
+    subject, _ = tables.subject_of(wanted, name)
+    if subject.task:
+        examples = subject.task[1]
+        calls = _answering(examples[::-(-len(examples) // a.examples)])  # the file may be sorted by answers
+    else:
+        calls = _writing(_tokens(a, subject))
+    whole = a.folder / name / "whole.edge"
     compile(subject.model, whole, dims=subject.dims, arguments=["--exit-layers=1"])
     with load(whole, inspect_only=True) as model:
         count = model.layers
@@ -89,10 +109,11 @@ def measure(a: argparse.Namespace, name: str) -> dict[int, list[Point]]:
     for layer in sorted({max(1, (count * quarter + 2) // 4) for quarter in (1, 2, 3)} - {count}):
         edge = a.folder / name / f"exit-{layer}.edge"
         compile(subject.model, edge, dims=subject.dims, timeout=1800, arguments=[
-            f"--exit-layers={layer}", f"--exit-agreement={_AGREEMENT}", f"--calibrate={subject.calibrate}", f"--tokenizer={subject.tokenizer}",
+            f"--exit-layers={layer}", f"--exit-agreement={_AGREEMENT}", f"--calibrate={subject.calibrate}",
+            f"--calibration-cache={a.folder / name / 'calibration'}", *([f"--tokenizer={subject.tokenizer}"] if subject.tokenizer else []),
             *([f"--calibrate-samples={subject.calibrate_samples}"] if subject.calibrate_samples else []),
             *([f"--calibrate-split={subject.calibrate_split}"] if subject.calibrate_split else [])])
-        found[layer] = sweep(edge, texts)
+        found[layer] = sweep(edge, calls)
     return found
 
 
@@ -122,7 +143,7 @@ def draw(curves: dict[str, dict[int, list[Point]]], output: Path) -> None:
 
 def run(a: argparse.Namespace) -> int:
     if unknown := [m for m in a.models if m not in _MODELS]:
-        raise EdgeccError(f"there is no language model '{unknown[0]}'; models are {', '.join(_MODELS)}")
+        raise EdgeccError(f"there is no model '{unknown[0]}'; models are {', '.join(_MODELS)}")
     curves: dict[str, Any] = {}
     for name in a.models or _MODELS:
         curves[name] = measure(a, name)

@@ -16,7 +16,7 @@ from typing import Any, Callable, Mapping
 from ..compiler import compile, find_program
 from ..errors import EdgeccError
 from ..runtime import load
-from . import recipes
+from . import emulated, labelled, recipes
 from .table import markdown, text_table
 
 Row = dict[str, Any]
@@ -37,8 +37,14 @@ class Subject:
     calibrate: Path | None = None
     calibrate_samples: int | None = None  # instead of a recipe's own
     calibrate_split: str = ""  # what ends the prompt in a sample
+    emulator: str = ""  # starts edgecc-eval for linux-arm64
     speed: bool = True
-    task: tuple[str, Callable[[Path, Path], dict[str, float]]] | None = None  # of an encoder
+    task: tuple[str, list[labelled.Example]] | None = None  # of an encoder
+    figures: Callable[[Path, Path], dict[str, float]] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.task:
+            self.figures = labelled.measure(self.task[1])
 
 
 def _evaluate(subject: Subject, edge: Path, reference: Path, scratch: Path) -> Row:
@@ -73,6 +79,9 @@ def run_recipe(subject: Subject, recipe: recipes.Recipe, folder: Path) -> Row:
         if calibration and subject.calibrate_samples:
             options = [o for o in options if not o.startswith("--calibrate-samples=")]
             calibration.append(f"--calibrate-samples={subject.calibrate_samples}")
+        if calibration:
+            # Recipes of one model ask the same of it.
+            calibration.append(f"--calibration-cache={folder / 'calibration'}")
         if calibration and subject.calibrate_split:
             calibration.append(f"--calibrate-split={subject.calibrate_split}")
         if calibration and subject.tokenizer:
@@ -88,8 +97,14 @@ def run_recipe(subject: Subject, recipe: recipes.Recipe, folder: Path) -> Row:
         model.close()
         with tempfile.TemporaryDirectory(prefix="edgecc-eval-") as scratch:
             row.update(_evaluate(subject, edge, reference, Path(scratch)))
-        if subject.task:
-            row["accuracy"][subject.task[0]] = subject.task[1](subject.model, edge)
+            if subject.emulator and subject.tokenizer:
+                arm = edge.with_suffix(".arm64.edge")
+                compile(subject.model, arm, dims=subject.dims, target="linux-arm64", arguments=[*options, *calibration])
+                for name, lines in subject.completions.items():
+                    row["accuracy"][name]["emulated"] = emulated.same_actions(lines, subject.tokenizer, subject.count, edge, arm, subject.emulator,
+                                                                              Path(scratch))
+        if subject.task and subject.figures:
+            row["accuracy"][subject.task[0]] = subject.figures(subject.model, edge)
     except EdgeccError as error:
         row["refused"] = str(error).splitlines()[0].removeprefix("edgecc: error: ")
     return row
@@ -121,6 +136,12 @@ def _pairs(values: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
+def add_emulator(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--emulator", default="", metavar="COMMAND",
+                        help="starts edgecc-eval for linux-arm64, as 'qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu build/aarch64/bin/edgecc-eval': "
+                             "how many lines are written as here")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="the model, ONNX")
     parser.add_argument("recipes", nargs="*", default=list(recipes.DEFAULT), help=f"default: {' '.join(recipes.DEFAULT)}")
@@ -132,6 +153,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibrate", type=Path, help="samples for the recipes that look at what flows through the model")
     parser.add_argument("--calibrate-samples", type=int, metavar="N", help="of them, at most (default: the recipe's, or edgecc's)")
     parser.add_argument("--calibrate-split", default="", metavar="MARK", help="what ends the prompt in a sample, for exits")
+    add_emulator(parser)
     parser.add_argument("--dim", action="append", default=[], metavar="NAME=A..B")
     parser.add_argument("--folder", type=Path, default=Path("eval"), help="where the artifacts go (default: eval)")
     parser.add_argument("--json", type=Path, help="write everything, each layer's errors included")
@@ -142,7 +164,7 @@ def run(a: argparse.Namespace) -> int:
     subject = Subject(a.model.parent.name if a.model.stem == "model" else a.model.stem, a.model, text=a.text, half=a.half, count=a.count,
                       tokenizer=a.tokenizer, completions={k: Path(v) for k, v in _pairs(a.completions, "--completions").items()},
                       dims=_pairs(a.dim, "--dim"), calibrate=a.calibrate,
-                      calibrate_samples=a.calibrate_samples, calibrate_split=a.calibrate_split)
+                      calibrate_samples=a.calibrate_samples, calibrate_split=a.calibrate_split, emulator=a.emulator)
     if not subject.text and not subject.completions:
         raise EdgeccError("nothing to measure: give --text FILE or --completions NAME=FILE")
     report = run_matrix(subject, [recipes.parse(r) for r in a.recipes], a.folder)

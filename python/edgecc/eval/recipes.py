@@ -19,12 +19,14 @@ PARTS: dict[str, tuple[str, ...]] = {
     # What loses least in 4 bits (passes/quantize/README.md): the head, and with it a tied table, has 8.
     "best": ("--quant-algorithm=awq,gptq", "--calibrate-samples=512", "--quant-layer={*lm_head*,*embed*,*wte*,*tok*}=w8a8"),
     "gqa": ("--kv-heads={half_kv_heads}",),
+    # Mean pooling of neighbours (Ainslie 2023), for comparison.
+    "gqa-mean": ("--kv-heads={half_kv_heads}", "--kv-merge=mean"),
     "prune": ("--prune=ffn=0.2",),
     "exit": ("--exit-layers=auto", "--exit-agreement=0.99"),
     "kv8": ("--kv=int8",),
 }
 # Those that look at what flows through the model.
-CALIBRATED = {"gptq", "awq", "best", "gqa", "prune", "exit"}
+CALIBRATED = {"gptq", "awq", "best", "gqa", "gqa-mean", "prune", "exit"}
 
 DEFAULT = ("f32", "8-bit", "4-bit", "exit", "gqa", "4-bit+exit", "4-bit+gqa", "8-bit+exit", "4-bit+exit+gqa")
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 
 from ..errors import EdgeccError
-from ..runtime import load
 from ..wordpiece import WordPiece
-from .oracle import oracle_session
+from .labelled import Example, Feeds, oracle
 
 _BATCH, _LONGEST = 16, 128
-Encode = Callable[[dict[str, np.ndarray]], np.ndarray]
+# Samples of equal length are padded to the longest; few sentences are longer.
+_LONGEST_SAMPLE = 32
 
 
 def read(directory: Path, part: str, count: int | None) -> tuple[list[str], np.ndarray]:
@@ -27,7 +26,7 @@ def read(directory: Path, part: str, count: int | None) -> tuple[list[str], np.n
     return [text for text, _ in rows], np.array([category for _, category in rows])
 
 
-def embed(tokenizer: WordPiece, sentences: list[str], encode: Encode) -> np.ndarray:
+def embed(tokenizer: WordPiece, sentences: list[str], encode: Callable[[Feeds], np.ndarray]) -> np.ndarray:
     """[sentences, width], in batches of sentences about as long as each other, since padding is work."""
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
     vectors: dict[int, np.ndarray] = {}
@@ -38,55 +37,29 @@ def embed(tokenizer: WordPiece, sentences: list[str], encode: Encode) -> np.ndar
     return np.stack([vectors[i] for i in range(len(sentences))])
 
 
-def write_samples(vocabulary: Path, directory: Path, file: Path, count: int = 64) -> None:
-    """Training sentences for --calibrate, [count, longest]."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = WordPiece(vocabulary).batch(read(directory, "train", count)[0], _LONGEST)
-    np.savez(file, **arrays)
-
-
-def measure(vocabulary: Path, directory: Path, cache: Path, count: int | None) -> Callable[[Path, Path], dict[str, float]]:
-    """Accuracy on the test sentences of a classifier fitted to the training sentences' vectors, which are kept in `cache` by the
-    model's contents. The reference is the same with the vectors of ONNX Runtime."""
+def fit_classifier(vocabulary: Path, directory: Path, encoder: Path, file: Path, count: int | None) -> None:
+    """For edgecc-export --classifier: logistic regression on the vectors that ONNX Runtime gives of the training sentences."""
     try:
         from sklearn.linear_model import LogisticRegression
     except ImportError:
         raise EdgeccError("the sentence task needs scikit-learn: pip install scikit-learn") from None
+    sentences, intents = read(directory, "train", count)
+    run = oracle(encoder)
+    vectors = embed(WordPiece(vocabulary), sentences, lambda feeds: run(feeds)["sentence_embedding"])
+    fitted = LogisticRegression(C=10, max_iter=300).fit(vectors, intents)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(file, weight=fitted.coef_, bias=fitted.intercept_, labels=fitted.classes_)
+
+
+def examples(vocabulary: Path, directory: Path, classifier: Path, count: int | None) -> list[Example]:
+    """The test sentences, one by one."""
     tokenizer = WordPiece(vocabulary)
-    train, wanted = read(directory, "train", count)
-    test, right = read(directory, "test", count)
-    reference: list[Any] = []
+    labels = {str(label): i for i, label in enumerate(np.load(classifier)["labels"])}
+    return [Example(tokenizer.batch([text], _LONGEST), labels[str(intent)]) for text, intent in zip(*read(directory, "test", count))]
 
-    def vectors(file: Path, encode: Callable[[], Encode]) -> np.ndarray:
-        key = hashlib.sha256(file.read_bytes() + str(count).encode()).hexdigest()[:24]
-        path = cache / f"{file.stem}-{key}.npy"
-        if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            np.save(path, embed(tokenizer, train + test, encode()))
-        found: np.ndarray = np.load(path)
-        return found
 
-    def predict(x: np.ndarray) -> np.ndarray:
-        classifier = LogisticRegression(C=10, max_iter=300).fit(x[:len(train)], wanted)
-        answers: np.ndarray = classifier.predict(x[len(train):])
-        return answers
-
-    def by_oracle(model: Path) -> Encode:
-        session = oracle_session(model)
-        names = {i.name for i in session.get_inputs()}
-        return lambda feeds: session.run(["sentence_embedding"], {k: v for k, v in feeds.items() if k in names})[0]
-
-    def by_edge(edge: Path) -> Encode:
-        model = load(edge)
-        return lambda feeds: model.run(feeds)["sentence_embedding"].copy()
-
-    def figures(model: Path, edge: Path) -> dict[str, float]:
-        if not reference:
-            x = vectors(model, lambda: by_oracle(model))
-            reference.extend((x, predict(x)))
-        x = vectors(edge, lambda: by_edge(edge))
-        found, (oracle, answers) = predict(x), reference
-        cosines = (x * oracle).sum(-1) / np.linalg.norm(x, axis=-1) / np.linalg.norm(oracle, axis=-1)
-        return {"accuracy": float(np.mean(found == right)), "reference_accuracy": float(np.mean(answers == right)),
-                "same": float(np.mean(found == answers)), "cosine": float(np.mean(cosines))}
-    return figures
+def write_samples(vocabulary: Path, directory: Path, file: Path, count: int = 2048) -> None:
+    """Training sentences for --calibrate, [count, longest]; those of more than 32 tokens are cut."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = WordPiece(vocabulary).batch(read(directory, "train", count)[0], _LONGEST_SAMPLE)
+    np.savez(file, **arrays)

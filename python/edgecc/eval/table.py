@@ -40,6 +40,7 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
         columns.append((name, _at("accuracy", name, "accuracy"), "{:.2%}"))
         columns.append(("as f32", _at("accuracy", name, "same"), "{:.2%}"))
         columns.append(("layers", _at("accuracy", name, "layers"), "{:.2f}"))
+        columns.append(("same on arm64", _at("accuracy", name, "emulated"), "{:.2%}"))
     columns.append(("layers of the text", _at("text", "layers"), "{:.2f}"))
     columns.append(("prefill t/s", _at("speed", "prefill_tokens_per_second"), "{:.0f}"))
     columns.append(("decode t/s", _at("speed", "decode_tokens_per_second"), "{:.0f}"))

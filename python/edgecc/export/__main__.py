@@ -19,6 +19,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--package", metavar="NAME", help="the checkpoint that the installed Python package NAME carries")
     p.add_argument("--pooling", choices=("none", "mean"), default="none",
                    help="mean: one vector of length 1 per text, named sentence_embedding")
+    p.add_argument("--classifier", type=Path, metavar="FILE.npz",
+                   help="with --pooling: logits of a linear classifier of the vector, weight [labels, width] and bias [labels]")
     p.add_argument("--weights", choices=("auto", "link", "copy"), default="auto",
                    help="how weights from outside get into the output's directory: hard links, copies, or what suits the size")
     p.add_argument("--activation", metavar="NAME", help="override hidden_act of config.json")
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("give one of: a checkpoint directory, --package NAME, --random PRESET")
     try:
         source = a.directory or (find_package_model(a.package) if a.package else _random(a))
-        export(source, a.output, pooling=a.pooling, weights=a.weights, hidden_act=a.activation)
+        export(source, a.output, pooling=a.pooling, classifier=a.classifier, weights=a.weights, hidden_act=a.activation)
     except (ExportError, OSError, shutil.Error) as error:
         print(f"edgecc-export: error: {error}", file=sys.stderr)
         return 1

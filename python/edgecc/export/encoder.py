@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from .checkpoint import Checkpoint, ExportError
@@ -24,7 +26,7 @@ def _attention(g: Graph, x: str, mask: str, names: tuple[str, str, str, str], hi
     return g.linear(y, names[3], hidden, hidden, bias=True)
 
 
-def _sentence_embedding(g: Graph, x: str, hidden: int) -> None:
+def _sentence_embedding(g: Graph, x: str) -> str:
     """The mean over the real tokens, of length 1: what sentence-transformers' models are trained to give."""
     with g.scope("pooling"):
         x = x if g.compute == FLOAT else g.cast(x, FLOAT)
@@ -33,10 +35,24 @@ def _sentence_embedding(g: Graph, x: str, hidden: int) -> None:
         count = g.op("Max", g.op("ReduceSum", mask, g.constant([1]), keepdims=0), g.constant(1e-9, "float32"))
         mean = g.op("Div", total, count)
         length = g.op("Max", g.op("ReduceL2", mean, g.constant([1]), keepdims=1), g.constant(1e-12, "float32"))
-        g.output(g.op("Div", mean, length), "sentence_embedding", FLOAT, ["batch", hidden])
+        return g.op("Div", mean, length)
 
 
-def build(checkpoint: Checkpoint, metadata: dict[str, str], pooling: str) -> tuple[Graph, onnx.ModelProto]:
+def _linear_classifier(g: Graph, vector: str, file: Path, hidden: int) -> None:
+    try:
+        with np.load(file) as arrays:
+            weight, bias = (np.asarray(arrays[name], np.float32) for name in ("weight", "bias"))
+    except (OSError, ValueError, KeyError) as error:
+        raise ExportError(f"--classifier {file}: not an .npz with the arrays weight and bias ({error})") from None
+    if weight.ndim != 2 or weight.shape[1] != hidden or bias.shape != weight.shape[:1]:
+        raise ExportError(f"--classifier {file}: weight is {list(weight.shape)} and bias {list(bias.shape)}, but a label for each row of "
+                          f"weight [labels, {hidden}] and bias [labels] is needed")
+    with g.scope("classifier"):
+        y = g.op("Add", g.op("MatMul", vector, g.constant(weight.T, "float32")), g.constant(bias, "float32"))
+        g.output(y, "logits", FLOAT, ["batch", len(bias)])
+
+
+def build(checkpoint: Checkpoint, metadata: dict[str, str], pooling: str, classifier: Path | None) -> tuple[Graph, onnx.ModelProto]:
     config = checkpoint.config
     albert = config["model_type"] == "albert"
     prefix = checkpoint.prefix(("albert.", "") if albert else ("bert.", ""), "embeddings.word_embeddings.weight")
@@ -75,7 +91,11 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str], pooling: str) -> tup
         with g.scope(f"layer.{i}"):
             x = (_albert_layer if albert else _bert_layer)(g, x, keep, prefix, i, config, (hidden, heads, ffn, epsilon, act))
     if pooling == "mean":
-        _sentence_embedding(g, x, hidden)
+        vector = _sentence_embedding(g, x)
+        if classifier:
+            _linear_classifier(g, vector, classifier, hidden)
+        else:
+            g.output(vector, "sentence_embedding", FLOAT, ["batch", hidden])
         return g, g.model(config["model_type"], metadata)
 
     kind = (config.get("architectures") or ["Model"])[0]
