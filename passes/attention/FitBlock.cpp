@@ -133,35 +133,53 @@ struct BlockFunction::Pass {
     rows = std::move(turned);
   }
 
-  /// The probabilities of a head in a sequence; `slope`: the derivative of the soft cap, if there is one.
-  RowMatrix probabilities(int64_t first, int64_t length, int64_t head, RowMatrix *slope) const {
-    RowMatrix scores = f.scale * query.block(first, head * f.dim, length, f.dim) *
-                       key.block(first, head / group * f.dim, length, f.dim).transpose();
+  /// Queries of a sequence that stand together, and the keys that any of them sees.
+  struct Tile {
+    int64_t row, rows, key, keys; ///< the first and how many, of all
+    int64_t query, begin;         ///< the first query and key in their sequence
+  };
+
+  /// What a causal mask or a window hides is not computed, but for the corners of tiles, and a tile stays in the cache.
+  template <typename F> void forEachTile(std::pair<int64_t, int64_t> sequence, F function) const {
+    constexpr int64_t kRows = 64;
+    auto [first, length] = sequence;
+    for (int64_t i = 0; i < length; i += kRows) {
+      int64_t rows = std::min(kRows, length - i), begin = f.window > 0 ? std::max<int64_t>(0, i - f.window + 1) : 0;
+      function(Tile{first + i, rows, first + begin, (f.causal ? i + rows : length) - begin, i, begin});
+    }
+  }
+
+  /// [rows, keys] of a head; `slope`: the derivative of the soft cap, if there is one.
+  RowMatrix probabilities(const Tile &tile, int64_t head, RowMatrix *slope) const {
+    RowMatrix scores = f.scale * query.block(tile.row, head * f.dim, tile.rows, f.dim) *
+                       key.block(tile.key, head / group * f.dim, tile.keys, f.dim).transpose();
     if (f.softcap > 0) {
       scores = (scores.array() / f.softcap).tanh();
       if (slope)
         *slope = 1 - scores.array().square();
       scores *= f.softcap;
     }
-    for (int64_t i = 0; i < length; ++i) {
-      int64_t begin = f.window > 0 ? std::max<int64_t>(0, i - f.window + 1) : 0, end = f.causal ? i + 1 : length;
+    for (int64_t i = 0; i < tile.rows; ++i) {
+      int64_t own = tile.query + i, begin = f.window > 0 ? std::max<int64_t>(0, own - f.window + 1) - tile.begin : 0,
+              end = f.causal ? own + 1 - tile.begin : tile.keys;
       auto row = scores.row(i);
       auto seen = row.segment(begin, end - begin);
       float largest = seen.maxCoeff();
       seen = (seen.array() - largest).exp();
       seen /= seen.sum();
       row.head(begin).setZero();
-      row.tail(length - end).setZero();
+      row.tail(tile.keys - end).setZero();
     }
     return scores;
   }
 
   void forward() {
     parallelFor(f.context, 0, sequences.size(), [&](size_t i) {
-      auto [first, length] = sequences[i];
-      for (int64_t head = 0; head < heads; ++head)
-        mixed.block(first, head * f.valueDim, length, f.valueDim) =
-            probabilities(first, length, head, nullptr) * value.block(first, head / group * f.valueDim, length, f.valueDim);
+      forEachTile(sequences[i], [&](const Tile &tile) {
+        for (int64_t head = 0; head < heads; ++head)
+          mixed.block(tile.row, head * f.valueDim, tile.rows, f.valueDim).noalias() =
+              probabilities(tile, head, nullptr) * value.block(tile.key, head / group * f.valueDim, tile.keys, f.valueDim);
+      });
     });
   }
 
@@ -169,22 +187,26 @@ struct BlockFunction::Pass {
   BlockWeights backward(const RowMatrix &by) {
     RowMatrix byQuery = RowMatrix::Zero(query.rows(), query.cols()), byKey = RowMatrix::Zero(key.rows(), key.cols()),
               byValue = RowMatrix::Zero(value.rows(), value.cols());
+    auto backThrough = [&](const Tile &tile, int64_t head) {
+      int64_t kv = head / group;
+      RowMatrix slope, p = probabilities(tile, head, &slope);
+      auto byMixed = by.block(tile.row, head * f.valueDim, tile.rows, f.valueDim);
+      byValue.block(tile.key, kv * f.valueDim, tile.keys, f.valueDim).noalias() += p.transpose() * byMixed;
+      RowMatrix byP = byMixed * value.block(tile.key, kv * f.valueDim, tile.keys, f.valueDim).transpose();
+      VectorXf mean = byP.cwiseProduct(p).rowwise().sum();
+      RowMatrix byScore = p.array() * (byP.array().colwise() - mean.array()) * f.scale;
+      if (f.softcap > 0)
+        byScore.array() *= slope.array();
+      byQuery.block(tile.row, head * f.dim, tile.rows, f.dim).noalias() =
+          byScore * key.block(tile.key, kv * f.dim, tile.keys, f.dim);
+      byKey.block(tile.key, kv * f.dim, tile.keys, f.dim).noalias() +=
+          byScore.transpose() * query.block(tile.row, head * f.dim, tile.rows, f.dim);
+    };
     parallelFor(f.context, 0, sequences.size(), [&](size_t i) {
-      auto [first, length] = sequences[i];
-      for (int64_t head = 0; head < heads; ++head) {
-        int64_t kv = head / group;
-        RowMatrix slope, p = probabilities(first, length, head, &slope);
-        auto byMixed = by.block(first, head * f.valueDim, length, f.valueDim);
-        byValue.block(first, kv * f.valueDim, length, f.valueDim).noalias() += p.transpose() * byMixed;
-        RowMatrix byP = byMixed * value.block(first, kv * f.valueDim, length, f.valueDim).transpose();
-        VectorXf mean = byP.cwiseProduct(p).rowwise().sum();
-        RowMatrix byScore = p.array() * (byP.array().colwise() - mean.array()) * f.scale;
-        if (f.softcap > 0)
-          byScore.array() *= slope.array();
-        byQuery.block(first, head * f.dim, length, f.dim).noalias() = byScore * key.block(first, kv * f.dim, length, f.dim);
-        byKey.block(first, kv * f.dim, length, f.dim).noalias() +=
-            byScore.transpose() * query.block(first, head * f.dim, length, f.dim);
-      }
+      forEachTile(sequences[i], [&](const Tile &tile) {
+        for (int64_t head = 0; head < heads; ++head)
+          backThrough(tile, head);
+      });
     });
     rotate(byQuery, -1);
     rotate(byKey, -1);
