@@ -438,15 +438,10 @@ private:
     auto stream = findResidualStream(main);
     if (!stream)
       return stream.takeError();
-    const int64_t width = stream->width, round = roundOf(width);
-    const int64_t floor = llvm::alignTo(llvm::divideCeil(width, 4), round);
-    const int64_t kept = std::llround((1 - share) * double(width) / double(round)) * round;
-    if (!(share > 0 && share < 1) || kept >= width || kept < floor)
-      return llvm::createStringError("the residual stream of " + std::to_string(width) + " channels can become " +
-                                     std::to_string(floor) + " to " + std::to_string((width - 1) / round * round) +
-                                     ", in steps of " + std::to_string(round) + "; a share of " + shortText(share) +
-                                     " is not among them");
-    return Slicing(getOperation(), main, std::move(*stream), kept, calibrator)
+    auto kept = keptWidth(*stream, share);
+    if (!kept)
+      return kept.takeError();
+    return Slicing(getOperation(), main, std::move(*stream), *kept, calibrator)
         .run(*importanceOf(importance), *compensationOf(compensation));
   }
 
@@ -454,6 +449,17 @@ private:
 };
 
 } // namespace
+
+llvm::Expected<int64_t> keptWidth(const ResidualStream &stream, double share) {
+  const int64_t width = stream.width, round = roundOf(width);
+  const int64_t floor = llvm::alignTo(llvm::divideCeil(width, 4), round);
+  const int64_t kept = std::llround((1 - share) * double(width) / double(round)) * round;
+  if (share > 0 && share < 1 && kept < width && kept >= floor)
+    return kept;
+  return llvm::createStringError("the residual stream of " + std::to_string(width) + " channels can become " +
+                                 std::to_string(floor) + " to " + std::to_string((width - 1) / round * round) + ", in steps of " +
+                                 std::to_string(round) + "; a share of " + shortText(share) + " is not among them");
+}
 
 std::unique_ptr<Pass> createSliceWidth(const SliceWidthOptions &options, Calibrator *calibrator) {
   return std::make_unique<SliceWidth>(options, calibrator);
