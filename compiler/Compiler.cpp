@@ -13,6 +13,7 @@
 #include "passes/attention/MergeKvHeads.h"
 #include "passes/earlyexit/Exits.h"
 #include "passes/quantize/CacheType.h"
+#include "passes/quantize/ChooseOutliers.h"
 #include "passes/quantize/Scheme.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -71,9 +72,24 @@ Error checkBudget(const Options &options) {
     return createStringError(
         "--target-size, --target-bpw and --max-kl measure what each layer loses: give samples with --calibrate "
         "FILE (text, .ids or .npz)");
-  for (StringRef text : options.quantSchemes)
-    if (auto scheme = parseScheme(text); !scheme)
+  std::optional<Scheme> smallest;
+  for (StringRef text : options.quantSchemes) {
+    auto scheme = parseScheme(text);
+    if (!scheme)
       return createStringError("--quant-schemes: " + toString(scheme.takeError()));
+    if (scheme->isNone())
+      return createStringError("--quant-schemes: none is no scheme to choose");
+    if (!smallest || scheme->leastBits() < smallest->leastBits())
+      smallest = std::move(*scheme);
+  }
+  if (options.quantSchemes.size() < 2)
+    return createStringError("--quant-schemes: there must be two schemes at least to choose from");
+  // Padding takes some more, but that is known late.
+  if (options.targetBits.value_or(smallest->leastBits()) < smallest->leastBits())
+    return createStringError(
+        "--target-bpw=%g cannot be reached: a weight has %g bits in the smallest of the schemes, %s; allow as "
+        "much, or add a scheme of fewer bits (--quant-schemes)",
+        *options.targetBits, smallest->leastBits(), smallest->text.c_str());
   return Error::success();
 }
 
@@ -112,6 +128,8 @@ Error checkQuantization(const Options &options) {
     return createStringError("--quant-algorithm=" + toString(algorithms.takeError()));
   if (Error error = checkBudget(options))
     return error;
+  if (Error error = checkOutliers(options.outlierThreshold, options.outlierShare))
+    return createStringError("--outlier-" + toString(std::move(error)));
   if (options.quantAlgorithm != "rtn" && !compression(options).quantize.any())
     return createStringError("--quant-algorithm=" + options.quantAlgorithm +
                              " says how, but nothing says what: add --quant=w4g32a8 or another scheme");
@@ -143,6 +161,8 @@ Error checkPruneTarget(const Options &options) {
 }
 
 Error checkPruning(const Options &options) {
+  if (Error error = checkWords(options.prune))
+    return error;
   if (Error error = checkPruneTarget(options))
     return error;
   if (!options.prune.any() || options.prune.byWeightsAlone() || !options.calibrate.empty())
@@ -275,7 +295,11 @@ Error Compilation::compress() {
   request.arch = target.variants.front()->arch.str();
   request.quantize.progress = shown(quantizing, "quantizing");
   request.quantize.measuring = shown(measuring, "measuring layers");
-  Error error = timed("compress", [&] {
+  Error error = timed("compress", [&]() -> Error {
+    if (Error error = runPasses(*module, [&](mlir::OpPassManager &passes) { buildPluginPipeline(passes, request); }))
+      return error;
+    if (failed(checkRequest(*module, request)))
+      return make_error<AlreadyReported>();
     return runPasses(*module, [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, request); });
   });
   // What was found before an error is found.
@@ -529,7 +553,10 @@ std::string describePipeline(const Options &options, mlir::MLIRContext &context)
   };
   describe("normalize: once", buildNormalizePipeline);
   if (CompressRequest request = compression(options); request.any())
-    describe("compress: once", [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, request); });
+    describe("compress: once", [&](mlir::OpPassManager &passes) {
+      buildPluginPipeline(passes, request);
+      buildCompressPipeline(passes, request);
+    });
   describe("pack: once", buildPackPipeline);
   describe("lower: for each CPU variant", buildLowerPipeline);
   return text;

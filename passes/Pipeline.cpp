@@ -46,9 +46,12 @@ static void addPluginPasses(OpPassManager &pm, StringRef after, const CompressRe
       llvm::cantFail(addPassesByName(pm, passes));
 }
 
-void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
+void buildPluginPipeline(OpPassManager &pm, const CompressRequest &request) {
   // What others add sees the model as it was imported, with float weights, unless it asks to see what was lost.
   addPluginPasses(pm, "normalize", request);
+}
+
+void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
   // Prune before quantizing: what goes away must not steer how the rest is rounded.
   const PruneRequest &prune = request.prune;
   // Whole layers first: what is left is fitted to a model without them.

@@ -2,6 +2,7 @@
 #ifndef EDGECC_PASSES_PIPELINE_H
 #define EDGECC_PASSES_PIPELINE_H
 
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/calibrate/Calibrator.h"
 #include "passes/earlyexit/Exits.h"
@@ -64,6 +65,13 @@ struct CompressRequest {
 
 /// `[PHASE:]PASSES`: passes by name (passes/Plugin.h) that run after the phase normalize, which is the default, or compress.
 llvm::Error checkPluginPass(llvm::StringRef text);
+
+/// Passes by name that follow normalize.
+void buildPluginPipeline(mlir::OpPassManager &pm, const CompressRequest &request);
+
+/// Says what of `request` cannot be done with a model that is as before buildCompressPipeline, or with so few samples. Nothing is
+/// run; fused weights that pruning takes apart are split.
+mlir::LogicalResult checkRequest(mlir::ModuleOp module, const CompressRequest &request);
 
 /// Passes that make the model smaller and lose something.
 void buildCompressPipeline(mlir::OpPassManager &pm, const CompressRequest &request);

@@ -3,6 +3,7 @@
 #include "compiler/calibrate/Segment.h"
 #include "compiler/codegen/Targets.h"
 #include "compiler/package/Progress.h"
+#include "dialects/edge/Shape.h"
 #include "passes/lower/WeightMemory.h"
 #include "llvm/ADT/APFloat.h"
 
@@ -27,7 +28,7 @@ mlir::func::FuncOp functionOf(ArrayRef<mlir::Value> values) {
 }
 
 /// Which tokens of a batch are none, from the mask that encoders are given: [batch, tokens] of 0 and 1.
-std::vector<uint8_t> tokensOf(const Sample &inputs) {
+std::vector<uint8_t> marksOf(const Sample &inputs) {
   auto mask = inputs.find("attention_mask");
   if (mask == inputs.end() || mask->second.shape.size() != 2)
     return {};
@@ -102,6 +103,44 @@ HostCalibrator::HostCalibrator(std::vector<Sample> samples, unsigned threads, bo
   beginning = reached = digest.text();
 }
 
+/// What the symbols are in a call: sizes of inputs, and a session that begins. Others stay symbols.
+static SmallVector<mlir::AffineExpr> symbolsIn(const Sample &sample, mlir::func::FuncOp main) {
+  mlir::MLIRContext *context = main.getContext();
+  SmallVector<mlir::AffineExpr> sizes;
+  for (auto [i, symbol] : enumerate(edge::symbolsOf(main)))
+    sizes.push_back(symbol.getRole() == edge::SymbolRole::Position ? mlir::getAffineConstantExpr(0, context)
+                                                                   : mlir::getAffineSymbolExpr(i, context));
+  for (mlir::BlockArgument argument : main.getArguments()) {
+    auto name = main.getArgAttrOfType<mlir::StringAttr>(argument.getArgNumber(), edge::EdgeDialect::kNameAttr);
+    auto found = name ? sample.find(name.str()) : sample.end();
+    if (found == sample.end())
+      continue;
+    for (auto [size, length] : zip(edge::shapeOf(argument), found->second.shape))
+      if (auto symbol = dyn_cast<mlir::AffineSymbolExpr>(size))
+        sizes[symbol.getPosition()] = mlir::getAffineConstantExpr(length, context);
+  }
+  return sizes;
+}
+
+std::optional<int64_t> HostCalibrator::tokensOf(mlir::Value value) const {
+  mlir::func::FuncOp main = functionOf(value);
+  edge::SymbolicShape shape = edge::shapeOf(value);
+  mlir::AffineExpr rows = edge::product(ArrayRef(shape).drop_back(), main.getContext());
+  int64_t sum = 0;
+  for (const Sample &sample : given) {
+    auto known = dyn_cast<mlir::AffineConstantExpr>(edge::canonical(rows.replaceSymbols(symbolsIn(sample, main))));
+    if (!known)
+      return std::nullopt;
+    int64_t count = known.getValue();
+    // As `Observed::counts` has it.
+    std::vector<uint8_t> marks = marksOf(sample);
+    if (!marks.empty() && count % int64_t(marks.size()) == 0)
+      count = count / int64_t(marks.size()) * llvm::count(marks, 1);
+    sum += count;
+  }
+  return sum;
+}
+
 Expected<HostModel> HostCalibrator::load(Segment segment) {
   int64_t longest = 1;
   for (const Sample &sample : given)
@@ -158,7 +197,7 @@ Error HostCalibrator::observe(StringRef what, ArrayRef<mlir::Value> values, Sink
     return Error::success();
   Floats floats(values.size());
   return run(what, functionOf(values), values, [&](size_t sample, ArrayRef<edgecc_output> outputs) {
-    return sink(sample, floats.of(outputs, tokensOf(given[sample])));
+    return sink(sample, floats.of(outputs, marksOf(given[sample])));
   });
 }
 
@@ -183,7 +222,7 @@ public:
       return std::nullopt;
     };
     return calibrator.runSample(*model, sample, values, find, [&](size_t, ArrayRef<edgecc_output> outputs) {
-      return sink(floats.of(outputs, tokensOf(calibrator.given[sample])));
+      return sink(floats.of(outputs, marksOf(calibrator.given[sample])));
     });
   }
 

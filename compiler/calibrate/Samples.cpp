@@ -3,6 +3,8 @@
 #include "compiler/calibrate/Segment.h"
 #include "dialects/edge/Shape.h"
 #include "llvm/ADT/ScopeExit.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/ConvertUTF.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -19,7 +21,21 @@ constexpr size_t kLeastTokens = 4;
 struct Input {
   std::string name, element;
   SmallVector<std::pair<int64_t, int64_t>> bounds; // of each dimension
+  int64_t vocabulary;
 };
+
+/// Rows of the smallest table that is read by `ids`; as many as there can be if none is.
+int64_t vocabularyOf(mlir::func::FuncOp main, function_ref<bool(mlir::BlockArgument)> ids) {
+  int64_t vocabulary = INT64_MAX;
+  main.walk([&](edge::EmbeddingOp embedding) {
+    mlir::Value source = embedding.getIds();
+    while (auto reshape = source.getDefiningOp<edge::ReshapeOp>())
+      source = reshape.getInput();
+    if (auto argument = dyn_cast<mlir::BlockArgument>(source); argument && ids(argument))
+      vocabulary = std::min(vocabulary, embedding.getTable().getType().getDimSize(0));
+  });
+  return vocabulary;
+}
 
 std::vector<Input> inputsOf(mlir::func::FuncOp main) {
   std::vector<Input> inputs;
@@ -32,7 +48,10 @@ std::vector<Input> inputsOf(mlir::func::FuncOp main) {
       auto string = main.getArgAttrOfType<mlir::StringAttr>(i, attribute);
       return string ? string.str() : std::string();
     };
-    Input input{text(edge::EdgeDialect::kNameAttr), text(edge::EdgeDialect::kElementAttr), {}};
+    Input input{text(edge::EdgeDialect::kNameAttr),
+                text(edge::EdgeDialect::kElementAttr),
+                {},
+                vocabularyOf(main, [&](mlir::BlockArgument ids) { return ids == argument; })};
     for (mlir::AffineExpr size : edge::shapeOf(argument))
       input.bounds.push_back(edge::boundsOf(size, symbols));
     inputs.push_back(std::move(input));
@@ -40,30 +59,18 @@ std::vector<Input> inputsOf(mlir::func::FuncOp main) {
   return inputs;
 }
 
-/// Rows of the smallest table that is read by an input.
-int64_t vocabularyOf(mlir::func::FuncOp main) {
-  int64_t vocabulary = INT64_MAX;
-  main.walk([&](edge::EmbeddingOp embedding) {
-    mlir::Value ids = embedding.getIds();
-    while (auto reshape = ids.getDefiningOp<edge::ReshapeOp>())
-      ids = reshape.getInput();
-    if (isa<mlir::BlockArgument>(ids))
-      vocabulary = std::min(vocabulary, embedding.getTable().getType().getDimSize(0));
-  });
-  return vocabulary;
-}
-
 class Reader {
 public:
-  Reader(const SampleOptions &options, mlir::func::FuncOp main)
-      : options(options), inputs(inputsOf(main)), vocabulary(vocabularyOf(main)) {}
+  Reader(const SampleOptions &options, mlir::func::FuncOp main) : options(options), inputs(inputsOf(main)) {}
 
   Expected<std::vector<Sample>> read() {
     StringRef file = options.file;
+    if (inputs.empty())
+      return fail("has samples, but the model has no input to give them to");
     if (Error error = file.ends_with(".npz") ? readArrays() : file.ends_with(".ids") ? readTokens(file) : readText())
       return error;
     if (samples.empty())
-      return fail("has no sample of at least " + Twine(kLeastTokens) + " tokens");
+      return fail("has no sample of at least " + Twine(leastTokens()) + " tokens");
     return std::move(samples);
   }
 
@@ -71,18 +78,30 @@ private:
   Error fail(const Twine &what) const { return createStringError(options.flag + (" " + Twine(options.file)) + ": " + what); }
   bool full() const { return int64_t(samples.size()) >= options.count; }
 
+  /// Fewer are no sample.
+  int64_t leastTokens() const { return std::max<int64_t>(kLeastTokens, inputs.front().bounds.back().first); }
+
   Error readArrays();
   Error readText();
   Error readTokens(StringRef file);
   Expected<std::string> findTokenizer();
-  Error checkTokens(const Twine &where, ArrayRef<int64_t> ids) const;
+  Error checkTokens(const Input &input, const Twine &where, ArrayRef<int64_t> ids) const;
+  Error checkTokens(const Input &input, const arrays::Array &array) const;
   void addDocument(ArrayRef<int64_t> ids, int64_t prompt);
 
   const SampleOptions &options;
   std::vector<Input> inputs;
-  int64_t vocabulary;
   std::vector<Sample> samples;
 };
+
+/// Something of a file that may be anything, to be shown.
+std::string shown(StringRef text) {
+  constexpr size_t kShown = 40;
+  std::string result;
+  raw_string_ostream stream(result);
+  printEscapedString(text.take_front(kShown), stream);
+  return result + (text.size() > kShown ? "..." : "");
+}
 
 Error Reader::readArrays() {
   std::map<std::string, arrays::Array> all;
@@ -109,6 +128,8 @@ Error Reader::readArrays() {
       if (size < input.bounds[i + 1].first || size > input.bounds[i + 1].second)
         return fail("dimension " + Twine(i + 1) + " of '" + input.name + "' is " + Twine(size) + ", but the model takes " +
                     Twine(input.bounds[i + 1].first) + " to " + Twine(input.bounds[i + 1].second) + " (see --dim)");
+    if (Error error = checkTokens(input, array))
+      return error;
   }
   if (isPiece) {
     Sample &sample = samples.emplace_back();
@@ -118,7 +139,12 @@ Error Reader::readArrays() {
   }
   // A few rows a call: what is observed of them is held at the same time.
   constexpr int64_t kRows = 8;
-  atOnce = std::min(atOnce, kRows);
+  int64_t least = 1;
+  for (const Input &input : inputs)
+    least = std::max(least, input.bounds[0].first);
+  atOnce = std::max(least, std::min(atOnce, kRows));
+  if (int64_t last = rows % atOnce; rows == 0 || (last > 0 && last < least))
+    return fail("has " + Twine(rows) + " rows, but the model takes at least " + Twine(least) + " in each call (see --dim)");
   for (int64_t first = 0; first < rows && !full(); first += atOnce) {
     int64_t count = std::min(atOnce, rows - first);
     Sample sample;
@@ -155,24 +181,34 @@ Expected<std::string> Reader::findTokenizer() {
   return fail("is text, and there is no tokenizer beside the model; name one with --tokenizer (or give .ids or .npz)");
 }
 
-Error Reader::checkTokens(const Twine &where, ArrayRef<int64_t> ids) const {
+Error Reader::checkTokens(const Input &input, const Twine &where, ArrayRef<int64_t> ids) const {
   for (int64_t id : ids)
-    if (id < 0 || id >= vocabulary)
-      return fail(where + "token " + Twine(id) + " is none of the model's " + Twine(vocabulary) + ", 0 to " +
-                  Twine(vocabulary - 1) + ": the tokenizer is another model's");
+    if (id < 0 || id >= input.vocabulary)
+      return fail(where + "token " + Twine(id) + " is none of the model's " + Twine(input.vocabulary) + ", 0 to " +
+                  Twine(input.vocabulary - 1) + ": the tokenizer is another model's");
   return Error::success();
+}
+
+Error Reader::checkTokens(const Input &input, const arrays::Array &array) const {
+  std::vector<int64_t> ids;
+  if (array.type == EDGECC_I64)
+    ids.assign(reinterpret_cast<const int64_t *>(array.bytes.data()),
+               reinterpret_cast<const int64_t *>(array.bytes.data() + array.bytes.size()));
+  else if (array.type == EDGECC_I32)
+    ids.assign(reinterpret_cast<const int32_t *>(array.bytes.data()),
+               reinterpret_cast<const int32_t *>(array.bytes.data() + array.bytes.size()));
+  return checkTokens(input, "'" + input.name + "': ", ids);
 }
 
 void Reader::addDocument(ArrayRef<int64_t> ids, int64_t prompt) {
   const Input &input = inputs.front();
-  auto [least, most] = input.bounds.back();
-  most = std::min(most, options.length);
+  int64_t most = std::min(input.bounds.back().second, options.length);
   while (!ids.empty() && !full()) {
     ArrayRef<int64_t> piece = ids.take_front(most);
     ids = ids.drop_front(piece.size());
     int64_t known = std::min<int64_t>(prompt, piece.size());
     prompt -= known;
-    if (piece.size() < kLeastTokens || int64_t(piece.size()) < least)
+    if (int64_t(piece.size()) < leastTokens())
       continue;
     samples.emplace_back().prompt = known;
     arrays::Array &array = samples.back()[input.name];
@@ -191,6 +227,13 @@ void Reader::addDocument(ArrayRef<int64_t> ids, int64_t prompt) {
 }
 
 Error Reader::readText() {
+  auto document = MemoryBuffer::getFile(options.file);
+  if (!document)
+    return fail(document.getError().message());
+  StringRef bytes = (*document)->getBuffer();
+  const auto *begin = bytes.bytes_begin(), *end = begin;
+  if (bytes.contains('\0') || !isLegalUTF8String(&end, bytes.bytes_end()))
+    return fail("is no text in UTF-8; tokens are read from .ids and arrays from .npz");
   auto tokenizer = findTokenizer();
   if (!tokenizer)
     return tokenizer.takeError();
@@ -250,8 +293,8 @@ Error Reader::readTokens(StringRef file) {
       if (word.trim("\r") == "|")
         prompt = ids.size();
       else if (word.trim(",\t\r").getAsInteger(10, ids.emplace_back()))
-        return fail(where + "'" + word.trim("\r") + "' is no token id");
-    if (Error error = checkTokens(where, ids))
+        return fail(where + "'" + shown(word.trim("\r")) + "' is no token id");
+    if (Error error = checkTokens(inputs.front(), where, ids))
       return error;
     addDocument(ids, prompt);
   }
@@ -269,7 +312,7 @@ Expected<std::vector<Sample>> randomSamples(const SampleOptions &options, mlir::
   for (edge::SymbolAttr symbol : symbols)
     sizes.push_back(mlir::getAffineConstantExpr(
         std::min(symbol.getMax(), std::max(symbol.getMin(), std::min<int64_t>(options.length, 16))), main.getContext()));
-  int64_t vocabulary = vocabularyOf(main);
+  int64_t vocabulary = vocabularyOf(main, [](mlir::BlockArgument) { return true; });
   for (mlir::BlockArgument argument : main.getArguments()) {
     unsigned number = argument.getArgNumber();
     if (main.getArgAttr(number, edge::EdgeDialect::kStateAttr))

@@ -34,6 +34,41 @@ struct Change {
   double error; ///< of the block's output; 0: rounding
 };
 
+/// All blocks, if all can be merged to `kvHeads`, which is `text`; 0: to some number. With `calibrator`, also if its samples are
+/// enough.
+llvm::Expected<std::vector<AttentionBlock>> blocksOf(func::FuncOp function, StringRef text, int64_t kvHeads,
+                                                     const Calibrator *calibrator) {
+  std::vector<AttentionBlock> blocks;
+  std::string missing;
+  for (edge::AttentionOp attention : function.getOps<edge::AttentionOp>()) {
+    auto block = findAttentionBlock(attention);
+    if (!block) {
+      missing += "\n  " + llvm::toString(block.takeError());
+      continue;
+    }
+    auto function = BlockFunction::of(*block);
+    if (!function)
+      missing += "\n  " + llvm::toString(function.takeError());
+    else if (!block->keyAppend)
+      missing += ("\n  attention '" + block->name() + "': it keeps no cache, which is what fewer KV heads make smaller").str();
+    else if (kvHeads > block->key.heads)
+      missing += llvm::formatv("\n  attention '{0}': has only {1} KV heads", block->name(), block->key.heads);
+    else if (kvHeads && block->key.heads % kvHeads)
+      missing += llvm::formatv("\n  attention '{0}': its {1} KV heads make no {2} groups of one size", block->name(),
+                               block->key.heads, kvHeads);
+    blocks.push_back(std::move(*block));
+  }
+  if (!missing.empty())
+    return llvm::createStringError("kv-heads=" + text + " cannot be done:" + missing);
+  if (blocks.empty())
+    return llvm::createStringError("kv-heads=" + text + ": the model has no attention");
+  for (const AttentionBlock &block : blocks)
+    if (auto tokens = calibrator ? calibrator->tokensOf(block.query.input()) : std::nullopt; tokens && kvHeads != block.key.heads)
+      if (llvm::Error error = checkTokens(block, *tokens))
+        return error;
+  return blocks;
+}
+
 struct MergeKvHeads : impl::MergeKvHeadsBase<MergeKvHeads> {
   using MergeKvHeadsBase::MergeKvHeadsBase;
   MergeKvHeads(const MergeKvHeadsOptions &options, Calibrator *calibrator) : MergeKvHeadsBase(options), calibrator(calibrator) {}
@@ -99,40 +134,11 @@ private:
 
   //===--- Lossy ---------------------------------------------------------------------------------------------------------===//
 
-  /// All blocks, if all can be merged to `kvHeads`; 0: to some number.
-  llvm::Expected<std::vector<AttentionBlock>> blocksOf(func::FuncOp function, int64_t kvHeads) {
-    std::vector<AttentionBlock> blocks;
-    std::string missing;
-    for (edge::AttentionOp attention : function.getOps<edge::AttentionOp>()) {
-      auto block = findAttentionBlock(attention);
-      if (!block) {
-        missing += "\n  " + llvm::toString(block.takeError());
-        continue;
-      }
-      auto function = BlockFunction::of(*block);
-      if (!function)
-        missing += "\n  " + llvm::toString(function.takeError());
-      else if (!block->keyAppend)
-        missing += ("\n  attention '" + block->name() + "': it keeps no cache, which is what fewer KV heads make smaller").str();
-      else if (kvHeads > block->key.heads)
-        missing += llvm::formatv("\n  attention '{0}': has only {1} KV heads", block->name(), block->key.heads);
-      else if (kvHeads && block->key.heads % kvHeads)
-        missing += llvm::formatv("\n  attention '{0}': its {1} KV heads make no {2} groups of one size", block->name(),
-                                 block->key.heads, kvHeads);
-      blocks.push_back(std::move(*block));
-    }
-    if (!missing.empty())
-      return llvm::createStringError("kv-heads=" + heads + " cannot be done:" + missing);
-    if (blocks.empty())
-      return llvm::createStringError("kv-heads=" + heads + ": the model has no attention");
-    return blocks;
-  }
-
   func::FuncOp mainOf(ModuleOp module) { return module.lookupSymbol<func::FuncOp>("main"); }
 
   llvm::Error mergeTo(int64_t kvHeads, Merge how) {
     func::FuncOp function = mainOf(getOperation());
-    auto blocks = blocksOf(function, kvHeads);
+    auto blocks = blocksOf(function, heads, kvHeads, calibrator);
     if (!blocks)
       return blocks.takeError();
     std::vector<int64_t> plan(blocks->size(), kvHeads);
@@ -179,7 +185,7 @@ private:
   /// all layers, is searched.
   llvm::Error mergeWithin(double limit, Merge how) {
     func::FuncOp function = mainOf(getOperation());
-    auto blocks = blocksOf(function, 0);
+    auto blocks = blocksOf(function, heads, 0, calibrator);
     if (!blocks)
       return blocks.takeError();
     auto divergence = Divergence::create(*calibrator, function);
@@ -306,6 +312,13 @@ llvm::Error checkKvHeads(StringRef heads, StringRef merge, double maxKl, bool ha
     return llvm::createStringError("kv-heads=" + heads +
                                    " merges heads by what they do on samples, and there are none: give --calibrate FILE");
   return llvm::Error::success();
+}
+
+llvm::Error checkKvHeads(func::FuncOp main, StringRef heads, bool arePruned, const Calibrator *calibrator) {
+  int64_t number = 0;
+  if (heads == "none" || heads == "exact" || (heads.getAsInteger(10, number) && heads != "auto"))
+    return llvm::Error::success();
+  return blocksOf(main, heads, arePruned ? 0 : number, arePruned ? nullptr : calibrator).takeError();
 }
 
 std::unique_ptr<Pass> createMergeKvHeads(const MergeKvHeadsOptions &options, Calibrator *calibrator) {

@@ -53,6 +53,16 @@ llvm::Expected<Merge> parseMerge(StringRef text) {
   return llvm::createStringError("heads are merged by mean, group, align, solve, or fit");
 }
 
+llvm::Error checkTokens(const AttentionBlock &block, int64_t tokens) {
+  edge::LinearOp output = block.output;
+  int64_t needed = output.inputChannels();
+  if (tokens >= needed)
+    return llvm::Error::success();
+  return llvm::createStringError("attention '" + block.name() + "': the samples have " + Twine(tokens) +
+                                 " tokens, and fitting the " + Twine(needed) +
+                                 " channels of its heads needs at least as many; give more or longer samples");
+}
+
 llvm::Expected<BlockSamples> sampleBlock(Calibrator &calibrator, const AttentionBlock &block, const std::string &what) {
   std::vector<RowMatrix> parts[4];
   BlockSamples samples;
@@ -86,12 +96,8 @@ llvm::Expected<BlockSamples> sampleBlock(Calibrator &calibrator, const Attention
       at += part.rows();
     }
   }
-  edge::LinearOp output = block.output;
-  int64_t needed = output.inputChannels();
-  if (rows < needed)
-    return llvm::createStringError("attention '" + block.name() + "': the samples have " + Twine(rows) +
-                                   " tokens, and fitting the " + Twine(needed) +
-                                   " channels of its heads needs at least as many; give more or longer samples");
+  if (llvm::Error error = checkTokens(block, rows))
+    return error;
   return samples;
 }
 

@@ -17,6 +17,9 @@ enum class Merge {
 };
 llvm::Expected<Merge> parseMerge(llvm::StringRef text);
 
+/// Whether so many are enough to fit its matrices on.
+llvm::Error checkTokens(const AttentionBlock &block, int64_t tokens);
+
 /// What the block is given and gives on the samples, as many as are worth it.
 llvm::Expected<BlockSamples> sampleBlock(Calibrator &calibrator, const AttentionBlock &block, const std::string &what);
 

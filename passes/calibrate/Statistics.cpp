@@ -7,6 +7,8 @@ namespace edgecc {
 Calibrator::~Calibrator() = default;
 Replay::~Replay() = default;
 
+std::optional<int64_t> Calibrator::tokensOf(Value) const { return std::nullopt; }
+
 std::string Calibrator::identify(ArrayRef<Value>) { return {}; }
 
 llvm::Error Calibrator::remember(StringRef, StringRef, llvm::function_ref<void(Archive &)>,

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/earlyexit/EarlyExit.h"
+#include "passes/earlyexit/Anatomy.h"
 #include "passes/earlyexit/Decoding.h"
 #include "passes/earlyexit/Exits.h"
 #include "passes/earlyexit/Heads.h"
@@ -23,8 +24,6 @@ namespace {
 
 /// Positions that wait for the skipped layers at most, before their caches are filled: a batch that a matrix kernel likes.
 constexpr int64_t kMostPending = 32;
-
-std::string layersText(unsigned count) { return std::to_string(count) + (count == 1 ? " layer" : " layers"); }
 
 class ExitBuilder {
 public:
@@ -62,53 +61,15 @@ private:
 };
 
 LogicalResult ExitBuilder::check() {
-  std::string fault;
-  auto found = findLayers(function, fault);
-  if (failed(found))
-    return fail(fault);
-  layers = std::move(*found);
-  for (unsigned quarter : {1, 2, 3})
-    if (unsigned layer = (layers.count() * quarter + 2) / 4; request.isAuto && layer > 0 && layer < layers.count())
-      if (exits.empty() || exits.back().layer != layer)
-        exits.push_back({layer});
-  for (unsigned layer : request.layers)
+  auto anatomy = examine(function, request);
+  if (!anatomy)
+    return emitError(function.getLoc()) << llvm::toString(anatomy.takeError());
+  layers = std::move(anatomy->layers);
+  for (unsigned layer : anatomy->exits)
     exits.push_back({layer});
-  for (unsigned layer : request.layers) {
-    if (layer == 0 || layer > layers.count())
-      return fail("--exit-layers=" + Twine(layer) + ": the model has the layers 1 to " + Twine(layers.count()));
-    if (layer == layers.count())
-      return fail("--exit-layers=" + Twine(layer) + ": behind the last of " + layersText(layers.count()) +
-                  " there is nothing to save; the last useful exit is " + Twine(layers.count() - 1));
-  }
-  bool hasState = false;
-  for (OpOperand &operand : function.front().getTerminator()->getOpOperands())
-    if (function.getResultAttr(operand.getOperandNumber(), edge::EdgeDialect::kStateAttr))
-      hasState = true;
-    else
-      outputs.push_back(operand.get());
-  auto sure = llvm::find_if(outputs, isLogits);
-  if (request.confidence != edge::ExitConfidence::State && sure == outputs.end())
-    return fail("no output of the model is the result of a linear layer, so there are no logits to be sure about; "
-                "--exit-confidence=state looks at the hidden states instead");
-  logits = sure == outputs.end() ? 0 : sure - outputs.begin();
-  if (hasState) {
-    auto symbols = cacheSymbols(function, fault);
-    if (failed(symbols))
-      return fail(fault);
-    cache = *symbols;
-    auto shape = edge::shapeOf(layers.hidden[0]);
-    if (edge::product(ArrayRef<AffineExpr>(shape).drop_back(2), function.getContext()) !=
-        getAffineConstantExpr(1, function.getContext()))
-      return fail("the sequences of a batch would leave at different layers; compile with --dim batch=1");
-    for (BlockArgument arg : function.getArguments())
-      if (function.getArgAttr(arg.getArgNumber(), edge::EdgeDialect::kStateAttr) &&
-          llvm::none_of(edge::shapeOf(arg), [&](AffineExpr size) { return size.isFunctionOfSymbol(cache->capacity); }))
-        return fail("state " +
-                    Twine(function.getArgAttrOfType<StringAttr>(arg.getArgNumber(), edge::EdgeDialect::kNameAttr).getValue()) +
-                    " has no positions, so what a skipped layer misses cannot be made up for");
-  } else if (request.verify) {
-    return fail("--exit-verify: the model has no cache, so there is nothing to verify token by token");
-  }
+  outputs = std::move(anatomy->outputs);
+  logits = anatomy->logits;
+  cache = anatomy->cache;
   return success();
 }
 

@@ -120,13 +120,32 @@ private:
       if (layer < 0 || layer >= layers)
         return llvm::createStringError("the model has layers 0 to " + std::to_string(layers - 1) + ", not " +
                                        std::to_string(layer));
-    if (wanted < 1 || wanted >= layers)
-      return llvm::createStringError("of the model's " + std::to_string(layers) + " layers, " + std::to_string(wanted) +
-                                     " cannot go: at least one goes and at least one stays");
+    if (llvm::Error error = checkLayers(layers, wanted))
+      return error;
     if (which.empty() && !calibrator)
       return llvm::createStringError("which ones matter least is seen in what flows through the model: give it samples with "
                                      "--calibrate FILE (text, .ids or .npz)");
+    // Whichever goes: what is found out of them takes a run for each.
+    for (int64_t layer : which.empty() ? names : SmallVector<int64_t>(which.begin(), which.end()))
+      if (edge::LinearOp projection = calibrator ? projectionBefore(layer) : edge::LinearOp())
+        if (auto tokens = calibrator->tokensOf(projection.getInput()))
+          if (llvm::Error error = checkTokens(projection, *tokens))
+            return error;
     return llvm::Error::success();
+  }
+
+  /// The one that takes over what a layer adds, if any does.
+  edge::LinearOp projectionBefore(int64_t layer) const {
+    return compensation == "none" ? edge::LinearOp() : projectionInto(hidden[layer]);
+  }
+
+  static llvm::Error checkTokens(edge::LinearOp projection, int64_t tokens) {
+    if (tokens >= projection.inputChannels())
+      return llvm::Error::success();
+    return llvm::createStringError("least squares over the " + std::to_string(projection.inputChannels()) + " channels of '" +
+                                   nameOf(projection) + "' need as many tokens at least, but the samples have " +
+                                   std::to_string(tokens) +
+                                   "; give more (--calibrate, --calibrate-samples), or choose --prune-compensate=none");
   }
 
   /// ShortGPT's: those whose output points most where their input does.
@@ -235,7 +254,7 @@ private:
     entry.weight = entry.layer = "layer " + std::to_string(names[layer]);
     entry.scheme = "pruned layer";
     if (calibrator)
-      if (llvm::Error error = handOver(before, after, entry))
+      if (llvm::Error error = handOver(layer, entry))
         return error;
     after.replaceAllUsesWith(before);
     hidden.erase(hidden.begin() + layer + 1);
@@ -252,10 +271,9 @@ private:
   }
 
   /// Lets the projection before the layer take over what the layer adds.
-  llvm::Error handOver(Value before, Value after, LedgerEntry &entry) {
-    edge::LinearOp projection = projectionInto(before);
-    if (compensation == "none")
-      projection = nullptr;
+  llvm::Error handOver(int64_t layer, LedgerEntry &entry) {
+    Value before = hidden[layer], after = hidden[layer + 1];
+    edge::LinearOp projection = projectionBefore(layer);
     calibrator->restart();
     if (Operation *start = projection ? projection : before.getDefiningOp())
       if (llvm::Error error = calibrator->advanceTo(start))
@@ -293,12 +311,9 @@ private:
     power = std::max(power, 1e-30);
     entry.error = std::sqrt(added / power);
     entry.figures["error_uncompensated"] = entry.error;
-    if (projection && inputs.tokens() < projection.inputChannels())
-      return llvm::createStringError("least squares over the " + std::to_string(projection.inputChannels()) + " channels of '" +
-                                     nameOf(projection) + "' need as many tokens at least, but the samples have " +
-                                     std::to_string(inputs.tokens()) +
-                                     "; give more (--calibrate, --calibrate-samples), or choose --prune-compensate=none");
     if (projection) {
+      if (llvm::Error error = checkTokens(projection, inputs.tokens()))
+        return error;
       Eigen::VectorXd mean = sum / tokens;
       LinearMap map = regress(inputs, cross / tokens, mean, compensation == "bias");
       ElementsAttr bias;
@@ -326,6 +341,13 @@ private:
 };
 
 } // namespace
+
+llvm::Error checkLayers(int64_t layers, int64_t gone) {
+  if (gone >= 1 && gone < layers)
+    return llvm::Error::success();
+  return llvm::createStringError("of the model's " + std::to_string(layers) + " layers, " + std::to_string(gone) +
+                                 " cannot go: at least one goes and at least one stays");
+}
 
 std::unique_ptr<Pass> createPruneLayers(const PruneLayersOptions &options, Calibrator *calibrator) {
   return std::make_unique<PruneLayers>(options, calibrator);

@@ -7,6 +7,9 @@
 
 namespace edgecc {
 
+/// Whether `gone` of a model's layers can go.
+llvm::Error checkLayers(int64_t layers, int64_t gone);
+
 /// `calibrator` may be null: then the layers must be named.
 std::unique_ptr<mlir::Pass> createPruneLayers(const PruneLayersOptions &options, Calibrator *calibrator);
 

@@ -1,6 +1,7 @@
 //===- Request.cpp ----------------------------------------------------------===//
 #include "passes/prune/Request.h"
 #include "passes/quantize/ByteCount.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
 
 using namespace llvm;
@@ -43,6 +44,21 @@ Expected<SizeTarget> parseSizeTarget(StringRef text) {
     return createStringError(toString(bytes.takeError()) + ", or a factor: 0.8x");
   target.bytes = *bytes;
   return target;
+}
+
+Error checkWords(const PruneRequest &request) {
+  const std::tuple<StringRef, StringRef, StringRef> words[] = {
+      {"prune-method", request.method, "surgeon, flap, wanda, magnitude"},
+      {"prune-compensate", request.compensation, "least-squares, bias, none"},
+      {"prune-spread", request.spread, "global, even"},
+      {"prune-layers-by", request.layersBy, "output, cosine"}};
+  for (auto [flag, given, known] : words) {
+    SmallVector<StringRef> names;
+    known.split(names, ", ");
+    if (!is_contained(names, given))
+      return createStringError("--" + flag + "=" + given + ": there are " + known);
+  }
+  return Error::success();
 }
 
 Error checkTargets(const PruneRequest &request) {

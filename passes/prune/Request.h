@@ -35,6 +35,8 @@ struct SizeTarget {
 
 /// "0.8x", or what parseByteCount takes.
 llvm::Expected<SizeTarget> parseSizeTarget(llvm::StringRef text);
+/// Names of methods that there are not.
+llvm::Error checkWords(const PruneRequest &request);
 /// What contradicts itself in targets.
 llvm::Error checkTargets(const PruneRequest &request);
 

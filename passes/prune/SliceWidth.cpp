@@ -12,10 +12,9 @@
 #include "passes/prune/Matrices.h"
 #include "passes/prune/Reference.h"
 #include "passes/prune/Sharing.h"
+#include "passes/prune/StreamPlaces.h"
 #include "passes/prune/Subspace.h"
 #include "passes/prune/Sweep.h"
-#include "passes/quantize/ResidualStream.h"
-#include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
 using namespace Eigen;
@@ -27,56 +26,13 @@ using namespace prune;
 
 namespace {
 
-/// Second moments of several places that are held at the same time.
-constexpr int64_t kMemory = int64_t(1) << 30;
-
 /// Whole panels of outputs, and where there is enough of it whole groups of quantized inputs.
 int64_t roundOf(int64_t width) { return width < 256 ? 16 : 32; }
 
 /// A place where the stream is read.
-struct Place {
-  Value input; ///< the stream
-  edge::RmsNormOp norm;
-  SmallVector<edge::LinearOp> readers;
-  VectorXf scale;
+struct Place : StreamPlace {
   MatrixXf map; ///< from what is read of the sliced stream to what was read of the whole one
-
-  Operation *start() const {
-    edge::RmsNormOp before = norm;
-    edge::LinearOp first = readers.front();
-    return before ? before.getOperation() : first.getOperation();
-  }
 };
-
-/// Rows as a norm gives them, without its scale.
-RowMatrix normalized(RowMatrix rows, double epsilon) {
-  VectorXf factors = (rows.rowwise().squaredNorm().array() / float(rows.cols()) + float(epsilon)).rsqrt();
-  return factors.asDiagonal() * rows;
-}
-
-RowMatrix readBy(const Place &place, const Observed &stream) {
-  edge::RmsNormOp norm = place.norm;
-  return norm ? normalized(tokenRows(stream), norm.getEpsilon().convertToDouble()) : tokenRows(stream);
-}
-
-/// W^T W
-MatrixXd gramOf(const FloatWeight &weight) {
-  constexpr int64_t kRows = 512;
-  MatrixXd sum = MatrixXd::Zero(weight.k, weight.k);
-  for (int64_t first = 0; first < weight.n; first += kRows) {
-    RowMatrix rows = readChannels(weight, first, std::min(weight.n, first + kRows));
-    sum += (rows.transpose() * rows).cast<double>();
-  }
-  return sum;
-}
-
-MatrixXd gramOf(const Place &place) {
-  MatrixXd sum = MatrixXd::Zero(place.scale.size(), place.scale.size());
-  for (edge::LinearOp reader : place.readers)
-    sum += gramOf(*floatWeight(reader));
-  VectorXd scale = place.scale.cast<double>();
-  return scale.asDiagonal() * sum * scale.asDiagonal();
-}
 
 class Slicing {
 public:
@@ -85,9 +41,13 @@ public:
 
   llvm::Error run(Importance importance, Compensation compensation) {
     putBasesBeforeHeads();
-    findPlaces();
-    if (llvm::Error error = chooseBasis(importance))
-      return error;
+    std::vector<StreamPlace> found = placesOf(stream);
+    auto chosen = chooseBasis(stream, found, importance, kept, calibrator);
+    if (!chosen)
+      return chosen.takeError();
+    basis = std::move(*chosen);
+    for (StreamPlace &place : found)
+      places.push_back({std::move(place), {}});
     if (calibrator)
       whole.emplace(main, stream.lookup);
     if (llvm::Error error = narrow(compensation))
@@ -124,68 +84,6 @@ private:
       stream.writers.push_back({basis, {}});
       stream.values.push_back(basis);
     }
-  }
-
-  void findPlaces() {
-    llvm::MapVector<Value, Place> byInput;
-    for (const ResidualStream::Reader &reader : stream.readers) {
-      edge::LinearOp linear = reader.linear;
-      edge::RmsNormOp norm = reader.norm;
-      Place &place = byInput[linear.getInput()];
-      place.input = norm ? norm.getInput() : linear.getInput();
-      place.norm = norm;
-      place.scale = reader.scale();
-      place.readers.push_back(linear);
-    }
-    for (auto &[input, place] : byInput)
-      places.push_back(std::move(place));
-    llvm::sort(places, [](const Place &a, const Place &b) { return a.start()->isBeforeInBlock(b.start()); });
-    for (Place &place : places)
-      llvm::sort(place.readers, [](edge::LinearOp a, edge::LinearOp b) { return a->isBeforeInBlock(b); });
-  }
-
-  llvm::Error chooseBasis(Importance importance) {
-    if (importance == Importance::Magnitude) {
-      VectorXd read = VectorXd::Zero(stream.width), written = gramOf(*floatWeight(stream.lookup)).diagonal();
-      for (const Place &place : places)
-        read += gramOf(place).diagonal();
-      for (auto &[writer, sum] : stream.writers)
-        if (sum)
-          written += readWeight(writer).rowwise().squaredNorm().cast<double>();
-      basis = largestAxes(read.cwiseProduct(written), kept);
-      return llvm::Error::success();
-    }
-    // A direction is worth what it carries; each place counts the same.
-    MatrixXd worth = MatrixXd::Zero(stream.width, stream.width);
-    const int64_t atOnce = std::max<int64_t>(1, kMemory / (stream.width * stream.width * int64_t(sizeof(float))));
-    for (size_t first = 0; first < places.size(); first += atOnce) {
-      auto some = MutableArrayRef(places).slice(first).take_front(atOnce);
-      std::vector<InputMoments> moments(some.size());
-      SmallVector<Value> values;
-      for (const Place &place : some)
-        values.push_back(place.input);
-      llvm::Error error = calibrator->observe("weighing the stream", values, [&](size_t, ArrayRef<Observed> observed) {
-        for (auto [place, moment, value] : llvm::zip(some, moments, observed)) {
-          RowMatrix rows = readBy(place, value);
-          int64_t shape[] = {rows.rows(), rows.cols()};
-          moment.add(Observed{shape, ArrayRef(rows.data(), rows.size()), {}});
-        }
-        return llvm::Error::success();
-      });
-      if (error)
-        return error;
-      for (auto [place, moment] : llvm::zip(some, moments)) {
-        MatrixXd carried = moment.matrix(/*centred=*/importance == Importance::Fluctuation);
-        // Channels that are kept as they are count by what their readers make of them.
-        if (importance != Importance::Surgeon) {
-          VectorXd counted = carried.diagonal().cwiseProduct(gramOf(place).diagonal());
-          carried = counted.asDiagonal();
-        }
-        worth += carried / std::max(carried.trace(), 1e-30);
-      }
-    }
-    basis = importance == Importance::Surgeon ? largestDirections(worth, kept) : largestAxes(worth.diagonal(), kept);
-    return llvm::Error::success();
   }
 
   /// The linear reads `map` of what its place gives.
@@ -291,33 +189,30 @@ private:
       // What the lost directions have on average is still a part of the length.
       double lost = 0;
       int64_t tokens = 0;
-      llvm::Error error = calibrator->observe("slicing", {before, place.input}, [&](size_t, ArrayRef<Observed> observed) {
+      auto add = [&](size_t, ArrayRef<Observed> observed) {
         RowMatrix rows = tokenRows(observed[0]);
         tokens += rows.rows();
         lost += rows.cast<double>().squaredNorm() - tokenRows(observed[1]).cast<double>().squaredNorm();
         return llvm::Error::success();
-      });
-      if (error)
+      };
+      if (llvm::Error error = calibrator->gather("slicing", {before, place.input}, "lost length of a stream",
+                                                 [&](Archive &archive) { archive(lost, tokens); }, add))
         return error;
       lost = std::max(0.0, lost) / double(std::max<int64_t>(1, tokens) * kept);
       norm.setEpsilon(llvm::APFloat(float(norm.getEpsilon().convertToDouble() + lost)));
     }
-    LinearFit fit;
-    Value target = norm ? whole->of(norm.getResult()) : before;
-    llvm::Error error = calibrator->observe("slicing", {place.input, target}, [&](size_t, ArrayRef<Observed> observed) {
-      fit.add(readBy(place, observed[0]), tokenRows(observed[1]));
-      return llvm::Error::success();
+    SmallVector<Value> values{place.input, norm ? whole->of(norm.getResult()) : before};
+    auto fitted = fit(values, place.map, place.epsilon(), compensation, [&](ArrayRef<Observed> observed) {
+      return std::make_pair(place.readBy(observed[0]), tokenRows(observed[1]));
     });
-    if (error)
-      return error;
-    MatrixXf plain = place.map;
-    if (compensation == Compensation::LeastSquares) {
-      place.map = fit.solve(plain);
+    if (!fitted)
+      return fitted.takeError();
+    place.map = std::move(fitted->map);
+    if (compensation == Compensation::LeastSquares)
       for (edge::LinearOp reader : place.readers)
         if (llvm::Error error = setReader(reader, place.map))
           return error;
-    }
-    report(place.readers, what, fit.error(plain), fit.error(place.map));
+    report(place.readers, what, fitted->errorBefore, fitted->error);
     return llvm::Error::success();
   }
 
@@ -329,26 +224,58 @@ private:
     }
     if (llvm::Error error = calibrator->advanceTo(linear))
       return error;
-    LinearFit fit;
     SmallVector<Value> values{linear.getInput(), linear.getResult(), writer.sum, whole->of(writer.sum)};
-    llvm::Error error = calibrator->observe("slicing", values, [&](size_t, ArrayRef<Observed> observed) {
+    auto fitted = fit(values, readWeight(linear), 0, compensation, [&](ArrayRef<Observed> observed) {
       // What the layer would have to write for the stream to be right.
       RowMatrix wanted = tokenRows(observed[3]) * basis - tokenRows(observed[2]) + tokenRows(observed[1]);
-      fit.add(tokenRows(observed[0]), wanted);
-      return llvm::Error::success();
+      return std::make_pair(tokenRows(observed[0]), wanted);
     });
-    if (error)
-      return error;
-    MatrixXf plain = readWeight(linear), map = plain;
+    if (!fitted)
+      return fitted.takeError();
     if (compensation == Compensation::LeastSquares) {
-      map = fit.solve(plain);
-      auto weight = weightLike(linear, map);
+      auto weight = weightLike(linear, RowMatrix(fitted->map));
       if (!weight)
         return weight.takeError();
       setWeight(linear, *weight);
     }
-    report(linear, "writes to", fit.error(plain), fit.error(map));
+    report(linear, "writes to", fitted->errorBefore, fitted->error);
     return llvm::Error::success();
+  }
+
+  struct Fitted {
+    MatrixXf map;
+    double errorBefore = 0, error = 0; ///< relative
+  };
+
+  /// The map that `compensation` makes of `start`, for the inputs and outputs that `pairOf` takes from `values`. Kept from
+  /// compile to compile is the map: the moments of its inputs are larger.
+  llvm::Expected<Fitted> fit(ArrayRef<Value> values, MatrixXf start, double epsilon, Compensation compensation,
+                             llvm::function_ref<std::pair<RowMatrix, RowMatrix>(ArrayRef<Observed>)> pairOf) {
+    Fitted fitted{start};
+    auto work = [&]() -> llvm::Error {
+      LinearFit sums;
+      auto add = [&](size_t, ArrayRef<Observed> observed) {
+        auto [x, y] = pairOf(observed);
+        sums.add(x, y);
+        return llvm::Error::success();
+      };
+      if (llvm::Error error = calibrator->observe("slicing", values, add))
+        return error;
+      if (compensation == Compensation::LeastSquares)
+        fitted.map = sums.solve(start);
+      fitted.errorBefore = sums.error(start);
+      fitted.error = sums.error(fitted.map);
+      return llvm::Error::success();
+    };
+    // What is not a part of what is observed.
+    int how = int(compensation);
+    Archive asked;
+    asked(start, basis, epsilon, how);
+    if (llvm::Error error =
+            calibrator->remember("fit to the whole stream " + asked.digest(), calibrator->identify(values),
+                                 [&](Archive &archive) { archive(fitted.map, fitted.errorBefore, fitted.error); }, work))
+      return error;
+    return fitted;
   }
 
   /// Its error is that of its rows.
@@ -438,15 +365,10 @@ private:
     auto stream = findResidualStream(main);
     if (!stream)
       return stream.takeError();
-    const int64_t width = stream->width, round = roundOf(width);
-    const int64_t floor = llvm::alignTo(llvm::divideCeil(width, 4), round);
-    const int64_t kept = std::llround((1 - share) * double(width) / double(round)) * round;
-    if (!(share > 0 && share < 1) || kept >= width || kept < floor)
-      return llvm::createStringError("the residual stream of " + std::to_string(width) + " channels can become " +
-                                     std::to_string(floor) + " to " + std::to_string((width - 1) / round * round) +
-                                     ", in steps of " + std::to_string(round) + "; a share of " + shortText(share) +
-                                     " is not among them");
-    return Slicing(getOperation(), main, std::move(*stream), kept, calibrator)
+    auto kept = keptWidth(*stream, share);
+    if (!kept)
+      return kept.takeError();
+    return Slicing(getOperation(), main, std::move(*stream), *kept, calibrator)
         .run(*importanceOf(importance), *compensationOf(compensation));
   }
 
@@ -454,6 +376,17 @@ private:
 };
 
 } // namespace
+
+llvm::Expected<int64_t> keptWidth(const ResidualStream &stream, double share) {
+  const int64_t width = stream.width, round = roundOf(width);
+  const int64_t floor = llvm::alignTo(llvm::divideCeil(width, 4), round);
+  const int64_t kept = std::llround((1 - share) * double(width) / double(round)) * round;
+  if (share > 0 && share < 1 && kept < width && kept >= floor)
+    return kept;
+  return llvm::createStringError("the residual stream of " + std::to_string(width) + " channels can become " +
+                                 std::to_string(floor) + " to " + std::to_string((width - 1) / round * round) + ", in steps of " +
+                                 std::to_string(round) + "; a share of " + shortText(share) + " is not among them");
+}
 
 std::unique_ptr<Pass> createSliceWidth(const SliceWidthOptions &options, Calibrator *calibrator) {
   return std::make_unique<SliceWidth>(options, calibrator);

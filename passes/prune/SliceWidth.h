@@ -4,8 +4,12 @@
 
 #include "passes/Passes.h"
 #include "passes/calibrate/Calibrator.h"
+#include "passes/quantize/ResidualStream.h"
 
 namespace edgecc {
+
+/// How many channels of a stream are left without `share` of them.
+llvm::Expected<int64_t> keptWidth(const ResidualStream &stream, double share);
 
 /// `calibrator` may be null: then only weights are looked at.
 std::unique_ptr<mlir::Pass> createSliceWidth(const SliceWidthOptions &options, Calibrator *calibrator);

@@ -98,17 +98,19 @@ llvm::Expected<Sweep> Sweep::create(const SweepOptions &options, Calibrator *cal
   return sweep;
 }
 
-llvm::Expected<std::vector<int64_t>> Sweep::divide(ArrayRef<Site> sites) {
-  StringRef what = sites.front().part.plural;
+static std::vector<Offer> offersOf(ArrayRef<Site> sites) {
   std::vector<Offer> offers;
   for (const Site &site : sites)
     offers.push_back({site.units(), site.floor(), site.round, {}, {}});
-  if (goal)
-    return divideByGoal(sites, std::move(offers));
+  return offers;
+}
+
+llvm::Expected<int64_t> Sweep::countOf(ArrayRef<Site> sites) const {
+  StringRef what = sites.front().part.plural;
   if (!(share > 0 && share < 1))
     return llvm::createStringError("pruning: a share of the " + what + " is above 0 and below 1, not " + shortText(share));
   int64_t units = 0, most = 0;
-  for (const Offer &offer : offers) {
+  for (const Offer &offer : offersOf(sites)) {
     units += offer.units;
     most += choices(offer).back();
   }
@@ -118,11 +120,37 @@ llvm::Expected<std::vector<int64_t>> Sweep::divide(ArrayRef<Site> sites) {
                                    std::to_string(total) + ", but only " + std::to_string(most) +
                                    " can go: each layer keeps a quarter of its own, in steps of " +
                                    std::to_string(sites.front().round));
+  return total;
+}
+
+llvm::Error Sweep::check(ArrayRef<Site> sites) const {
+  // With a goal it may be that nothing goes.
+  if (goal)
+    return llvm::Error::success();
+  if (auto count = countOf(sites); !count)
+    return count.takeError();
+  for (const Site &site : sites) {
+    int64_t tokens = 0;
+    for (edge::LinearOp projection : site.projections)
+      tokens += calibrator ? calibrator->tokensOf(projection.getInput()).value_or(site.inputs()) : site.inputs();
+    if (llvm::Error error = checkTokens(site, tokens))
+      return error;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::vector<int64_t>> Sweep::divide(ArrayRef<Site> sites) {
+  std::vector<Offer> offers = offersOf(sites);
+  if (goal)
+    return divideByGoal(sites, std::move(offers));
+  auto total = countOf(sites);
+  if (!total)
+    return total.takeError();
   if (evenly)
-    return spreadEvenly(offers, total);
+    return spreadEvenly(offers, *total);
   if (llvm::Error error = weigh(sites, offers))
     return error;
-  return spreadByLoss(offers, total);
+  return spreadByLoss(offers, *total);
 }
 
 llvm::Expected<std::vector<int64_t>> Sweep::divideByGoal(ArrayRef<Site> sites, std::vector<Offer> offers) {
@@ -187,7 +215,7 @@ llvm::Error Sweep::weigh(ArrayRef<Site> sites, MutableArrayRef<Offer> offers) {
       return error;
     for (size_t i = first; i < last; ++i) {
       const Site &site = sites[i];
-      if (llvm::Error error = checkTokens(site, moments[i - first]))
+      if (llvm::Error error = checkTokens(site, moments[i - first].tokens()))
         return error;
       RowMatrix weight = readWeight(site.projections.front());
       offers[i].lost =
@@ -201,12 +229,12 @@ llvm::Error Sweep::weigh(ArrayRef<Site> sites, MutableArrayRef<Offer> offers) {
   return llvm::Error::success();
 }
 
-llvm::Error Sweep::checkTokens(const Site &site, const InputMoments &moments) const {
-  if (moments.tokens() >= site.inputs() || (importance != Importance::Surgeon && compensation != Compensation::LeastSquares))
+llvm::Error Sweep::checkTokens(const Site &site, int64_t tokens) const {
+  if (tokens >= site.inputs() || (importance != Importance::Surgeon && compensation != Compensation::LeastSquares))
     return llvm::Error::success();
   return llvm::createStringError("pruning: least squares over the " + std::to_string(site.inputs()) + " channels of '" +
                                  nameOf(site.projections.front()) + "' need as many tokens at least, but the samples have " +
-                                 std::to_string(moments.tokens()) +
+                                 std::to_string(tokens) +
                                  "; give more (--calibrate, --calibrate-samples), or choose --prune-method=flap "
                                  "--prune-compensate=bias");
 }
@@ -229,7 +257,7 @@ llvm::Expected<Sweep::Decision> Sweep::decide(const Site &site, int64_t count) {
         calibrator->gather("pruning", values, "moments of a projection", [&](Archive &archive) { archive(*moments); }, add);
     if (error)
       return error;
-    if (llvm::Error error = checkTokens(site, *moments))
+    if (llvm::Error error = checkTokens(site, moments->tokens()))
       return error;
   }
   InputMoments *known = moments ? &*moments : nullptr;
@@ -293,6 +321,8 @@ llvm::Expected<LedgerEntry> Sweep::change(const Site &site, int64_t count) {
 }
 
 llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites) {
+  if (llvm::Error error = check(sites))
+    return error;
   auto counts = divide(sites);
   if (!counts)
     return counts.takeError();
@@ -313,21 +343,30 @@ llvm::Error Sweep::run(ModuleOp module, ArrayRef<Site> sites) {
   return llvm::Error::success();
 }
 
-/// Remarks what keeps all it has; lines of a sentence say why.
-static std::string reasonsOf(const Sites &found) {
+/// Of all kinds of parts, in the function's order; an error if there is none.
+static llvm::Expected<std::vector<Site>> sitesOf(ArrayRef<Sites> all) {
   constexpr size_t kShown = 8;
-  std::string reasons;
-  for (auto [i, refused] : llvm::enumerate(found.refused)) {
-    auto &[op, why] = refused;
-    op->emitRemark() << found.part.plural << " of '" << nameOf(op) << "' cannot be pruned: " << why;
-    if (i < kShown)
-      reasons += ("\n  '" + nameOf(op) + "': " + why).str();
+  std::vector<Site> sites;
+  std::string missing;
+  for (const Sites &found : all) {
+    llvm::append_range(sites, found.sites);
+    missing += ((missing.empty() ? "pruning found " : "\nand ") + found.part.missing + ":").str();
+    for (auto &[op, why] : ArrayRef(found.refused).take_front(kShown))
+      missing += ("\n  '" + nameOf(op) + "': " + why).str();
+    if (found.refused.empty())
+      missing += "\n  " + found.otherwise;
   }
-  return reasons.empty() ? "\n  " + found.otherwise : reasons;
+  if (sites.empty())
+    return llvm::createStringError(missing);
+  llvm::stable_sort(sites, [](const Site &a, const Site &b) { return a.start->isBeforeInBlock(b.start); });
+  return sites;
 }
 
-llvm::Error pruneSites(ModuleOp module, const SweepOptions &options, Calibrator *calibrator,
-                       llvm::function_ref<std::vector<Sites>(func::FuncOp)> find) {
+using Find = llvm::function_ref<std::vector<Sites>(func::FuncOp)>;
+
+/// Who prunes, and what.
+static llvm::Expected<std::pair<Sweep, std::vector<Site>>> prepare(ModuleOp module, const SweepOptions &options,
+                                                                   Calibrator *calibrator, Find find, bool remarks) {
   auto main = module.lookupSymbol<func::FuncOp>("main");
   if (!main)
     return llvm::createStringError("pruning needs the function 'main'");
@@ -336,16 +375,25 @@ llvm::Error pruneSites(ModuleOp module, const SweepOptions &options, Calibrator 
     return sweep.takeError();
   if (llvm::Error error = splitLinears(main))
     return error;
-  std::vector<Site> sites;
-  std::string missing;
-  for (const Sites &found : find(main)) {
-    llvm::append_range(sites, found.sites);
-    missing += ((missing.empty() ? "pruning found " : "\nand ") + found.part.missing + ":" + reasonsOf(found)).str();
-  }
-  if (sites.empty())
-    return llvm::createStringError(missing);
-  llvm::stable_sort(sites, [](const Site &a, const Site &b) { return a.start->isBeforeInBlock(b.start); });
-  return sweep->run(module, sites);
+  std::vector<Sites> all = find(main);
+  for (const Sites &found : all)
+    for (auto &[op, why] : found.refused)
+      if (remarks)
+        op->emitRemark() << found.part.plural << " of '" << nameOf(op) << "' cannot be pruned: " << why;
+  auto sites = sitesOf(all);
+  if (!sites)
+    return sites.takeError();
+  return std::make_pair(std::move(*sweep), std::move(*sites));
+}
+
+llvm::Error pruneSites(ModuleOp module, const SweepOptions &options, Calibrator *calibrator, Find find) {
+  auto prepared = prepare(module, options, calibrator, find, /*remarks=*/true);
+  return prepared ? prepared->first.run(module, prepared->second) : prepared.takeError();
+}
+
+llvm::Error checkSites(ModuleOp module, const SweepOptions &options, Calibrator *calibrator, Find find) {
+  auto prepared = prepare(module, options, calibrator, find, /*remarks=*/false);
+  return prepared ? prepared->first.check(prepared->second) : prepared.takeError();
 }
 
 } // namespace edgecc::prune

@@ -80,6 +80,8 @@ public:
   /// `calibrator` may be null, then weights alone decide.
   static llvm::Expected<Sweep> create(const SweepOptions &options, Calibrator *calibrator);
 
+  /// What can be said of `sites` without running anything: a share that cannot go, too few samples.
+  llvm::Error check(llvm::ArrayRef<Site> sites) const;
   /// Both sweeps over `sites`; the ledger has what happened.
   llvm::Error run(mlir::ModuleOp module, llvm::ArrayRef<Site> sites);
 
@@ -91,6 +93,8 @@ private:
     std::optional<InputMoments> moments;
   };
 
+  /// How many units all sites together lose, of a share.
+  llvm::Expected<int64_t> countOf(llvm::ArrayRef<Site> sites) const;
   /// How many units each site loses.
   llvm::Expected<std::vector<int64_t>> divide(llvm::ArrayRef<Site> sites);
   llvm::Expected<std::vector<int64_t>> divideByGoal(llvm::ArrayRef<Site> sites, std::vector<Offer> offers);
@@ -98,7 +102,7 @@ private:
   llvm::Expected<Decision> decide(const Site &site, int64_t count);
   llvm::Expected<LedgerEntry> change(const Site &site, int64_t count);
   llvm::Error weigh(llvm::ArrayRef<Site> sites, llvm::MutableArrayRef<Offer> offers);
-  llvm::Error checkTokens(const Site &site, const InputMoments &moments) const;
+  llvm::Error checkTokens(const Site &site, int64_t tokens) const;
 
   Importance importance = Importance::Surgeon;
   Compensation compensation = Compensation::LeastSquares;
@@ -111,6 +115,11 @@ private:
 /// A whole pass over the function main; `find` gives all kinds of parts that may go. Remarks which ops keep all they have, and
 /// why.
 llvm::Error pruneSites(mlir::ModuleOp module, const SweepOptions &options, Calibrator *calibrator,
+                       llvm::function_ref<std::vector<Sites>(mlir::func::FuncOp)> find);
+
+/// Whether that can be done: parts are there, their share can go, samples are enough. Nothing is changed, but that fused weights
+/// are split.
+llvm::Error checkSites(mlir::ModuleOp module, const SweepOptions &options, Calibrator *calibrator,
                        llvm::function_ref<std::vector<Sites>(mlir::func::FuncOp)> find);
 
 /// %.4g

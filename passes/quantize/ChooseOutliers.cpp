@@ -30,31 +30,26 @@ struct ChooseOutliers : impl::ChooseOutliersBase<ChooseOutliers> {
   void runOnOperation() override {
     if (!calibrator)
       return fail("outliers are chosen on samples of what the layers read, and there are none");
-    if (!(share >= 0 && share <= kMost))
-      return fail(llvm::formatv("share: {0} is not between 0 and {1}", double(share), kMost).str());
-    if (!(threshold > 0))
-      return fail(llvm::formatv("threshold: {0} is not above 0", double(threshold)).str());
+    if (llvm::Error error = checkOutliers(threshold, share))
+      return fail(llvm::toString(std::move(error)));
     auto main = getOperation().lookupSymbol<func::FuncOp>("main");
     if (!main)
       return fail("there is no function main");
     auto tensors = Tensors::collect(getOperation(), scheme, layers);
     if (!tensors)
       return fail(llvm::toString(tensors.takeError()));
-    DenseSet<Operation *> chosen;
-    for (auto [tensor, scheme] : tensors->chosen())
-      if (scheme->activations != edge::ActivationPrecision::Float)
-        chosen.insert_range(tensor->users);
+    auto chosen = layersOfRoundedInputs(*tensors);
+    if (!chosen)
+      return fail(llvm::toString(chosen.takeError()));
     SmallVector<Readers> all;
     SmallVector<Value> inputs;
     for (Readers &readers : linearReaders(main)) {
-      llvm::erase_if(readers.linears, [&](edge::LinearOp linear) { return !chosen.contains(linear); });
+      llvm::erase_if(readers.linears, [&](edge::LinearOp linear) { return !chosen->contains(linear); });
       if (readers.linears.empty())
         continue;
       inputs.push_back(readers.input);
       all.push_back(std::move(readers));
     }
-    if (all.empty())
-      return fail("no layer is quantized with int8 activations, which is what outliers trouble; take a scheme such as w8a8");
     auto statistics = channelStatistics(*calibrator, "calibrating", inputs);
     if (!statistics)
       return fail(llvm::toString(statistics.takeError()));
@@ -96,6 +91,27 @@ private:
 };
 
 } // namespace
+
+llvm::Error checkOutliers(double threshold, double share) {
+  if (!(share >= 0 && share <= kMost))
+    return llvm::createStringError(llvm::formatv("share: {0} is not between 0 and {1}", share, kMost).str());
+  if (!(threshold > 0))
+    return llvm::createStringError(llvm::formatv("threshold: {0} is not above 0", threshold).str());
+  return llvm::Error::success();
+}
+
+llvm::Expected<DenseSet<Operation *>> layersOfRoundedInputs(Tensors &tensors) {
+  DenseSet<Operation *> layers;
+  for (auto [tensor, scheme] : tensors.chosen())
+    if (scheme->activations != edge::ActivationPrecision::Float)
+      for (Operation *user : tensor->users)
+        if (isa<edge::LinearOp>(user))
+          layers.insert(user);
+  if (layers.empty())
+    return llvm::createStringError(
+        "no layer is quantized with int8 activations, which is what outliers trouble; take a scheme such as w8a8");
+  return layers;
+}
 
 std::unique_ptr<Pass> createChooseOutliers(const ChooseOutliersOptions &options, Calibrator *calibrator) {
   return std::make_unique<ChooseOutliers>(options, calibrator);

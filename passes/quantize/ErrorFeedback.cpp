@@ -26,13 +26,19 @@ RowVectorXf dequantized(const ChannelRounder &rounder, Ref<const RowVectorXf> nu
 
 } // namespace
 
+llvm::Error ErrorFeedback::checkTokens(int64_t tokens, int64_t inputs) {
+  if (tokens >= inputs)
+    return llvm::Error::success();
+  return llvm::createStringError(
+      "the samples have %lld tokens, which say too little of its %lld inputs; give at least %lld tokens "
+      "(a longer file, or more of it with --calibrate-samples and --calibrate-length)",
+      static_cast<long long>(tokens), static_cast<long long>(inputs), static_cast<long long>(inputs));
+}
+
 llvm::Expected<ErrorFeedback> ErrorFeedback::create(const SecondMoment &given, double lookups, llvm::ArrayRef<int32_t> floats) {
   const Index k = given.sum.rows();
-  if (given.tokens < k)
-    return llvm::createStringError(
-        "the samples have %lld tokens, which say too little of its %lld inputs; give at least %lld tokens "
-        "(a longer file, or more of it with --calibrate-samples and --calibrate-length)",
-        static_cast<long long>(given.tokens), static_cast<long long>(k), static_cast<long long>(k));
+  if (llvm::Error error = checkTokens(given.tokens, k))
+    return error;
   ErrorFeedback result;
   result.moment = given.sum / float(given.tokens);
   float mean = result.moment.diagonal().mean();

@@ -32,6 +32,8 @@ class ErrorFeedback {
 public:
   /// `lookups`: of the error of a weight itself, beside its layer's, for tables that are also looked up; a share of the mean
   /// square of the input. `floats`: input channels that are not rounded.
+  /// `tokens` of samples must say something of every direction of `inputs`.
+  static llvm::Error checkTokens(int64_t tokens, int64_t inputs);
   static llvm::Expected<ErrorFeedback> create(const SecondMoment &moment, double lookups, llvm::ArrayRef<int32_t> floats);
 
   /// Numbers and grids for some output channels; `weights` are [channels, k], zero at input channels that are not rounded.

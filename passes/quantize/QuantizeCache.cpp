@@ -32,6 +32,66 @@ struct Cache {
   bool isKey = false, isValue = false;
 };
 
+func::FuncOp functionOf(BlockArgument argument) { return cast<func::FuncOp>(argument.getOwner()->getParentOp()); }
+bool isState(BlockArgument argument) {
+  return bool(functionOf(argument).getArgAttr(argument.getArgNumber(), edge::EdgeDialect::kStateAttr));
+}
+StringRef nameOf(BlockArgument argument) {
+  auto name = functionOf(argument).getArgAttrOfType<StringAttr>(argument.getArgNumber(), edge::EdgeDialect::kNameAttr);
+  return name ? name.getValue() : "unnamed";
+}
+
+/// The error says why it stays as it is: others than append and attention read the state.
+llvm::Expected<Cache> understand(BlockArgument state) {
+  auto refuse = [&](const Twine &reason) {
+    return llvm::createStringError("the cache " + nameOf(state) + " stays as it is: " + reason);
+  };
+  if (!isa<FloatType>(cast<RankedTensorType>(state.getType()).getElementType()))
+    return refuse("it is of no floating point type");
+  auto append = state.hasOneUse() ? dyn_cast<edge::AppendOp>(*state.user_begin()) : edge::AppendOp();
+  if (!append || append.getState() != state)
+    return refuse("it is not only appended to");
+  Cache cache{state, append};
+  for (OpOperand &use : append.getResult().getUses()) {
+    if (isa<func::ReturnOp>(use.getOwner()))
+      continue;
+    auto attention = dyn_cast<edge::AttentionOp>(use.getOwner());
+    if (!attention || !attention.getKeyHeadsFirst() || (use.getOperandNumber() != 1 && use.getOperandNumber() != 2))
+      return refuse("others than attention read it");
+    (use.getOperandNumber() == 1 ? cache.isKey : cache.isValue) = true;
+  }
+  return cache;
+}
+
+/// Those that can be kept as `type`, an error if there is none. `remark`: which cannot, and why.
+llvm::Expected<SmallVector<Cache>> cachesOf(func::FuncOp function, CacheType type, StringRef text, bool remark) {
+  SmallVector<Cache> caches;
+  for (BlockArgument argument : function.getArguments()) {
+    if (!isState(argument))
+      continue;
+    auto cache = understand(argument);
+    if (!cache) {
+      std::string why = llvm::toString(cache.takeError());
+      if (remark)
+        function.emitRemark() << why;
+      continue;
+    }
+    int64_t dim = cast<RankedTensorType>(argument.getType()).getDimSize(3);
+    if (type == CacheType::Int4 && dim % 8 != 0)
+      return llvm::createStringError("the cache " + nameOf(argument) + " has heads of " + Twine(dim) +
+                                     " numbers; int4 wants a multiple of 8, int8 takes any");
+    if (type == CacheType::Int4 && cache->isKey && cache->isValue)
+      return llvm::createStringError("the cache " + nameOf(argument) +
+                                     " is keys and values in one, which int4 keeps in different forms; int8 takes it");
+    caches.push_back(*cache);
+  }
+  if (caches.empty())
+    return llvm::createStringError("the model has no KV cache that a session keeps and attention alone reads: there is nothing "
+                                   "to keep as " +
+                                   text + " (--remarks says why a cache was not recognised)");
+  return caches;
+}
+
 struct QuantizeCache : impl::QuantizeCacheBase<QuantizeCache> {
   using QuantizeCacheBase::QuantizeCacheBase;
 
@@ -41,94 +101,48 @@ struct QuantizeCache : impl::QuantizeCacheBase<QuantizeCache> {
       getOperation().emitError() << "type: '" << type << "' is no type of a cache; write f32, f16, int8 or int4";
       return signalPassFailure();
     }
-    bool found = false;
-    std::vector<LedgerEntry> ledger;
-    for (auto function : getOperation().getOps<func::FuncOp>()) {
-      for (BlockArgument argument : llvm::to_vector(function.getArguments())) {
-        if (!isState(argument))
-          continue;
-        auto cache = understand(argument);
-        if (failed(cache))
-          continue;
-        found = true;
-        if (failed(change(function, *cache, *wanted, ledger)))
-          return signalPassFailure();
-      }
-      renumber(function);
-    }
-    if (!found) {
-      getOperation().emitError()
-          << "the model has no KV cache that a session keeps and attention alone reads: there is nothing to keep as " << type
-          << " (--remarks says why a cache was not recognised)";
+    auto main = getOperation().lookupSymbol<func::FuncOp>("main");
+    if (!main) {
+      getOperation().emitError() << "there is no function main";
       return signalPassFailure();
     }
+    auto caches = cachesOf(main, *wanted, type, /*remark=*/true);
+    if (!caches) {
+      main.emitError() << llvm::toString(caches.takeError());
+      return signalPassFailure();
+    }
+    std::vector<LedgerEntry> ledger;
+    for (Cache &cache : *caches)
+      change(main, cache, *wanted, ledger);
+    renumber(main);
     if (!ledger.empty())
       addToLedger(getOperation(), ledger);
   }
 
 private:
-  static func::FuncOp functionOf(BlockArgument argument) { return cast<func::FuncOp>(argument.getOwner()->getParentOp()); }
-  static bool isState(BlockArgument argument) {
-    return bool(functionOf(argument).getArgAttr(argument.getArgNumber(), edge::EdgeDialect::kStateAttr));
-  }
-  static StringRef nameOf(BlockArgument argument) {
-    auto name = functionOf(argument).getArgAttrOfType<StringAttr>(argument.getArgNumber(), edge::EdgeDialect::kNameAttr);
-    return name ? name.getValue() : "unnamed";
-  }
-
-  /// Fails, with a remark, if others than append and attention read the state.
-  static FailureOr<Cache> understand(BlockArgument state) {
-    auto refuse = [&](const Twine &reason) {
-      functionOf(state).emitRemark() << "the cache " << nameOf(state) << " stays as it is: " << reason;
-      return failure();
-    };
-    if (!isa<FloatType>(cast<RankedTensorType>(state.getType()).getElementType()))
-      return refuse("it is of no floating point type");
-    auto append = state.hasOneUse() ? dyn_cast<edge::AppendOp>(*state.user_begin()) : edge::AppendOp();
-    if (!append || append.getState() != state)
-      return refuse("it is not only appended to");
-    Cache cache{state, append};
-    for (OpOperand &use : append.getResult().getUses()) {
-      if (isa<func::ReturnOp>(use.getOwner()))
-        continue;
-      auto attention = dyn_cast<edge::AttentionOp>(use.getOwner());
-      if (!attention || !attention.getKeyHeadsFirst() || (use.getOperandNumber() != 1 && use.getOperandNumber() != 2))
-        return refuse("others than attention read it");
-      (use.getOperandNumber() == 1 ? cache.isKey : cache.isValue) = true;
-    }
-    return cache;
-  }
-
-  LogicalResult change(func::FuncOp function, Cache &cache, CacheType wanted, std::vector<LedgerEntry> &ledger) {
+  void change(func::FuncOp function, Cache &cache, CacheType wanted, std::vector<LedgerEntry> &ledger) {
     auto before = cast<RankedTensorType>(cache.state.getType());
+    int64_t dim = before.getDimSize(3);
     SmallVector<RankedTensorType> states;
     edge::CacheAttr attribute;
-    Builder builder(&getContext());
-    int64_t dim = before.getDimSize(3);
     switch (wanted) {
     case CacheType::F32:
     case CacheType::F16: {
+      Builder builder(&getContext());
       Type element = wanted == CacheType::F32 ? Type(builder.getF32Type()) : builder.getF16Type();
       if (element == before.getElementType())
-        return success();
+        return;
       states = {edge::tensorType(edge::shapeOf(before), element)};
       break;
     }
     case CacheType::Int8: attribute = edge::CacheAttr::get(&getContext(), 8, dim, edge::CacheForm::Token); break;
     case CacheType::Int4:
-      if (dim % 8 != 0)
-        return function.emitError() << "the cache " << nameOf(cache.state) << " has heads of " << dim
-                                    << " numbers; int4 wants a multiple of 8, int8 takes any";
-      if (cache.isKey && cache.isValue)
-        return function.emitError() << "the cache " << nameOf(cache.state)
-                                    << " is keys and values in one, which int4 keeps in different forms; int8 takes it";
       attribute = edge::CacheAttr::get(&getContext(), 4, dim, cache.isKey ? edge::CacheForm::Channel : edge::CacheForm::Token);
     }
     if (attribute)
       states = edge::CacheLayout(attribute).statesFor(before);
     ledger.push_back(entryFor(cache.state, before, states));
     replace(function, cache, states, attribute);
-    return success();
   }
 
   LedgerEntry entryFor(BlockArgument state, RankedTensorType before, ArrayRef<RankedTensorType> states) {
@@ -221,4 +235,17 @@ private:
 };
 
 } // namespace
+
+llvm::Error checkCaches(func::FuncOp main, StringRef type) {
+  auto wanted = parseCacheType(type);
+  if (!wanted)
+    return llvm::Error::success();
+  // The pass will remark what it leaves; of one that will not come, it is remarked here.
+  if (auto caches = cachesOf(main, *wanted, type, /*remark=*/false))
+    return llvm::Error::success();
+  else
+    llvm::consumeError(caches.takeError());
+  return cachesOf(main, *wanted, type, /*remark=*/true).takeError();
+}
+
 } // namespace edgecc

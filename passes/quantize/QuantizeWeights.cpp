@@ -39,6 +39,8 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
     if (!tensors)
       return fail(llvm::toString(tensors.takeError()));
     SmallVector<Work> work = tensors->chosen();
+    if (rounding == "feedback" && failed(checkTokens(llvm::to_vector(llvm::make_first_range(work)), *calibrator)))
+      return signalPassFailure();
     for (auto [tensor, scheme] : work)
       total += rawBytes(tensor->weight.getValue()).size();
     if (failed(rounding == "nearest" ? quantizeEach(work) : quantizeInOrder(work)))
@@ -200,6 +202,22 @@ private:
 };
 
 } // namespace
+
+LogicalResult checkTokens(ArrayRef<Tensor *> tensors, const Calibrator &calibrator) {
+  Tensor *worst = nullptr;
+  int64_t known = 0;
+  for (Tensor *tensor : tensors) {
+    int64_t tokens = 0;
+    for (Value input : tensor->inputs())
+      tokens += calibrator.tokensOf(input).value_or(tensor->k);
+    if (!tensor->inputs().empty() && tokens < tensor->k && (!worst || tensor->k > worst->k))
+      worst = tensor, known = tokens;
+  }
+  if (!worst)
+    return success();
+  return worst->users.front()->emitError() << "weight '" << worst->weight.getName()
+                                           << "': " << llvm::toString(ErrorFeedback::checkTokens(known, worst->k));
+}
 
 std::unique_ptr<Pass> createQuantizeWeights(const QuantizeWeightsOptions &options, QuantizeProgress progress,
                                             Calibrator *calibrator) {

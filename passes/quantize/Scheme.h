@@ -17,6 +17,8 @@ struct Scheme {
   edge::ActivationPrecision activations = edge::ActivationPrecision::Float;
 
   bool isNone() const { return bits == 0; }
+  /// Of a weight with its share of scales and zero points, where groups are full; a channel's own scale is not counted.
+  double leastBits() const { return double(bits) + (group ? (16.0 + (zeros ? 8 : 0)) / double(group) : 0); }
   /// For channels of k numbers. Scales of groups are f16: they are many. A channel's own is f32, which no range of weights
   /// leaves.
   edge::QuantizationAttr attribute(mlir::MLIRContext *context, int64_t k, bool isLookup) const;

@@ -26,6 +26,7 @@ RECIPES = {
     "gptq": ["--quant=w4g32a8", "--quant-algorithm=awq,gptq"],
     "int8": ["--quant=w8a8", "--quant-algorithm=smoothquant,llm-int8", "--outlier-share=0.02"],
     "prune": ["--prune=ffn=0.25,heads=0.25,layers=1"],
+    "width": ["--prune=width=0.25"],
     "heads": ["--kv-heads=2", "--kv-steps=20"],
     "heads-auto": ["--kv-heads=auto", "--max-kl=0.5", "--kv-steps=20"],
     "exits": ["--exit-layers=auto", "--exit-agreement=0.5"],

@@ -15,8 +15,8 @@
 // INT4-SAME: {bytes_after = 4352 : i64, bytes_before = 4096 : i64, cache = "past.value", scheme = "int4"}
 module attributes {edge.symbols = [#edge.symbol<"sequence", 1, 16, free>, #edge.symbol<"past", 0, 64, position>, #edge.symbol<"context", 1, 64, capacity>]} {
 
-// REMARK: remark: cache 'past.key': int8, 4096 to 1280 bytes at the longest context
 // REMARK: remark: the cache past.other stays as it is: others than attention read it
+// REMARK: remark: cache 'past.key': int8, 4096 to 1280 bytes at the longest context
 
 // Numbers and scales are states, numbered as they stand; what else reads a cache wants it as it was.
 // CHECK-LABEL: @main
