@@ -72,6 +72,13 @@ Error checkBudget(const Options &options) {
     return createStringError(
         "--target-size, --target-bpw and --max-kl measure what each layer loses: give samples with --calibrate "
         "FILE (text, .ids or .npz)");
+  if (options.targetSize && StringRef(options.quantAlgorithm).contains("llm-int8"))
+    return createStringError(
+        "--target-size does not know how many channels --quant-algorithm=llm-int8 will keep as floats; leave "
+        "one of them away, or give --target-bpw");
+  if (options.targetSize && !options.exits.layers.empty() && options.exits.map != "none" && options.exits.threshold < 0)
+    return createStringError("--target-size does not know what the maps of exits will take; give --exit-map=none or "
+                             "--exit-threshold, or --target-bpw");
   std::optional<Scheme> smallest;
   for (StringRef text : options.quantSchemes) {
     auto scheme = parseScheme(text);

@@ -98,7 +98,7 @@ void buildCompressPipeline(OpPassManager &pm, const CompressRequest &request) {
   if (quantize.budget.any())
     pm.addPass(createChoosePrecision(
         {quantize.budget.schemes, quantize.budget.bytes, quantize.budget.bitsPerWeight, quantize.budget.divergence},
-        request.calibrator, quantize.measuring));
+        request.calibrator, quantize.measuring, request.arch));
   // Factors go into weights that are still floats; they are chosen for the very scheme that follows.
   if (quantize.any() && (algorithms.awq || algorithms.smoothQuant))
     pm.addPass(

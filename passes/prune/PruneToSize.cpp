@@ -7,12 +7,12 @@
 #include "passes/prune/PruneToSize.h"
 #include "dialects/edge/Cache.h"
 #include "mlir/Pass/PassManager.h"
-#include "passes/prune/PackedWeights.h"
 #include "passes/prune/PruneChannels.h"
 #include "passes/prune/PruneHeads.h"
 #include "passes/prune/PruneLayers.h"
 #include "passes/prune/Request.h"
 #include "passes/quantize/CacheType.h"
+#include "passes/quantize/PackedWeights.h"
 
 using namespace mlir;
 namespace edgecc {

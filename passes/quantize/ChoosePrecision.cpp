@@ -7,10 +7,11 @@
 #include "passes/quantize/ChoosePrecision.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "passes/quantize/Divergence.h"
-#include "passes/quantize/Tensors.h"
+#include "passes/quantize/PackedWeights.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
+#include <deque>
 
 using namespace mlir;
 namespace edgecc {
@@ -75,8 +76,8 @@ struct Choice {
 
 struct ChoosePrecision : impl::ChoosePrecisionBase<ChoosePrecision> {
   using ChoosePrecisionBase::ChoosePrecisionBase;
-  ChoosePrecision(const ChoosePrecisionOptions &options, Calibrator *calibrator, QuantizeProgress progress)
-      : ChoosePrecisionBase(options), calibrator(calibrator), progress(std::move(progress)) {}
+  ChoosePrecision(const ChoosePrecisionOptions &options, Calibrator *calibrator, QuantizeProgress progress, StringRef arch)
+      : ChoosePrecisionBase(options), calibrator(calibrator), progress(std::move(progress)), arch(arch) {}
 
   void runOnOperation() override {
     if (!calibrator)
@@ -114,17 +115,25 @@ private:
       choices.push_back({tensor, {}, {}, 0});
     if (choices.empty())
       return llvm::createStringError("there is no float weight to quantize");
-    countBytes();
+    if (llvm::Error error = countBytes())
+      return error;
     if (llvm::Error error = checkBytes())
       return error;
-    if (llvm::Error error = measure())
+    auto measured = Divergence::create(*calibrator, main);
+    if (!measured)
+      return measured.takeError();
+    if (llvm::Error error = measure(*measured))
       return error;
-    spend();
-    if (divergence > 0 && sum() > divergence)
-      return llvm::createStringError(llvm::formatv("a divergence of {0} cannot be reached: with the best of the schemes for each "
-                                                   "weight it is {1:f5}; allow more, or add a scheme of more bits",
-                                                   double(divergence), sum())
-                                         .str());
+    std::string said;
+    llvm::raw_string_ostream stream(said);
+    if (divergence > 0) {
+      auto together = spendDivergence(*measured);
+      if (!together)
+        return together.takeError();
+      stream << llvm::format(", and of the model with all of them %.5f", *together);
+    } else {
+      spend(0);
+    }
     for (Choice &choice : choices)
       for (Operation *user : choice.tensor->users) {
         Builder builder(&getContext());
@@ -132,30 +141,41 @@ private:
         user->setAttr(kFiguresAttr, builder.getDictionaryAttr({builder.getNamedAttr(
                                         "divergence", builder.getF64FloatAttr(choice.divergences[choice.now]))}));
       }
-    std::string said;
-    llvm::raw_string_ostream(said) << llvm::format("%.5f", sum());
     main.emitRemark() << "weights of " << total() << " bytes, " << total() - others << " of them quantized; the divergences of "
-                      << choices.size() << " weights sum up to " << said << " nats";
+                      << choices.size() << " weights sum up to " << llvm::formatv("{0:f5}", sum()).str() << " nats" << said;
     return llvm::Error::success();
   }
 
-  void countBytes() {
+  /// Of a size: what the artifact will have. Of bits: numbers, scales and zero points, without what fills up panels.
+  llvm::Error countBytes() {
     for (Choice &choice : choices) {
       Tensor &tensor = *choice.tensor;
       weights += tensor.n * tensor.k;
-      floats += rawBytes(tensor.weight.getValue()).size();
       for (const Scheme &scheme : schemes) {
-        ChannelRounder rounder(scheme.attribute(&getContext(), tensor.k, /*isLookup=*/false), tensor.k);
-        choice.bytes.push_back(tensor.n * (rounder.numberBytes() + rounder.scaleBytes() + rounder.zeroBytes()));
+        auto quantization = scheme.attribute(&getContext(), tensor.k, /*isLookup=*/false);
+        ChannelRounder rounder(quantization, tensor.k);
+        choice.bytes.push_back(bytes > 0 ? aligned(panelBytes(quantization, tensor.n, tensor.k, edge::PanelOrder(arch)))
+                                         : tensor.n * (rounder.numberBytes() + rounder.scaleBytes() + rounder.zeroBytes()));
       }
       choice.now = smallest(choice);
+      others -= choice.bytes.front();
     }
+    auto packed = PackedWeights::of(getOperation(), arch, schemes.front().text, {});
+    if (!packed)
+      return packed.takeError();
+    if (bytes > 0) {
+      others += packed->total();
+      return llvm::Error::success();
+    }
+    others = 0;
     DenseSet<Attribute> counted;
     getOperation().walk([&](edge::WeightOp weight) {
       if (counted.insert(weight.getValue()).second)
         others += rawBytes(weight.getValue()).size();
     });
-    others -= floats;
+    for (const Choice &choice : choices)
+      others -= rawBytes(choice.tensor->weight.getValue()).size();
+    return llvm::Error::success();
   }
 
   static size_t smallest(const Choice &choice) { return llvm::min_element(choice.bytes) - choice.bytes.begin(); }
@@ -194,21 +214,14 @@ private:
                                        .str());
   }
 
-  llvm::Error measure() {
-    auto measured = Divergence::create(*calibrator, main);
-    if (!measured)
-      return measured.takeError();
+  llvm::Error measure(Divergence &measured) {
     uint64_t done = 0, all = choices.size() * schemes.size();
     for (Choice &choice : choices)
       for (const Scheme &scheme : schemes) {
         Trial trial(*choice.tensor);
-        auto rounded = roundWeight(*choice.tensor, scheme.attribute(&getContext(), choice.tensor->k, /*isLookup=*/false), {},
-                                   FileMappings());
-        if (!rounded)
-          return llvm::createStringError("weight '" + choice.tensor->weight.getName() +
-                                         "': " + llvm::toString(rounded.takeError()));
-        useRounded(*choice.tensor, *rounded, scheme, choice.tensor->users);
-        auto lost = measured->measure();
+        if (llvm::Error error = round(*choice.tensor, scheme))
+          return error;
+        auto lost = measured.measure();
         if (!lost)
           return lost.takeError();
         choice.divergences.push_back(std::max(*lost, 0.0));
@@ -218,12 +231,55 @@ private:
     return llvm::Error::success();
   }
 
-  /// The step that saves most for its bytes, again and again; one that does not fit leaves the others.
-  void spend() {
-    while (divergence == 0 || sum() > divergence) {
+  llvm::Error round(const Tensor &tensor, const Scheme &scheme) {
+    auto rounded = roundWeight(tensor, scheme.attribute(&getContext(), tensor.k, /*isLookup=*/false), {}, FileMappings());
+    if (!rounded)
+      return llvm::createStringError("weight '" + edge::WeightOp(tensor.weight).getName() +
+                                     "': " + llvm::toString(rounded.takeError()));
+    useRounded(tensor, *rounded, scheme, tensor.users);
+    return llvm::Error::success();
+  }
+
+  /// Until the model with all choices at once keeps the budget: what single weights lose hardly adds up. Its divergence.
+  llvm::Expected<double> spendDivergence(Divergence &measured) {
+    for (double most = divergence;;) {
+      spend(most);
+      double together = sum();
+      if (together <= most) {
+        auto found = measureTogether(measured);
+        if (!found || *found <= divergence)
+          return found;
+        together = *found;
+        most = std::min(0.99, divergence / together) * sum();
+        if (llvm::any_of(choices, [](const Choice &choice) { return choice.now != best(choice); }))
+          continue;
+      }
+      return llvm::createStringError(llvm::formatv("a divergence of {0} cannot be reached: with the best of the schemes for each "
+                                                   "weight it is {1:f5}; allow more, or add a scheme of more bits",
+                                                   double(divergence), together)
+                                         .str());
+    }
+  }
+
+  llvm::Expected<double> measureTogether(Divergence &measured) {
+    std::deque<Trial> trials;
+    for (const Choice &choice : choices) {
+      trials.emplace_back(*choice.tensor);
+      if (llvm::Error error = round(*choice.tensor, schemes[choice.now]))
+        return error;
+    }
+    return measured.measure();
+  }
+
+  static size_t best(const Choice &choice) { return llvm::min_element(choice.divergences) - choice.divergences.begin(); }
+
+  /// The step that saves most for its bytes, again and again; one that does not fit leaves the others. Not farther than to a sum
+  /// of `most`.
+  void spend(double most) {
+    while (sum() > most) {
       Choice *best = nullptr;
       size_t to = 0;
-      double most = 0;
+      double highest = 0;
       for (Choice &choice : choices)
         for (size_t i = 0; i < schemes.size(); ++i) {
           int64_t more = choice.bytes[i] - choice.bytes[choice.now];
@@ -231,8 +287,8 @@ private:
           if (less <= 0 || total() + more > allowed())
             continue;
           double rate = less / std::max<int64_t>(more, 1);
-          if (rate > most)
-            best = &choice, to = i, most = rate;
+          if (rate > highest)
+            best = &choice, to = i, highest = rate;
         }
       if (!best)
         return;
@@ -242,19 +298,19 @@ private:
 
   Calibrator *calibrator = nullptr;
   QuantizeProgress progress;
+  std::string arch;
   func::FuncOp main;
   std::vector<Scheme> schemes;
   std::vector<Choice> choices;
   int64_t weights = 0; ///< numbers that are quantized
-  int64_t floats = 0;  ///< their bytes before
   int64_t others = 0;  ///< bytes of what is not quantized
 };
 
 } // namespace
 
 std::unique_ptr<Pass> createChoosePrecision(const ChoosePrecisionOptions &options, Calibrator *calibrator,
-                                            QuantizeProgress progress) {
-  return std::make_unique<ChoosePrecision>(options, calibrator, std::move(progress));
+                                            QuantizeProgress progress, StringRef arch) {
+  return std::make_unique<ChoosePrecision>(options, calibrator, std::move(progress), arch);
 }
 
 } // namespace edgecc

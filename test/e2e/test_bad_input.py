@@ -74,6 +74,8 @@ def test_what_the_model_has_not(options, said, refused):
     (["--prune=ffn=0.2", "--prune-spread=thin"], "--prune-spread=thin: there are global, even"),
     (["--prune=layers=1", "--prune-layers-by=feel"], "--prune-layers-by=feel: there are output, cosine"),
     (["--prune-target-size=1"], "pruning: 1 bytes of weights cannot be reached"),
+    (["--target-size=500000", "--quant-algorithm=llm-int8"], "--target-size does not know how many channels --quant-algorithm=llm-int8 will keep as floats"),
+    (["--target-size=500000", "--exit-layers=2"], "--target-size does not know what the maps of exits will take"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_options_that_contradict(options, said, refused):
     assert said in refused(*options)

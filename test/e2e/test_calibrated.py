@@ -3,6 +3,7 @@
     pytest test/e2e/test_calibrated.py [--build-dir build]
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 import edgecc  # noqa: E402
+import onnx  # noqa: E402
+from export_models import Oracle  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from test_models import model_directory  # noqa: E402
 from test_quantized import next_token_loss, story_tokens  # noqa: E402
@@ -53,7 +56,7 @@ def gptq(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def test_error_feedback(build_dir, tmp_path):
-    """Inputs that go together: our numbers lose no more than those of the paper's algorithm, and the ledger says how much."""
+    """Inputs that go together: our numbers, which are looked at again, lose less than those of the paper's algorithm, and the ledger says how much."""
     rng = np.random.default_rng(4)
     weight = rng.standard_normal((N, K)).astype(np.float32)
     x = (rng.standard_normal((512, K)) @ rng.standard_normal((K, K)) * rng.uniform(0.2, 2, K)).astype(np.float32)
@@ -66,7 +69,7 @@ def test_error_feedback(build_dir, tmp_path):
         with edgecc.load(tmp_path / "layer.edge") as model:
             losses[algorithm] = np.linalg.norm(x @ (weight.T - model.run({"x": np.eye(K, dtype=np.float32)})["y"])) / np.linalg.norm(x @ weight.T)
     expected = np.linalg.norm(x @ (weight - gptq(weight.astype(np.float64), x.astype(np.float64))).T) / np.linalg.norm(x @ weight.T)
-    assert losses["gptq"] < 1.01 * expected < losses["rtn"]
+    assert losses["gptq"] < 0.95 * expected < expected < losses["rtn"]
     entry, = report["ledger"]
     # The ledger's error is of damped inputs.
     assert entry["output_error"] == pytest.approx(losses["gptq"], rel=0.1)
@@ -82,8 +85,9 @@ def test_too_few_samples(build_dir, tmp_path):
     assert not (tmp_path / "no.edge").exists()
 
 
-# What is lost of to-nearest's loss at most (passes/quantize/README.md has more models and what was measured).
-@pytest.mark.parametrize("algorithm, share", [("gptq", 0.5), ("awq", 1.0)])
+# What is lost of to-nearest's loss at most (passes/quantize/README.md has more models and what was measured). Characters are read by
+# weights whose inputs are of one size: there is little for AWQ to find, 10 % here.
+@pytest.mark.parametrize("algorithm, share", [("gptq", 0.5), ("awq", 0.95)])
 def test_babyllama(algorithm, share, build_dir, tmp_path):
     """Calibrated on the last stories, measured on the first; the tied table in 8 bits."""
     stories = story_tokens(2000, 255)
@@ -96,3 +100,87 @@ def test_babyllama(algorithm, share, build_dir, tmp_path):
         edgecc.compile(directory / "model.onnx", tmp_path / f"{name}.edge", **options, **layers)
         losses[name], _ = next_token_loss(tmp_path / f"{name}.edge", stories[:25])
     assert losses[algorithm] - losses["f32"] < share * (losses["rtn"] - losses["f32"]), losses
+
+
+def test_awq_finds_the_channels_that_count(build_dir, tmp_path):
+    """Some channels whose inputs are 16 times the others', and whose weights are as much smaller: to nearest loses what they say, AWQ next to nothing."""
+    model, rng = onnx.load(model_directory("babyllama_tok105", build_dir) / "model.onnx"), np.random.default_rng(2)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    factor = np.ones(128, np.float32)
+    factor[rng.permutation(128)[:8]] = 16
+    changed = 0
+    for name, tensor in weights.items():
+        values = numpy_helper.to_array(tensor)
+        if re.fullmatch(r"layers\.\d+\.(attention_norm|ffn_norm)(\.weight)?", name):
+            values = values * factor
+        elif re.fullmatch(r"layers\.\d+\.(wq|wk|wv|w1|w3)(\.weight)?", name):
+            values = values / factor
+        else:
+            continue
+        changed += 1
+        tensor.CopyFrom(numpy_helper.from_array(values, name))
+    assert changed == 5 * 7
+    ids, losses = tmp_path / "stories.ids", {}
+    stories = story_tokens(60, 127)
+    ids.write_text("".join(f"1 {' '.join(map(str, story))}\n" for story in stories[25:]))
+    for name, options in {"f32": {}, "rtn": {"quant": "w4g32"}, "awq": {"quant": "w4g32", "quant_algorithm": "awq", "calibrate": ids}}.items():
+        layers = {"quant_layers": {"tok_embeddings": "none"}} if options else {}
+        edgecc.compile(model, tmp_path / f"{name}.edge", **options, **layers)
+        losses[name], _ = next_token_loss(tmp_path / f"{name}.edge", stories[:25])
+    assert losses["awq"] - losses["f32"] < 0.1 * (losses["rtn"] - losses["f32"]), losses
+
+
+# --- Budgets ----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def budgeted(build_dir, tmp_path_factory):
+    """babyllama with a budget: the report, and the KL divergence from ONNX Runtime's float model, on the 2048 tokens that the compiler looks at, all of them."""
+    directory, folder = model_directory("babyllama_tok105", build_dir), tmp_path_factory.mktemp("budgets")
+    texts = [np.concatenate([[1], story]) for story in story_tokens(40, 127) if len(story) == 127][:16]
+    assert len(texts) == 16
+    (folder / "stories.ids").write_text("".join(" ".join(map(str, text)) + "\n" for text in texts))
+    oracle = Oracle(directory / "model.onnx")
+    logits = [oracle.run(oracle.feeds(1, 128, None, text[None], np.random.default_rng(0)))["logits"][0] for text in texts]
+
+    def compile(**budget):
+        # What each weight loses is measured once.
+        report = edgecc.compile(directory / "model.onnx", folder / "model.edge", calibrate=folder / "stories.ids",
+                                calibration_cache=folder / "cache", **budget)
+        divergences = []
+        with edgecc.load(folder / "model.edge") as model:
+            for text, reference in zip(texts, logits):
+                with model.session() as session:
+                    now = session.run({"input_ids": text[None]}, "score")["logits"][0]
+                a, b = (each - np.log(np.exp(each).sum(-1, keepdims=True)) for each in (reference.astype(np.float64), now.astype(np.float64)))
+                divergences.append((np.exp(a) * (a - b)).sum(-1))
+            weights, = (segment["length"] for segment in model.segments if segment["kind"] == "weights")
+        return report, weights, float(np.mean(divergences))
+    return compile
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("bytes", [600_000, 800_000])
+def test_a_size_is_kept(bytes, budgeted):
+    """The artifact's weights have what is allowed at most, and hardly less."""
+    report, weights, _ = budgeted(target_size=bytes)
+    assert 0.98 * bytes < weights <= bytes
+    assert {entry["scheme"] for entry in report["ledger"]} == {"w4g32a8", "w8a8"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("bits", [5, 7])
+def test_bits_are_kept(bits, budgeted):
+    """All quantized weights with their scales, by what the ledger says of each."""
+    report, _, _ = budgeted(target_bpw=bits)
+    used = 8 * sum(entry["bytes_after"] for entry in report["ledger"]) / sum(entry["bytes_before"] / 4 for entry in report["ledger"])
+    assert 0.97 * bits < used <= bits
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("divergence", [0.01, 0.003])
+def test_a_divergence_is_kept(divergence, budgeted):
+    """Of the whole model, not as a sum of what single weights lose; a tenth of the bytes less would not do."""
+    _, weights, lost = budgeted(max_kl=divergence)
+    assert lost <= 1.01 * divergence
+    _, _, more = budgeted(target_size=int(0.9 * weights))
+    assert more > divergence

@@ -112,8 +112,8 @@ cl::opt<double> targetBits("target-bpw",
                            cl::value_desc("bits"), cl::cat(compileFlags));
 cl::opt<double>
     maxDivergence("max-kl",
-                  cl::desc("Choose each weight's scheme so that the output's divergence, measured layer by layer, sums up to "
-                           "this at most; with --kv-heads=auto, each layer's KV heads so that it is this at most"),
+                  cl::desc("Choose each weight's scheme so that the output's divergence is this at most on the samples; with "
+                           "--kv-heads=auto, each layer's KV heads"),
                   cl::value_desc("nats"), cl::cat(compileFlags));
 cl::list<std::string> quantSchemes("quant-schemes", cl::desc("Schemes to choose from within a budget (default: w4g32a8,w8a8)"),
                                    cl::CommaSeparated, cl::value_desc("list"), cl::cat(compileFlags));

@@ -230,6 +230,19 @@ TEST_F(RememberTest, WhatStandsBeforeTheCutCountsAsItWas) {
   EXPECT_EQ(sum(value, linears[1], "another kind", change), seen) << "run late, as it was when the cut was made";
 }
 
+TEST_F(CalibrateTest, TokensAreKnownWithoutARun) {
+  HostCalibrator calibrator(samples, 1, false);
+  EXPECT_EQ(calibrator.tokensOf(main.getArgument(0)), 5);
+  EXPECT_EQ(calibrator.tokensOf(linears[1].getInput()), 5);
+  // A row for each position that there is room for: how many is no input's size.
+  EXPECT_EQ(calibrator.tokensOf(main.getArgument(1)), std::nullopt);
+  arrays::Array &mask = samples[1]["attention_mask"];
+  mask.type = EDGECC_BOOL;
+  mask.shape = {1, 3};
+  mask.bytes = {1, 1, 0};
+  EXPECT_EQ(HostCalibrator(samples, 1, false).tokensOf(linears[0].getResult()), 4) << "one of the second sample's is none";
+}
+
 TEST_F(CalibrateTest, FillingDoesNotCount) {
   std::vector<float> data{1, 2, 3, 4, 5, 6, 7, 8};
   std::vector<int64_t> shape{1, 4, 2};

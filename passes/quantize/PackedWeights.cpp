@@ -1,5 +1,5 @@
 //===- PackedWeights.cpp ----------------------------------------------------===//
-#include "passes/prune/PackedWeights.h"
+#include "passes/quantize/PackedWeights.h"
 #include "dialects/edge/Quantization.h"
 #include "passes/lower/WeightMemory.h"
 #include "passes/quantize/FloatWeights.h"
@@ -7,7 +7,7 @@
 #include <set>
 
 using namespace mlir;
-namespace edgecc::prune {
+namespace edgecc {
 
 int64_t aligned(int64_t bytes) { return llvm::alignTo(bytes, EDGECC_ALIGNMENT); }
 
@@ -20,8 +20,12 @@ llvm::Expected<PackedWeights> PackedWeights::of(ModuleOp module, StringRef arch,
   return weights;
 }
 
-int64_t PackedWeights::panels(edge::QuantizationAttr quantization, int64_t n, int64_t k) const {
+int64_t panelBytes(edge::QuantizationAttr quantization, int64_t n, int64_t k, edge::PanelOrder order) {
   return llvm::divideCeil(n, edge::kPanelWidth) * edge::QuantizedPanel(quantization, k, order).bytes;
+}
+
+int64_t PackedWeights::panels(edge::QuantizationAttr quantization, int64_t n, int64_t k) const {
+  return panelBytes(quantization, n, k, order);
 }
 
 int64_t PackedWeights::bytes(edge::LinearOp linear, int64_t outputs, int64_t inputs) const {
@@ -91,4 +95,4 @@ void PackedWeights::count(ModuleOp module) {
   });
 }
 
-} // namespace edgecc::prune
+} // namespace edgecc

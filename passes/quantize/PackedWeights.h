@@ -4,12 +4,12 @@
 // quantized inputs too, a table that is a head is stored once, and each weight begins at a multiple of EDGECC_ALIGNMENT.
 //
 //===----------------------------------------------------------------------===//
-#ifndef EDGECC_PASSES_PRUNE_PACKEDWEIGHTS_H
-#define EDGECC_PASSES_PRUNE_PACKEDWEIGHTS_H
+#ifndef EDGECC_PASSES_QUANTIZE_PACKEDWEIGHTS_H
+#define EDGECC_PASSES_QUANTIZE_PACKEDWEIGHTS_H
 
 #include "passes/quantize/Tensors.h"
 
-namespace edgecc::prune {
+namespace edgecc {
 
 class PackedWeights {
 public:
@@ -34,8 +34,10 @@ private:
   int64_t all = 0, ofLinears = 0;
 };
 
+/// Of a quantized weight, without its outliers.
+int64_t panelBytes(edge::QuantizationAttr quantization, int64_t n, int64_t k, edge::PanelOrder order);
 /// Where the next weight begins.
 int64_t aligned(int64_t bytes);
 
-} // namespace edgecc::prune
-#endif // EDGECC_PASSES_PRUNE_PACKEDWEIGHTS_H
+} // namespace edgecc
+#endif // EDGECC_PASSES_QUANTIZE_PACKEDWEIGHTS_H
