@@ -20,8 +20,8 @@ struct Head {
 /// Whether an output is the result of a linear layer, element for element.
 bool isLogits(mlir::Value value);
 
-/// What the linear layer of `logits` reads, if nothing else of the last hidden state gets to the outputs; else that state. A map to
-/// it costs least and loses least: behind a pooling it is fitted to whole sequences, and not to each token of them.
+/// What the linear layer of `logits` reads, if nothing else of the last hidden state gets to the outputs; else that state. A map
+/// to it costs least and loses least: behind a pooling it is fitted to whole sequences, and not to each token of them.
 mlir::Value inputOfLogits(mlir::func::FuncOp function, const Layers &layers, mlir::Value logits);
 
 /// Sets `head.input`: what stands for `target` if the model ends after `head.layer` layers; directly behind their state.
@@ -30,9 +30,10 @@ void addInput(const Layers &layers, mlir::Value target, Head &head);
 /// The rest of the head, up to the outputs, on `head.input` or on what its last map makes of it; directly behind it.
 void addHead(const Layers &layers, mlir::Value target, llvm::ArrayRef<mlir::Value> outputs, Head &head);
 
-/// What a head that is come to in vain costs, in layers: by multiply-adds, which where there is one token are also bytes read. What
-/// is done once for a sequence is nothing beside layers, which are done for each of its tokens.
-double costOfHead(mlir::func::FuncOp function, const Layers &layers, edge::ExitConfidence confidence, mlir::Value target, bool map);
+/// What a head that is come to in vain costs, in layers: by multiply-adds, which where there is one token are also bytes read.
+/// What is done once for a sequence is nothing beside layers, which are done for each of its tokens.
+double costOfHead(mlir::func::FuncOp function, const Layers &layers, edge::ExitConfidence confidence, mlir::Value target,
+                  bool map);
 
 } // namespace edgecc::earlyexit
 #endif // EDGECC_PASSES_EARLYEXIT_HEADS_H

@@ -78,8 +78,8 @@ int runTensors(const Model &model, Session &session, const TensorOptions &option
   if (options.stats && edgecc_model_entry_exits(model.handle(), size_t(entry))) {
     edgecc_exit_report report;
     edgecc_session_exit_report(session.handle(), &report);
-    fprintf(stderr, "exits: %u of %u layers; at the last exit %.3f sure\n", report.last_layer, edgecc_model_layers(model.handle()),
-            double(report.confidence));
+    fprintf(stderr, "exits: %u of %u layers; at the last exit %.3f sure\n", report.last_layer,
+            edgecc_model_layers(model.handle()), double(report.confidence));
   }
 
   std::map<std::string, Array> results;

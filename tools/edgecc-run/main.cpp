@@ -101,8 +101,7 @@ int main(int argc, char **argv) {
 
   ExitOptions &exits = generate.exits;
   auto *early = app.add_option_group("early exits", "of a model compiled with --exit-layers");
-  early
-      ->add_option("--exit-threshold", exits.threshold, "end calls early that are at least this sure (default: the model's own)")
+  early->add_option("--exit-threshold", exits.threshold, "end calls early that are at least this sure (default: the model's own)")
       ->check(CLI::Range(0.0, 1.0));
   auto *exitOption = early->add_option("--exit-layer", exits.layer, "end calls after this layer, however sure they are");
   early->add_flag("--never-exit", exits.never, "go to the last layer always")->excludes(exitOption);
