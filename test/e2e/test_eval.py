@@ -4,6 +4,7 @@
 """
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ pytest.importorskip("onnxruntime")
 
 import edgecc  # noqa: E402
 import export_models  # noqa: E402
+from edgecc.eval import emulated  # noqa: E402
 from test_models import child, model_directory  # noqa: E402
 
 DATA = export_models.DATA
@@ -162,25 +164,26 @@ def test_completions(program, build_dir, tmp_path):
     assert right == forced
 
 
-def test_on_aarch64(program, build_dir, aarch64_run, tmp_path):
+def test_on_aarch64(program, build_dir, aarch64_run, tmp_path, monkeypatch):
     """The phone agent writes the same under qemu as here, where there is no SentencePiece: lines of ids."""
     agent, onnx = DATA / "models/phone_agent", model_directory("phone_agent", build_dir) / "model.onnx"
-    emulated = str(Path(aarch64_run[-1]).with_name("edgecc-eval"))
-    if not Path(emulated).exists():
-        pytest.skip(f"{emulated} is not built")
-    text = child(str(build_dir / "bin/edgecc-tokenize"), str(agent / "complex.txt"), "--tokenizer", str(agent / "tokenizer.model"), "--count", "6")
-    lines, sentencepiece = tmp_path / "lines.ids", pytest.importorskip("sentencepiece").SentencePieceProcessor(str(agent / "tokenizer.model"))
-    lines.write_text(text)
-    marks = [part for mark in ("split", "until") for part in (f"--{mark}", sentencepiece.piece_to_id({"split": "<act>", "until": "<end>"}[mark]))]
+    emulated_eval = str(Path(aarch64_run[-1]).with_name("edgecc-eval"))
+    if not Path(emulated_eval).exists():
+        pytest.skip(f"{emulated_eval} is not built")
     edgecc.compile(onnx, tmp_path / "arm.edge", target="linux-arm64", quant="w8a8")
-    written = {}
-    for who, command, edge in (("here", [program], artifact("phone_agent", build_dir, "w8a8")),
-                               ("qemu", [aarch64_run[0], "-cpu", "max", *aarch64_run[1:-1], emulated], tmp_path / "arm.edge")):
-        child(*command, *map(str, (edge, "--completions", lines, *marks, "--threads", 1, "--actions", tmp_path / who)))
-        written[who] = (tmp_path / who).read_text()
-    assert written["here"] == written["qemu"]
-    rests = [line.split(f" {marks[1]} ")[1] for line in text.splitlines()]
-    assert sum(f" {a}" == b for a, b in zip(rests, written["here"].splitlines())) >= 3
+    emulator = shlex.join([aarch64_run[0], "-cpu", "max", *aarch64_run[1:-1], emulated_eval])
+    here, lines = artifact("phone_agent", build_dir, "w8a8"), agent / "complex.txt"
+    monkeypatch.setenv("EDGECC", str(build_dir / "bin/edgecc"))
+    assert emulated.same_actions(lines, agent / "tokenizer.model", 6, here, tmp_path / "arm.edge", emulator, tmp_path) == 1
+    # What was written is mostly right, so it is no coincidence; another model writes something else.
+    ids, written = ((tmp_path / name).read_text().splitlines() for name in ("lines.ids", "written"))
+    assert sum(line.endswith(action) for line, action in zip(ids, written)) >= 3
+    edgecc.compile(onnx, tmp_path / "other.edge", target="linux-arm64", prune="layers=3", calibrate=agent / "calibration.txt",
+                   tokenizer=agent / "tokenizer.model")
+    assert emulated.same_actions(lines, agent / "tokenizer.model", 6, here, tmp_path / "other.edge", emulator, tmp_path) < 1
+    with pytest.raises(edgecc.EdgeccError, match="--emulator: .*no-such-emulator"):
+        emulated.same_actions(lines, agent / "tokenizer.model", 6, here, tmp_path / "arm.edge", "no-such-emulator", tmp_path)
+    lines = tmp_path / "lines.ids"
     assert "no '<act>' (--split, --until: ids, as the file has them)" in refusal(program, artifact("phone_agent", build_dir), "--completions", lines)
 
 
