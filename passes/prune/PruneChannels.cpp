@@ -47,10 +47,9 @@ struct PruneChannels : impl::PruneChannelsBase<PruneChannels> {
   void runOnOperation() override {
     ChannelGroups found;
     auto find = [&](func::FuncOp main) { return std::vector<Sites>{channelSites(main, found)}; };
-    if (llvm::Error error = pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator, find)) {
-      getOperation().emitError() << llvm::toString(std::move(error));
+    SweepOptions options{importance, compensation, spread, share};
+    if (failed(reported(getOperation(), pruneSites(getOperation(), options, calibrator, find))))
       signalPassFailure();
-    }
   }
 
 private:

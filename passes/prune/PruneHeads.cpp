@@ -50,10 +50,9 @@ struct PruneHeads : impl::PruneHeadsBase<PruneHeads> {
   void runOnOperation() override {
     HeadGroups found;
     auto find = [&](func::FuncOp main) { return std::vector<Sites>{headSites(main, found)}; };
-    if (llvm::Error error = pruneSites(getOperation(), {importance, compensation, spread, share}, calibrator, find)) {
-      getOperation().emitError() << llvm::toString(std::move(error));
+    SweepOptions options{importance, compensation, spread, share};
+    if (failed(reported(getOperation(), pruneSites(getOperation(), options, calibrator, find))))
       signalPassFailure();
-    }
   }
 
 private:

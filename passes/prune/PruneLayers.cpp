@@ -74,10 +74,8 @@ struct PruneLayers : impl::PruneLayersBase<PruneLayers> {
   PruneLayers(const PruneLayersOptions &options, Calibrator *calibrator) : PruneLayersBase(options), calibrator(calibrator) {}
 
   void runOnOperation() override {
-    if (llvm::Error error = run()) {
-      getOperation().emitError() << "pruning layers: " << llvm::toString(std::move(error));
+    if (failed(reported(getOperation(), run(), "pruning layers: ")))
       signalPassFailure();
-    }
   }
 
 private:

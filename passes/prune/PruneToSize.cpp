@@ -109,10 +109,8 @@ struct PruneToSize : impl::PruneToSizeBase<PruneToSize> {
   PruneToSize(const PruneToSizeOptions &options, Calibrator *calibrator) : PruneToSizeBase(options), calibrator(calibrator) {}
 
   void runOnOperation() override {
-    if (llvm::Error error = run()) {
-      getOperation().emitError() << llvm::toString(std::move(error));
+    if (failed(reported(getOperation(), run())))
       signalPassFailure();
-    }
   }
 
 private:

@@ -348,10 +348,8 @@ struct SliceWidth : impl::SliceWidthBase<SliceWidth> {
   SliceWidth(const SliceWidthOptions &options, Calibrator *calibrator) : SliceWidthBase(options), calibrator(calibrator) {}
 
   void runOnOperation() override {
-    if (llvm::Error error = run()) {
-      getOperation().emitError() << "pruning the width: " << llvm::toString(std::move(error));
+    if (failed(reported(getOperation(), run(), "pruning the width: ")))
       signalPassFailure();
-    }
   }
 
 private:

@@ -59,6 +59,12 @@ std::string shortText(double number) {
   return result;
 }
 
+LogicalResult reported(ModuleOp module, llvm::Error error, StringRef before) {
+  if (!error)
+    return success();
+  return module.emitError() << before << llvm::toString(std::move(error));
+}
+
 int64_t Site::bytes() const {
   int64_t sum = 0;
   auto add = [&](edge::LinearOp linear) { sum += plainBytes(linear.getWeight()); };

@@ -122,6 +122,9 @@ llvm::Error pruneSites(mlir::ModuleOp module, const SweepOptions &options, Calib
 llvm::Error checkSites(mlir::ModuleOp module, const SweepOptions &options, Calibrator *calibrator,
                        llvm::function_ref<std::vector<Sites>(mlir::func::FuncOp)> find);
 
+/// What a pass has to say: the error, behind `before`, or nothing.
+mlir::LogicalResult reported(mlir::ModuleOp module, llvm::Error error, llvm::StringRef before = "");
+
 /// %.4g
 std::string shortText(double number);
 

@@ -175,12 +175,18 @@ def babyllama(build_dir, tmp_path_factory):
     return loss
 
 
+def at_most_half(babyllama, part: str, method: str) -> tuple[dict, dict]:
+    """The reports of the whole model and of the pruned one, which loses at most half of what is lost by `method` if nothing is taken over."""
+    before, whole = babyllama()
+    plain, _ = babyllama(prune=part, prune_method=method, prune_compensate="none")
+    after, report = babyllama(prune=part)
+    assert after - before < (plain - before) / 2, f"{before:.4f}, by {method} {plain:.4f}, compensated {after:.4f}"
+    return whole, report
+
+
 def test_a_fifth_of_the_channels(babyllama):
     """Surgery and least squares lose at most half of what magnitude alone does, and weights, arena and ledger shrink."""
-    before, whole = babyllama()
-    plain, _ = babyllama(prune="ffn=0.2", prune_method="magnitude", prune_compensate="none")
-    after, report = babyllama(prune="ffn=0.2")
-    assert after - before < (plain - before) / 2, f"{before:.4f}, by magnitude {plain:.4f}, compensated {after:.4f}"
+    whole, report = at_most_half(babyllama, "ffn=0.2", "magnitude")
     memory, unpruned = report["memory"], whole["memory"]
     assert memory["weight_bytes"] < 0.9 * unpruned["weight_bytes"] and memory["arena_bytes"] <= unpruned["arena_bytes"]
     for entry in report["ledger"]:
@@ -258,10 +264,7 @@ def test_fused_weights_lose_their_parts(name, part, share, projection, build_dir
 
 def test_a_quarter_of_the_heads(babyllama):
     """Surgery and least squares lose at most half of what magnitude alone does, and caches, weights and arena shrink."""
-    before, whole = babyllama()
-    plain, _ = babyllama(prune="heads=0.25", prune_method="magnitude", prune_compensate="none")
-    after, report = babyllama(prune="heads=0.25")
-    assert after - before < (plain - before) / 2, f"{before:.4f}, by magnitude {plain:.4f}, compensated {after:.4f}"
+    whole, report = at_most_half(babyllama, "heads=0.25", "magnitude")
     assert report["memory"]["kv_bytes_per_token"] * 4 == whole["memory"]["kv_bytes_per_token"] * 3
     assert report["memory"]["weight_bytes"] < whole["memory"]["weight_bytes"]
 
@@ -301,10 +304,7 @@ def test_directions_that_carry_nothing_are_free(method, compensation, build_dir,
 
 def test_a_quarter_of_the_width(babyllama):
     """Directions, and what is fitted, lose at most half of what channels alone do; weights and arena shrink."""
-    before, whole = babyllama()
-    plain, _ = babyllama(prune="width=0.25", prune_method="wanda", prune_compensate="none")
-    after, report = babyllama(prune="width=0.25")
-    assert after - before < (plain - before) / 2, f"{before:.4f}, by channels {plain:.4f}, by directions {after:.4f}"
+    whole, report = at_most_half(babyllama, "width=0.25", "wanda")
     memory, unpruned = report["memory"], whole["memory"]
     assert memory["weight_bytes"] < 0.8 * unpruned["weight_bytes"] and memory["arena_bytes"] < unpruned["arena_bytes"]
 
