@@ -212,7 +212,7 @@ def ChoosePrecision : Pass<"edge-choose-precision", "::mlir::ModuleOp"> {
   let description = [{
     What each scheme of `candidates` loses is measured on samples, a weight at a time: the Kullback-Leibler divergence of the model's output.
     From the smallest scheme for all, the step that saves most divergence for its bytes is taken again and again, until the budget is used
-    up. Leaves `edge.scheme` at the layers.
+    up. Bytes are those of the packed weights; a divergence is measured once more with all choices. Leaves `edge.scheme` at the layers.
 
     example: test/passes/quantize/choose-precision.mlir
   }];
@@ -220,7 +220,7 @@ def ChoosePrecision : Pass<"edge-choose-precision", "::mlir::ModuleOp"> {
     ListOption<"candidates", "candidates", "std::string", "schemes, e.g. w4g32a8,w8a8">,
     Option<"bytes", "bytes", "int64_t", "0", "of all weights at most">,
     Option<"bitsPerWeight", "bits-per-weight", "double", "0", "of the quantized weights at most, on average">,
-    Option<"divergence", "divergence", "double", "0", "nats at most, as the sum of what was measured">,
+    Option<"divergence", "divergence", "double", "0", "nats at most, of all choices at once">,
   ];
   let dependentDialects = ["edge::EdgeDialect"];
 }
