@@ -107,7 +107,11 @@ private:
     if (succeeded(layers))
       if (llvm::Error error = checkLayers(layers->count(), prune.layers))
         return expect(std::move(error), "pruning layers: ");
-    expect(earlyexit::examine(main, *exits, prune.layers).takeError());
+    auto anatomy = earlyexit::examine(main, *exits, prune.layers);
+    if (!anatomy)
+      return expect(anatomy.takeError());
+    if (request.calibrator && prune.width == 0)
+      expect(earlyexit::checkSamples(main, *anatomy, *exits, *request.calibrator));
   }
 
   ModuleOp module;

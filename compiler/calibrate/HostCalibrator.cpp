@@ -122,12 +122,14 @@ static SmallVector<mlir::AffineExpr> symbolsIn(const Sample &sample, mlir::func:
   return sizes;
 }
 
-std::optional<int64_t> HostCalibrator::tokensOf(mlir::Value value) const {
+std::optional<int64_t> HostCalibrator::tokensOf(mlir::Value value, function_ref<bool(size_t)> chosen) const {
   mlir::func::FuncOp main = functionOf(value);
   edge::SymbolicShape shape = edge::shapeOf(value);
   mlir::AffineExpr rows = edge::product(ArrayRef(shape).drop_back(), main.getContext());
   int64_t sum = 0;
-  for (const Sample &sample : given) {
+  for (auto [i, sample] : enumerate(given)) {
+    if (!chosen(i))
+      continue;
     auto known = dyn_cast<mlir::AffineConstantExpr>(edge::canonical(rows.replaceSymbols(symbolsIn(sample, main))));
     if (!known)
       return std::nullopt;

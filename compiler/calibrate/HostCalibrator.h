@@ -23,7 +23,8 @@ public:
 
   size_t samples() const override { return given.size(); }
   int64_t promptOf(size_t sample) const override { return given[sample].prompt; }
-  std::optional<int64_t> tokensOf(mlir::Value value) const override;
+  using Calibrator::tokensOf;
+  std::optional<int64_t> tokensOf(mlir::Value value, llvm::function_ref<bool(size_t sample)> chosen) const override;
   llvm::Error observe(llvm::StringRef what, llvm::ArrayRef<mlir::Value> values, Sink sink) override;
   std::unique_ptr<Replay> prepare(llvm::ArrayRef<mlir::Value> values) override;
   llvm::Error advanceTo(mlir::Operation *op) override;

@@ -56,9 +56,12 @@ public:
   /// Of a text: how many of its first tokens the model is given at once, as a prompt, before it goes on by itself.
   virtual int64_t promptOf(size_t sample) const = 0;
 
-  /// How many rows of `value` belong to tokens, of all samples together, from the sizes of the inputs: nothing is run. None if a
-  /// size is no input's.
-  virtual std::optional<int64_t> tokensOf(mlir::Value value) const;
+  /// How many rows of `value` belong to tokens, of all samples together or those that `chosen` says, from the sizes of the
+  /// inputs: nothing is run. None if a size is no input's.
+  std::optional<int64_t> tokensOf(mlir::Value value) const {
+    return tokensOf(value, [](size_t) { return true; });
+  }
+  virtual std::optional<int64_t> tokensOf(mlir::Value value, llvm::function_ref<bool(size_t sample)> chosen) const;
 
   /// Runs the function that `values` belong to, as it is now, on each sample. `what` names the work for the progress bar.
   /// Only what the values need is executed. A value is a tensor that the function computes, or one of its arguments.

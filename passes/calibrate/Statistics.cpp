@@ -7,7 +7,7 @@ namespace edgecc {
 Calibrator::~Calibrator() = default;
 Replay::~Replay() = default;
 
-std::optional<int64_t> Calibrator::tokensOf(Value) const { return std::nullopt; }
+std::optional<int64_t> Calibrator::tokensOf(Value, llvm::function_ref<bool(size_t)>) const { return std::nullopt; }
 
 std::string Calibrator::identify(ArrayRef<Value>) { return {}; }
 

@@ -2,6 +2,7 @@
 #include "passes/earlyexit/Anatomy.h"
 #include "dialects/edge/Shape.h"
 #include "passes/earlyexit/Heads.h"
+#include "passes/earlyexit/Trials.h"
 
 using namespace mlir;
 namespace edgecc::earlyexit {
@@ -33,6 +34,33 @@ llvm::Expected<SmallVector<unsigned>> exitsAmong(int64_t count, int64_t pruned, 
 }
 
 } // namespace
+
+Value targetOf(func::FuncOp function, const Anatomy &anatomy) {
+  return anatomy.cache ? anatomy.layers.hidden.back() : inputOfLogits(function, anatomy.layers, anatomy.outputs[anatomy.logits]);
+}
+
+llvm::Error checkSamples(func::FuncOp function, const Anatomy &anatomy, const Request &request, const Calibrator &calibrator) {
+  if (request.agreement == 0)
+    return llvm::Error::success();
+  size_t samples = calibrator.samples();
+  Value target = targetOf(function, anatomy), logits = anatomy.outputs[anatomy.logits];
+  auto forMaps = [&](size_t sample) { return isForMaps(sample, samples); };
+  if (auto rows = calibrator.tokensOf(target, forMaps); rows && request.map)
+    if (llvm::Error error = checkMapRows(*rows, cast<RankedTensorType>(target.getType()).getShape().back()))
+      return fail(llvm::toString(std::move(error)));
+  // Of an encoder's batch each sequence is a decision, of a text each token from the last one of its prompt on.
+  if (!anatomy.cache && cast<RankedTensorType>(logits.getType()).getRank() != 2)
+    return llvm::Error::success();
+  auto decisions = calibrator.tokensOf(logits, [&](size_t sample) { return isForTrials(sample, samples); });
+  for (size_t sample = 0; decisions && anatomy.cache && sample < samples; ++sample)
+    if (isForTrials(sample, samples))
+      *decisions -= calibrator.promptOf(sample);
+  if (!decisions)
+    return llvm::Error::success();
+  if (llvm::Error error = checkDecisions(*decisions, request.agreement))
+    return fail(llvm::toString(std::move(error)));
+  return llvm::Error::success();
+}
 
 llvm::Expected<Anatomy> examine(func::FuncOp function, const Request &request, int64_t pruned) {
   std::string fault;

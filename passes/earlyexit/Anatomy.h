@@ -7,6 +7,7 @@
 #ifndef EDGECC_PASSES_EARLYEXIT_ANATOMY_H
 #define EDGECC_PASSES_EARLYEXIT_ANATOMY_H
 
+#include "passes/calibrate/Calibrator.h"
 #include "passes/earlyexit/Exits.h"
 #include "passes/earlyexit/KeptStates.h"
 #include "passes/earlyexit/Layers.h"
@@ -20,6 +21,13 @@ struct Anatomy {
   unsigned logits = 0;                    ///< number of the output that says how sure the model is
   std::optional<CacheSymbols> cache;
 };
+
+/// What the heads' maps aim at: with caches, which want maps to hidden states, the last one; else see inputOfLogits.
+mlir::Value targetOf(mlir::func::FuncOp function, const Anatomy &anatomy);
+
+/// An error if it is plain from the sizes of the samples that they are too few for maps or thresholds.
+llvm::Error checkSamples(mlir::func::FuncOp function, const Anatomy &anatomy, const Request &request,
+                         const Calibrator &calibrator);
 
 /// Errors say what the model lacks. `pruned`: layers that will be gone when the exits are made.
 llvm::Expected<Anatomy> examine(mlir::func::FuncOp function, const Request &request, int64_t pruned = 0);

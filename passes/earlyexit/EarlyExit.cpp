@@ -64,6 +64,7 @@ LogicalResult ExitBuilder::check() {
   auto anatomy = examine(function, request);
   if (!anatomy)
     return emitError(function.getLoc()) << llvm::toString(anatomy.takeError());
+  target = targetOf(function, *anatomy);
   layers = std::move(anatomy->layers);
   for (unsigned layer : anatomy->exits)
     exits.push_back({layer});
@@ -133,10 +134,8 @@ LogicalResult ExitBuilder::calibrate() {
 LogicalResult ExitBuilder::choose(const Trials &trials, double headCost) {
   std::string agreement = llvm::formatv("{0}", request.agreement);
   size_t decisions = trials.exits.front().confidence.size();
-  size_t least = size_t(std::ceil(3 / (1 - std::min(request.agreement, 0.9999))));
-  if (decisions < least)
-    return fail("--exit-agreement=" + agreement + ": the samples have " + Twine(decisions) + " calls to judge by; at least " +
-                Twine(least) + " are needed");
+  if (llvm::Error error = checkDecisions(int64_t(decisions), request.agreement))
+    return fail(llvm::toString(std::move(error)));
   std::vector<Choice> choices;
   unsigned all = (1u << exits.size()) - 1;
   for (unsigned set = request.isAuto ? 1 : all; set <= all; ++set) {
@@ -309,8 +308,6 @@ void ExitBuilder::report() {
 LogicalResult ExitBuilder::run() {
   if (failed(check()))
     return failure();
-  // Caches want maps to hidden states, so that the head's is one of them.
-  target = cache ? layers.hidden.back() : inputOfLogits(function, layers, outputs[logits]);
   for (Head &exit : exits)
     addInput(layers, target, exit);
   if (calibrator) {

@@ -10,6 +10,15 @@
 using namespace mlir;
 namespace edgecc::earlyexit {
 
+llvm::Error checkMapRows(int64_t rows, int64_t width) {
+  int64_t least = 2 * (width + 1);
+  if (rows >= least)
+    return llvm::Error::success();
+  return llvm::createStringError("--exit-map=affine: the samples have " + Twine(rows) +
+                                 " rows (tokens, or pooled sequences) to fit a map of " + Twine(width) +
+                                 " channels on; at least " + Twine(least) + " are needed, or say --exit-map=none");
+}
+
 bool isForMaps(size_t sample, size_t samples) { return samples < 2 || sample % 2 == 0; }
 
 namespace {
@@ -116,12 +125,8 @@ llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidde
                                             [&](Archive &archive) { archive(sums, prompts); }, add))
     return error;
   sums.balance(prompts);
-  if (sums.tokens == 0 || sums.tokens < 2 * sums.xx.rows())
-    return llvm::createStringError(
-        "--exit-map=affine: the samples have %lld rows (tokens, or pooled sequences) to fit a map of %lld channels on; give more "
-        "than %lld, or say --exit-map=none",
-        static_cast<long long>(sums.tokens), static_cast<long long>(sums.xx.rows() - 1),
-        static_cast<long long>(2 * sums.xx.rows()));
+  if (llvm::Error error = checkMapRows(sums.tokens, cast<RankedTensorType>(hidden.getType()).getShape().back()))
+    return error;
   sums.solve();
   std::vector<ExitMap> maps;
   for (auto [i, solution] : llvm::enumerate(sums.xy)) {

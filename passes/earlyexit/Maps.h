@@ -20,6 +20,9 @@ struct ExitMap {
   std::string name;
 };
 
+/// An error unless there are rows enough to fit a map of `width` channels on.
+llvm::Error checkMapRows(int64_t rows, int64_t width);
+
 /// Maps are fitted on one half of the samples, thresholds on the other: what was learned by heart must not look sure.
 bool isForMaps(size_t sample, size_t samples);
 

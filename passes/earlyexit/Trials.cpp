@@ -3,6 +3,7 @@
 #include "dialects/edge/Shape.h"
 #include "passes/earlyexit/Maps.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <numeric>
 
 using namespace mlir;
@@ -56,6 +57,16 @@ double boundOf(double wrong, double count) {
   return (middle + z * std::sqrt(share * (1 - share) / count + z * z / (4 * count * count))) / (1 + z * z / count);
 }
 
+llvm::Error checkDecisions(int64_t decisions, double agreement) {
+  int64_t least = int64_t(std::ceil(3 / (1 - std::min(agreement, 0.9999))));
+  if (decisions >= least)
+    return llvm::Error::success();
+  return llvm::createStringError("--exit-agreement=" + Twine(llvm::formatv("{0}", agreement).str()) + ": the samples have " +
+                                 Twine(decisions) + " calls to judge by; at least " + Twine(least) + " are needed");
+}
+
+bool isForTrials(size_t sample, size_t samples) { return samples < 2 || !isForMaps(sample, samples); }
+
 llvm::Expected<Trials> tryExits(Calibrator &calibrator, ArrayRef<TrialValues> exits, Value logits,
                                 edge::ExitConfidence confidence, bool each) {
   bool byState = confidence == edge::ExitConfidence::State;
@@ -73,7 +84,7 @@ llvm::Expected<Trials> tryExits(Calibrator &calibrator, ArrayRef<TrialValues> ex
   Trials trials;
   trials.exits.resize(exits.size());
   auto add = [&](size_t sample, ArrayRef<Observed> seen) -> llvm::Error {
-    if (calibrator.samples() > 1 && isForMaps(sample, calibrator.samples()))
+    if (!isForTrials(sample, calibrator.samples()))
       return llvm::Error::success();
     int64_t prompt = calibrator.promptOf(sample), first = std::max<int64_t>(prompt - 1, 0);
     TriedText text{sample, trials.said.size(), 0, seen[0].rows()};

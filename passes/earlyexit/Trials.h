@@ -53,6 +53,12 @@ double boundOf(double wrong, double count);
 llvm::Expected<Trials> tryExits(Calibrator &calibrator, llvm::ArrayRef<TrialValues> exits, mlir::Value logits,
                                 edge::ExitConfidence confidence, bool each);
 
+/// An error unless there are decisions enough to find thresholds for an agreement on.
+llvm::Error checkDecisions(int64_t decisions, double agreement);
+
+/// Whether an exit is tried on a sample: not where its maps were fitted.
+bool isForTrials(size_t sample, size_t samples);
+
 /// Of exits in a row: with which confidence decisions end there, how many do and are right, and the mean cost in layers.
 struct Schedule {
   std::vector<double> thresholds;

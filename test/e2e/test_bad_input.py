@@ -47,6 +47,9 @@ def refused(build_dir, tmp_path):
     ([*LAYER, "--kv-heads=3"], "its 4 KV heads make no 3 groups of one size"),
     ([*LAYER, "--kv-heads=8"], "has only 4 KV heads"),
     ([*HEADS, "--quant-layer=lm_haed*=w8a8"], "layers: 'lm_haed*' fits no layer with a float weight; there are"),
+    ([*LAYER, "--exit-layers=2", "--calibrate-samples=4"], "--exit-map=affine: the samples have 96 rows (tokens, or pooled sequences) to fit a map of 64 channels on; "
+                                                           "at least 130 are needed, or say --exit-map=none"),
+    ([*LAYER, "--exit-layers=2", "--exit-map=none"], "--exit-agreement=0.99: the samples have 240 calls to judge by; at least 300 are needed"),
     (["--prune=layers=1,ffn=0.9"], "FFN channels are 774, but only"),
     (["--prune=layers=1,heads=0.9"], "KV heads are 18, but only 15 can go"),
     (["--prune=layers=1,width=0.9"], "the residual stream of 64 channels can become 16 to 48, in steps of 16; a share of 0.9 is not among them"),

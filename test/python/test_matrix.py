@@ -129,9 +129,9 @@ def test_sentence_counts(tmp_path):
 
 
 def test_samples_for_calibration(tmp_path):
-    """Every other reaction with its mask, padded to the longest; the rest is measured on. Sentences in one batch."""
+    """Two of three reactions with their masks, padded to the longest; the third is measured on. Sentences in one batch."""
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "C", "O", ">>"]))
-    (tmp_path / "example_rxns.csv").write_text("rxn\nC>>O\nCCO>>C\nCCO>>CO\n")
+    (tmp_path / "example_rxns.csv").write_text("rxn\nC>>O\nCCO>>CO\nCCO>>C\n")
     known, rest = reactions.parts(tmp_path)
     reactions.write_samples(known, tmp_path / "a.npz")
     arrays = np.load(tmp_path / "a.npz")

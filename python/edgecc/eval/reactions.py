@@ -33,9 +33,9 @@ def examples(directory: Path) -> Iterator[Example]:
 
 
 def parts(directory: Path) -> tuple[list[Example], list[Example]]:
-    """For calibration and for the measurement: in turn, since the file is sorted by where reactions come from."""
+    """For calibration two of three, for the measurement the third, in turn, since the file is sorted by where reactions come from."""
     found = list(examples(directory))
-    return found[::2], found[1::2]
+    return [example for i, example in enumerate(found) if i % 3 != 2], found[2::3]
 
 
 def write_samples(chosen: list[Example], file: Path) -> None:

@@ -112,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/eval"), help="models, artifacts and reports (default: build/eval)")
     parser.add_argument("--stories", type=int, default=200, metavar="N", help="stories at most (default: 200)")
     parser.add_argument("--lines", type=int, default=1000, metavar="N", help="lines of the phone agent at most (default: 1000)")
-    parser.add_argument("--reactions", type=int, metavar="N", help="reactions to measure on at most (default: half of them)")
+    parser.add_argument("--reactions", type=int, metavar="N", help="reactions to measure on at most (default: a third of them)")
     parser.add_argument("--sentences", type=int, metavar="N", help="sentences of each part at most (default: all)")
     add_emulator(parser)
     parser.add_argument("--speed", action="store_true", help="with tokens/s: for a machine that does nothing else")
