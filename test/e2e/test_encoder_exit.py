@@ -121,7 +121,7 @@ def test_minilm_is_sure_of_intents(tmp_path):
     export(source, tmp_path / "vectors.onnx", pooling="mean")
     sentences.fit_classifier(vocabulary, texts, tmp_path / "vectors.onnx", tmp_path / "head.npz", 1000)
     export(source, tmp_path / "model.onnx", pooling="mean", classifier=tmp_path / "head.npz")
-    np.savez(tmp_path / "samples.npz", **edgecc.WordPiece(vocabulary).batch(sentences.read(texts, "train", 2048)[0], 16))
+    sentences.write_samples(vocabulary, texts, tmp_path / "samples.npz")
     edgecc.compile(tmp_path / "model.onnx", tmp_path / "exits.edge", dims={"batch": (1, 8), "sequence": (1, 128)}, exit_layers="auto",
                    exit_agreement=0.98, calibrate=tmp_path / "samples.npz", calibrate_samples=256, timeout=600)
     examples = sentences.examples(vocabulary, texts, tmp_path / "head.npz", 300)
