@@ -303,8 +303,9 @@ Error Compilation::compress() {
   request.quantize.progress = shown(quantizing, "quantizing");
   request.quantize.measuring = shown(measuring, "measuring layers");
   Error error = timed("compress", [&]() -> Error {
-    if (Error error = runPasses(*module, [&](mlir::OpPassManager &passes) { buildPluginPipeline(passes, request); }))
-      return error;
+    if (!request.pluginPasses.empty())
+      if (Error error = runPasses(*module, [&](mlir::OpPassManager &passes) { buildPluginPipeline(passes, request); }))
+        return error;
     if (failed(checkRequest(*module, request)))
       return make_error<AlreadyReported>();
     return runPasses(*module, [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, request); });

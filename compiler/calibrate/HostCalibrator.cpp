@@ -133,12 +133,9 @@ std::optional<int64_t> HostCalibrator::tokensOf(mlir::Value value, function_ref<
     auto known = dyn_cast<mlir::AffineConstantExpr>(edge::canonical(rows.replaceSymbols(symbolsIn(sample, main))));
     if (!known)
       return std::nullopt;
-    int64_t count = known.getValue();
-    // As `Observed::counts` has it.
     std::vector<uint8_t> marks = marksOf(sample);
-    if (!marks.empty() && count % int64_t(marks.size()) == 0)
-      count = count / int64_t(marks.size()) * llvm::count(marks, 1);
-    sum += count;
+    for (int64_t row = 0; row < known.getValue(); ++row)
+      sum += Observed::counts(marks, known.getValue(), row);
   }
   return sum;
 }

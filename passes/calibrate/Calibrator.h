@@ -27,8 +27,11 @@ struct Observed {
   /// The value as [rows, width].
   int64_t rows() const { return width() == 0 ? 0 : int64_t(data.size()) / width(); }
   llvm::ArrayRef<float> row(int64_t i) const { return data.slice(i * width(), width()); }
-  /// Whether row i belongs to a token. A value that has not its rows by tokens, in the batch's order, has no filling.
-  bool counts(int64_t i) const;
+  /// Whether row i belongs to a token, or to a sequence that has any. A value whose rows are neither, in the batch's order, has
+  /// no filling.
+  bool counts(int64_t i) const { return counts(isToken, rows(), i); }
+  /// The same of a value of so many rows.
+  static bool counts(llvm::ArrayRef<uint8_t> isToken, int64_t rows, int64_t i);
 };
 
 /// Something to run on single samples, several times, with inputs that the samples do not have.

@@ -21,8 +21,14 @@ llvm::Error Calibrator::gather(StringRef what, ArrayRef<Value> values, StringRef
   return remember(kind, identify(values), variables, [&] { return observe(what, values, add); });
 }
 
-bool Observed::counts(int64_t i) const {
-  return isToken.empty() || rows() % int64_t(isToken.size()) != 0 || isToken[i / (rows() / int64_t(isToken.size()))];
+bool Observed::counts(ArrayRef<uint8_t> isToken, int64_t rows, int64_t i) {
+  int64_t tokens = int64_t(isToken.size());
+  if (tokens == 0)
+    return true;
+  if (rows % tokens == 0)
+    return isToken[i / (rows / tokens)];
+  // Of a sequence, or of some tokens together.
+  return tokens % rows != 0 || llvm::is_contained(isToken.slice(i * (tokens / rows), tokens / rows), 1);
 }
 
 RowMatrix tokenRows(const Observed &value) {

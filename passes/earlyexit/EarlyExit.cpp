@@ -40,9 +40,9 @@ private:
     SmallVector<unsigned> exits; // numbers
     Schedule plan;
   };
-  llvm::Expected<bool> settle(Choice &choice, const Trials &trials, double headCost);
-  llvm::Error raiseThresholds(Decoding &decoding, const Trials &trials, double headCost, Choice &choice, bool &holds);
-  LogicalResult choose(const Trials &trials, double headCost);
+  llvm::Expected<bool> settle(Choice &choice, const Trials &trials);
+  llvm::Error raiseThresholds(Decoding &decoding, const Trials &trials, Choice &choice, bool &holds);
+  LogicalResult choose(const Trials &trials);
   LogicalResult addState(unsigned number);
   LogicalResult addExit(unsigned number);
   void report();
@@ -54,6 +54,7 @@ private:
   SmallVector<Value> outputs; // that are no states
   unsigned logits = 0;        // number of the output that says how sure the model is
   Value target;               // of the heads' maps
+  double headCost = 0;        // of the model as it is, without the heads that are tried
   std::optional<CacheSymbols> cache;
   SmallVector<Value> kept; // a state for each exit
   SmallVector<Head> exits;
@@ -65,6 +66,7 @@ LogicalResult ExitBuilder::check() {
   if (!anatomy)
     return emitError(function.getLoc()) << llvm::toString(anatomy.takeError());
   target = targetOf(function, *anatomy);
+  headCost = costOfHead(function, anatomy->layers, request.confidence, target, request.map);
   layers = std::move(anatomy->layers);
   for (unsigned layer : anatomy->exits)
     exits.push_back({layer});
@@ -105,8 +107,6 @@ LogicalResult ExitBuilder::addState(unsigned exit) {
 
 /// Maps, heads and thresholds, from samples.
 LogicalResult ExitBuilder::calibrate() {
-  // Costs are those of the model as it is, without the heads that are tried.
-  double headCost = costOfHead(function, layers, request.confidence, target, request.map);
   SmallVector<TrialValues> values;
   for (Head &exit : exits) {
     if (request.map) {
@@ -127,11 +127,11 @@ LogicalResult ExitBuilder::calibrate() {
   auto trials = tryExits(*calibrator, values, outputs[logits], request.confidence, /*each=*/cache.has_value());
   if (!trials)
     return fail(llvm::toString(trials.takeError()));
-  return choose(*trials, headCost);
+  return choose(*trials);
 }
 
 /// Thresholds for the exits that were asked for; with `auto`, for those of them that save most.
-LogicalResult ExitBuilder::choose(const Trials &trials, double headCost) {
+LogicalResult ExitBuilder::choose(const Trials &trials) {
   std::string agreement = llvm::formatv("{0}", request.agreement);
   size_t decisions = trials.exits.front().confidence.size();
   if (llvm::Error error = checkDecisions(int64_t(decisions), request.agreement))
@@ -158,7 +158,7 @@ LogicalResult ExitBuilder::choose(const Trials &trials, double headCost) {
     if (best && choice.plan.cost >= best->plan.cost)
       break;
     if (cache) {
-      auto holds = settle(choice, trials, headCost);
+      auto holds = settle(choice, trials);
       if (!holds)
         return fail(llvm::toString(holds.takeError()));
       if (!*holds && request.isAuto)
@@ -189,7 +189,7 @@ LogicalResult ExitBuilder::choose(const Trials &trials, double headCost) {
 }
 
 /// Raises the thresholds until calls say what they shall with the caches that such calls leave. False: they never do.
-llvm::Expected<bool> ExitBuilder::settle(Choice &choice, const Trials &trials, double headCost) {
+llvm::Expected<bool> ExitBuilder::settle(Choice &choice, const Trials &trials) {
   SmallVector<const Head *> heads;
   for (unsigned number : choice.exits)
     heads.push_back(&exits[number]);
@@ -199,14 +199,14 @@ llvm::Expected<bool> ExitBuilder::settle(Choice &choice, const Trials &trials, d
   double agreement = request.agreement;
   asked(choice.plan, headCost, agreement);
   bool holds = false;
-  auto search = [&] { return raiseThresholds(decoding, trials, headCost, choice, holds); };
+  auto search = [&] { return raiseThresholds(decoding, trials, choice, holds); };
   if (llvm::Error error = calibrator->remember("thresholds of exits " + asked.digest(), decoding.identity,
                                                [&](Archive &archive) { archive(holds, choice.plan); }, search))
     return error;
   return holds;
 }
 
-llvm::Error ExitBuilder::raiseThresholds(Decoding &decoding, const Trials &trials, double headCost, Choice &choice, bool &holds) {
+llvm::Error ExitBuilder::raiseThresholds(Decoding &decoding, const Trials &trials, Choice &choice, bool &holds) {
   const Trial &first = trials.exits[choice.exits.front()];
   const Schedule hoped = choice.plan;
   // The share of the calls that would end early with whole caches: all of them, or half, or ...

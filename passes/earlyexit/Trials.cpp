@@ -117,7 +117,11 @@ llvm::Expected<Trials> tryExits(Calibrator &calibrator, ArrayRef<TrialValues> ex
         };
         double least = 1;
         bool agrees = true;
-        all(own.back(), [&](int64_t i) { least = std::min(least, surenessOf(confidence, own, i)); });
+        int64_t counted = 0;
+        all(own.back(), [&](int64_t i) { least = std::min(least, surenessOf(confidence, own, i)), ++counted; });
+        // It only fills up the batch.
+        if (counted == 0)
+          continue;
         all(own[0], [&](int64_t i) { agrees &= likeliest(own[0].row(i)) == likeliest(seen[0].row(i)); });
         trial.confidence.push_back(float(least));
         trial.agrees.push_back(agrees);

@@ -242,22 +242,19 @@ private:
 
   /// Until the model with all choices at once keeps the budget: what single weights lose hardly adds up. Its divergence.
   llvm::Expected<double> spendDivergence(Divergence &measured) {
-    for (double most = divergence;;) {
-      spend(most);
-      double together = sum();
-      if (together <= most) {
-        auto found = measureTogether(measured);
-        if (!found || *found <= divergence)
-          return found;
-        together = *found;
-        most = std::min(0.99, divergence / together) * sum();
-        if (llvm::any_of(choices, [](const Choice &choice) { return choice.now != best(choice); }))
-          continue;
-      }
-      return llvm::createStringError(llvm::formatv("a divergence of {0} cannot be reached: with the best of the schemes for each "
-                                                   "weight it is {1:f5}; allow more, or add a scheme of more bits",
-                                                   double(divergence), together)
-                                         .str());
+    double most = divergence;
+    for (bool isFirst = true;; isFirst = false) {
+      bool moved = spend(most);
+      auto found = measureTogether(measured);
+      if (!found || *found <= divergence)
+        return found;
+      if (!moved && !isFirst)
+        return llvm::createStringError(
+            llvm::formatv("a divergence of {0} cannot be reached: with the best of the schemes for each "
+                          "weight it is {1:f5}; allow more, or add a scheme of more bits",
+                          double(divergence), *found)
+                .str());
+      most = std::min(0.99, divergence / *found) * sum();
     }
   }
 
@@ -271,11 +268,10 @@ private:
     return measured.measure();
   }
 
-  static size_t best(const Choice &choice) { return llvm::min_element(choice.divergences) - choice.divergences.begin(); }
-
   /// The step that saves most for its bytes, again and again; one that does not fit leaves the others. Not farther than to a sum
-  /// of `most`.
-  void spend(double most) {
+  /// of `most`. Whether there was any.
+  bool spend(double most) {
+    bool moved = false;
     while (sum() > most) {
       Choice *best = nullptr;
       size_t to = 0;
@@ -291,9 +287,11 @@ private:
             best = &choice, to = i, highest = rate;
         }
       if (!best)
-        return;
+        break;
       best->now = to;
+      moved = true;
     }
+    return moved;
   }
 
   Calibrator *calibrator = nullptr;

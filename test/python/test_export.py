@@ -171,6 +171,10 @@ def test_classifier(tmp_path):
         np.savez(tmp_path / "bad.npz", **arrays)
         with pytest.raises(ExportError, match="bad.npz: .*" + sentence):
             export(tmp_path / "checkpoint", tmp_path / "bad.onnx", pooling="mean", classifier=tmp_path / "bad.npz")
+    for name, contents in (("empty", b""), ("cut", (tmp_path / "head.npz").read_bytes()[:100])):
+        (tmp_path / f"{name}.npz").write_bytes(contents)
+        with pytest.raises(ExportError, match=f"{name}.npz: not an .npz with the arrays weight and bias"):
+            export(tmp_path / "checkpoint", tmp_path / "bad.onnx", pooling="mean", classifier=tmp_path / f"{name}.npz")
     with pytest.raises(ExportError, match="say which with --pooling mean"):
         export(tmp_path / "checkpoint", tmp_path / "bad.onnx", classifier=tmp_path / "head.npz")
     assert not (tmp_path / "bad.onnx").exists()

@@ -52,10 +52,10 @@ def fit_classifier(vocabulary: Path, directory: Path, encoder: Path, file: Path,
 
 
 def examples(vocabulary: Path, directory: Path, classifier: Path, count: int | None) -> list[Example]:
-    """The test sentences, one by one."""
+    """The test sentences, one by one. An intent that the classifier does not know is none of its answers."""
     tokenizer = WordPiece(vocabulary)
     labels = {str(label): i for i, label in enumerate(np.load(classifier)["labels"])}
-    return [Example(tokenizer.batch([text], _LONGEST), labels[str(intent)]) for text, intent in zip(*read(directory, "test", count))]
+    return [Example(tokenizer.batch([text], _LONGEST), labels.get(str(intent), -1)) for text, intent in zip(*read(directory, "test", count))]
 
 
 def write_samples(vocabulary: Path, directory: Path, file: Path, count: int = 2048) -> None:

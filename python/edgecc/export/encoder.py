@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def _linear_classifier(g: Graph, vector: str, file: Path, hidden: int) -> None:
     try:
         with np.load(file) as arrays:
             weight, bias = (np.asarray(arrays[name], np.float32) for name in ("weight", "bias"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise ExportError(f"--classifier {file}: not an .npz with the arrays weight and bias ({error})") from None
     if weight.ndim != 2 or weight.shape[1] != hidden or bias.shape != weight.shape[:1]:
         raise ExportError(f"--classifier {file}: weight is {list(weight.shape)} and bias {list(bias.shape)}, but a label for each row of "
