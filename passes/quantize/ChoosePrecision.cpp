@@ -158,16 +158,16 @@ private:
                                          : tensor.n * (rounder.numberBytes() + rounder.scaleBytes() + rounder.zeroBytes()));
       }
       choice.now = smallest(choice);
-      others -= choice.bytes.front();
     }
-    auto packed = PackedWeights::of(getOperation(), arch, schemes.front().text, {});
-    if (!packed)
-      return packed.takeError();
     if (bytes > 0) {
-      others += packed->total();
+      auto packed = PackedWeights::of(getOperation(), arch, schemes.front().text, {});
+      if (!packed)
+        return packed.takeError();
+      others = packed->total();
+      for (const Choice &choice : choices)
+        others -= choice.bytes.front();
       return llvm::Error::success();
     }
-    others = 0;
     DenseSet<Attribute> counted;
     getOperation().walk([&](edge::WeightOp weight) {
       if (counted.insert(weight.getValue()).second)
