@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Pipeline.h"
+#include "passes/attention/AttentionBlock.h"
 #include "passes/attention/MergeKvHeads.h"
 #include "passes/earlyexit/Anatomy.h"
 #include "passes/prune/PruneChannels.h"
@@ -81,8 +82,8 @@ private:
     if (algorithms.rotate)
       expect(findResidualStream(main).takeError(), "the residual stream cannot be rotated: ");
     auto tensors = Tensors::collect(module, quantize.scheme, quantize.layers);
-    // Rotation and a narrower stream leave weights with names of their own.
-    if (!tensors && (algorithms.rotate || prune.width > 0))
+    // Rotation and a narrower stream leave weights with names of their own, merging those of fused layers.
+    if (!tensors && (algorithms.rotate || prune.width > 0 || namesParts()))
       return llvm::consumeError(tensors.takeError());
     if (!tensors)
       return expect(tensors.takeError());
@@ -94,6 +95,25 @@ private:
     for (auto [tensor, scheme] : tensors->chosen())
       rounded.push_back(tensor);
     holds &= succeeded(checkTokens(rounded, *request.calibrator));
+  }
+
+  /// Whether --quant-layer names what only merging makes.
+  bool namesParts() {
+    if (request.kvHeads.heads == "none")
+      return false;
+    SmallVector<std::string> names;
+    for (edge::AttentionOp attention : main.getOps<edge::AttentionOp>()) {
+      if (auto block = findAttentionBlock(attention))
+        names.append(partNames(*block));
+      else
+        llvm::consumeError(block.takeError());
+    }
+    return llvm::any_of(request.quantize.layers, [&](StringRef text) {
+      auto layer = parseLayerScheme(text);
+      if (!layer)
+        return llvm::consumeError(layer.takeError()), false;
+      return llvm::any_of(names, [&](StringRef name) { return layer->glob.match(name); });
+    });
   }
 
   void checkExits() {

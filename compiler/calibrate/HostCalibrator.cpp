@@ -6,6 +6,7 @@
 #include "dialects/edge/Shape.h"
 #include "passes/lower/WeightMemory.h"
 #include "llvm/ADT/APFloat.h"
+#include <numeric>
 
 using namespace llvm;
 namespace edgecc {
@@ -67,11 +68,11 @@ class Floats {
 public:
   explicit Floats(size_t values) : memory(values) {}
 
-  std::vector<Observed> of(ArrayRef<edgecc_output> outputs, ArrayRef<uint8_t> tokens) {
+  std::vector<Observed> of(ArrayRef<edgecc_output> outputs, ArrayRef<uint8_t> tokens, ArrayRef<float> weights) {
     std::vector<Observed> observed;
     for (auto [output, converted] : zip(outputs, memory))
       observed.push_back(
-          {ArrayRef(output.shape, output.rank), asFloats(output.type, output.data, output.bytes, converted), tokens});
+          {ArrayRef(output.shape, output.rank), asFloats(output.type, output.data, output.bytes, converted), tokens, weights});
     return observed;
   }
 
@@ -79,10 +80,34 @@ private:
   std::vector<std::vector<float>> memory;
 };
 
+/// Tokens of a text: [tokens], or [batch, tokens, ...].
+int64_t lengthOf(const Sample &text) {
+  if (text.empty())
+    return 0;
+  ArrayRef<int64_t> shape = ArrayRef(text.begin()->second.shape).take_front(2);
+  return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
+}
+
+/// Tokens of which nobody reads what the model says: those of a prompt but its last one.
+int64_t calledAtOnce(const Sample &sample) { return std::max<int64_t>(sample.prompt - 1, 0); }
+
 } // namespace
+
+std::vector<float> HostCalibrator::weightsOf(const Sample &sample) const {
+  if (tokensOfPrompts == 0 || otherTokens == 0)
+    return {};
+  double half = double(tokensOfPrompts + otherTokens) / 2;
+  std::vector<float> weights(lengthOf(sample), float(half / double(otherTokens)));
+  std::fill_n(weights.begin(), calledAtOnce(sample), float(half / double(tokensOfPrompts)));
+  return weights;
+}
 
 HostCalibrator::HostCalibrator(std::vector<Sample> samples, unsigned threads, bool progress, CalibrationCache *cache)
     : given(std::move(samples)), threads(threads), progress(progress), cache(cache) {
+  for (const Sample &sample : given) {
+    tokensOfPrompts += calledAtOnce(sample);
+    otherTokens += lengthOf(sample) - calledAtOnce(sample);
+  }
   if (!cache)
     return;
   Digest digest;
@@ -196,7 +221,7 @@ Error HostCalibrator::observe(StringRef what, ArrayRef<mlir::Value> values, Sink
     return Error::success();
   Floats floats(values.size());
   return run(what, functionOf(values), values, [&](size_t sample, ArrayRef<edgecc_output> outputs) {
-    return sink(sample, floats.of(outputs, marksOf(given[sample])));
+    return sink(sample, floats.of(outputs, marksOf(given[sample]), weightsOf(given[sample])));
   });
 }
 
@@ -221,7 +246,7 @@ public:
       return std::nullopt;
     };
     return calibrator.runSample(*model, sample, values, find, [&](size_t, ArrayRef<edgecc_output> outputs) {
-      return sink(floats.of(outputs, marksOf(calibrator.given[sample])));
+      return sink(floats.of(outputs, marksOf(calibrator.given[sample]), calibrator.weightsOf(calibrator.given[sample])));
     });
   }
 

@@ -55,7 +55,11 @@ private:
     mlir::AsmResourceBlob memory; ///< scratch if it is large
   };
 
+  /// Observed::weights.
+  std::vector<float> weightsOf(const Sample &sample) const;
+
   std::vector<Sample> given;
+  int64_t tokensOfPrompts = 0, otherTokens = 0;
   unsigned threads;
   bool progress;
   /// The cut: what is known there, and its contents for each sample as soon as nothing is ahead.

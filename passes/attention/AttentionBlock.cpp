@@ -31,7 +31,11 @@ Value cloneStep(OpBuilder &builder, Operation *op, Value old, Value source, Rank
   return copy->getResult(0);
 }
 
-/// The name of a part of a layer that was fused with others.
+bool isPart(const Projection &projection) {
+  return const_cast<edge::LinearOp &>(projection.linear).outputChannels() != projection.channels();
+}
+
+/// The name of what may be a part of a layer that was fused with others.
 std::string partName(edge::WeightOp weight, bool isPart, const char *what) {
   return isPart ? (weight.getName() + "." + what).str() : weight.getName().str();
 }
@@ -45,8 +49,7 @@ llvm::Expected<Projection> rebuild(const Projection &from, const RowMatrix &matr
   edge::LinearOp linear = from.linear;
   OpBuilder builder(linear);
   edge::WeightOp old = weightBehind(linear.getWeight());
-  auto made = prune::layerLike(builder, linear, matrix, partName(old, linear.outputChannels() != from.channels(), what),
-                               linear.getInput());
+  auto made = prune::layerLike(builder, linear, matrix, partName(old, isPart(from), what), linear.getInput());
   if (!made)
     return made.takeError();
   to.linear = *made;
@@ -97,6 +100,22 @@ llvm::Expected<Projection> rebuild(const Projection &from, const RowMatrix &matr
   return to;
 }
 
+/// Its scale is in the weight behind it; ones stay, for who looks for a place to put factors.
+edge::RmsNormOp withoutScale(OpBuilder &builder, edge::RmsNormOp norm) {
+  if (!norm.getScale())
+    return norm;
+  builder.setInsertionPoint(norm);
+  auto type = cast<RankedTensorType>(norm.getScale().getType());
+  ElementsAttr ones = prune::vectorOf(Eigen::VectorXf::Ones(type.getNumElements()), type.getElementType());
+  edge::WeightOp old = weightBehind(norm.getScale());
+  Value scale =
+      edge::WeightOp::create(builder, old.getLoc(), ones.getType(), builder.getStringAttr(old.getName() + ".folded"), ones);
+  if (scale.getType() != type)
+    scale = edge::ReshapeOp::create(builder, norm.getLoc(), type, scale);
+  norm.getScaleMutable().assign(scale);
+  return norm;
+}
+
 /// The cache with as many heads as `rows`.
 edge::AppendOp rebuild(edge::AppendOp append, const Projection &rows) {
   if (!append)
@@ -130,6 +149,16 @@ void erase(const Projection &projection) {
 }
 
 } // namespace
+
+SmallVector<std::string> partNames(const AttentionBlock &block) {
+  SmallVector<std::string> names;
+  for (auto [projection, what] : {std::pair(&block.query, "query"), {&block.key, "key"}, {&block.value, "value"}}) {
+    edge::LinearOp linear = projection->linear;
+    if (isPart(*projection))
+      names.push_back(partName(weightBehind(linear.getWeight()), true, what));
+  }
+  return names;
+}
 
 llvm::Expected<AttentionBlock> rebuildBlock(const AttentionBlock &block, const BlockWeights &weights) {
   AttentionBlock to = block;
@@ -165,6 +194,8 @@ llvm::Expected<AttentionBlock> rebuildBlock(const AttentionBlock &block, const B
     Value result = step.op->getResult(0);
     now = cloneStep(builder, step.op, last, now, withHeads(cast<RankedTensorType>(result.getType()), step.headAxis, heads, dim));
     to.outputSteps.push_back({step.kind, now.getDefiningOp(), step.headAxis});
+    if (step.kind == BlockStep::Norm)
+      to.outputNorm = withoutScale(builder, now.getDefiningOp<edge::RmsNormOp>());
     last = result;
   }
   edge::LinearOp output = block.output;

@@ -43,6 +43,7 @@ struct AttentionBlock {
   Projection query, key, value;
   edge::AppendOp keyAppend, valueAppend;    ///< null: there is no cache
   llvm::SmallVector<BlockStep> outputSteps; ///< from the attention to `output`
+  edge::RmsNormOp outputNorm;               ///< of all heads together, in front of Wo (BitNet); null
   edge::LinearOp output;                    ///< Wo, without its bias
 
   /// The name of the attention's layer, for messages.
@@ -52,7 +53,7 @@ struct AttentionBlock {
 /// The matrices of a block in f32, a row for each output channel; vectors are empty where there is no bias.
 struct BlockWeights {
   RowMatrix query, key, value; ///< [heads * dim, inputs]
-  RowMatrix output;            ///< [outputs, heads * dim]
+  RowMatrix output;            ///< [outputs, heads * dim], with the scale of the norm in front
   Eigen::VectorXf queryBias, keyBias, valueBias;
 
   void exchange(Archive &archive) { archive(query, key, value, output, queryBias, keyBias, valueBias); }
@@ -63,6 +64,9 @@ struct BlockWeights {
 llvm::Expected<AttentionBlock> findAttentionBlock(edge::AttentionOp attention);
 
 BlockWeights readWeights(const AttentionBlock &block);
+
+/// The names of the weights that `rebuildBlock` makes of layers that are fused now.
+llvm::SmallVector<std::string> partNames(const AttentionBlock &block);
 
 /// Builds the block anew from `weights`, whose rows say how many heads there are, and drops the old one. Fused layers become
 /// layers of their own (the lowering makes one kernel call of them again). States, their types and the function's follow.

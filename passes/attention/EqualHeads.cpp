@@ -96,8 +96,10 @@ std::optional<BlockWeights> foldEqualHeads(const AttentionBlock &block, const Bl
       auto keys = keyMap(freedom, affineHead(weights.key, weights.keyBias, first, dim), key, unit);
       if (!keys)
         continue;
-      auto values = linearMap(affineHead(weights.value, weights.valueBias, first, valueDim), value, unit);
-      if (!values)
+      Eigen::MatrixXd firstValue = affineHead(weights.value, weights.valueBias, first, valueDim);
+      auto values = linearMap(firstValue, value, unit);
+      // A norm behind the heads sees what Wo could make up for.
+      if (!values || (block.outputNorm && (value - firstValue).norm() > 4 * unit * value.norm()))
         continue;
       group.push_back({head, *keys, *values});
       isFound = true;

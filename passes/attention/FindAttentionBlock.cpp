@@ -172,6 +172,11 @@ llvm::Error findOutput(AttentionBlock &block, int64_t heads, int64_t dim) {
           break;
         }
       block.outputSteps.push_back({BlockStep::Transpose, user, axis});
+    } else if (auto norm = dyn_cast<edge::RmsNormOp>(user); norm && norm.getInput() == value && axis == -1 && !block.outputNorm) {
+      if (norm.getScale() && !readVector(norm.getScale()))
+        return fail("is normalized with a scale that is no constant");
+      block.outputNorm = norm;
+      block.outputSteps.push_back({BlockStep::Norm, user, axis});
     } else {
       return fail("goes to " + user->getName().getStringRef() + ", not to a linear layer");
     }
@@ -243,6 +248,8 @@ BlockWeights readWeights(const AttentionBlock &block) {
   rows(block.key, weights.key, weights.keyBias);
   rows(block.value, weights.value, weights.valueBias);
   weights.output = prune::readWeight(block.output);
+  if (edge::RmsNormOp norm = block.outputNorm; norm && norm.getScale())
+    weights.output *= readVector(norm.getScale())->asDiagonal();
   return weights;
 }
 

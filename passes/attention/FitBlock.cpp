@@ -71,7 +71,7 @@ llvm::Expected<BlockFunction> BlockFunction::of(const AttentionBlock &block) {
       return llvm::Error::success();
     auto scale = readVector(op.getScale());
     if (!scale || scale->size() != dim)
-      return fail("the scale of its norm of heads is no constant for each channel");
+      return fail("the scale of a norm of heads is no constant for each channel");
     to.scale = *scale;
     return llvm::Error::success();
   };
@@ -79,6 +79,8 @@ llvm::Expected<BlockFunction> BlockFunction::of(const AttentionBlock &block) {
     return error;
   if (llvm::Error error = norm(block.key.norm, function.keyNorm, block.key.dim))
     return error;
+  if (edge::RmsNormOp behind = block.outputNorm)
+    function.outputNorm = {VectorXf::Ones(block.query.heads * block.value.dim), behind.getEpsilon().convertToFloat()};
   function.dim = block.key.dim;
   function.valueDim = block.value.dim;
   function.window = attention.getWindow();
@@ -181,10 +183,14 @@ struct BlockFunction::Pass {
               probabilities(tile, head, nullptr) * value.block(tile.key, head / group * f.valueDim, tile.keys, f.valueDim);
       });
     });
+    if (f.outputNorm.scale.size())
+      rawMixed = mixed;
+    normalize(mixed, f.outputNorm, mixed.cols(), mixedInverse);
   }
 
   /// The derivative by the matrices of what has the derivative `by` by `mixed`.
-  BlockWeights backward(const RowMatrix &by) {
+  BlockWeights backward(RowMatrix by) {
+    normalizeBack(by, rawMixed, f.outputNorm, by.cols(), mixedInverse);
     RowMatrix byQuery = RowMatrix::Zero(query.rows(), query.cols()), byKey = RowMatrix::Zero(key.rows(), key.cols()),
               byValue = RowMatrix::Zero(value.rows(), value.cols());
     auto backThrough = [&](const Tile &tile, int64_t head) {
@@ -225,7 +231,7 @@ struct BlockFunction::Pass {
   const BlockFunction &f;
   int64_t heads, group;
   std::vector<std::pair<int64_t, int64_t>> sequences;
-  RowMatrix inputs, cos, sin, rawQuery, rawKey, query, key, value, queryInverse, keyInverse, mixed;
+  RowMatrix inputs, cos, sin, rawQuery, rawKey, query, key, value, queryInverse, keyInverse, mixed, rawMixed, mixedInverse;
 };
 
 RowMatrix BlockFunction::mixed(const BlockWeights &weights, const BlockSamples &samples, ArrayRef<int64_t> chosen) const {
@@ -252,11 +258,11 @@ static std::vector<std::vector<int64_t>> batches(const BlockSamples &samples, in
 constexpr int64_t kBatch = 4096;
 
 /// Rows of the chosen sequences, below each other.
-static RowMatrix chosenRows(const RowMatrix &from, const BlockSamples &samples, ArrayRef<int64_t> chosen) {
+template <typename Matrix> static Matrix chosenRows(const Matrix &from, const BlockSamples &samples, ArrayRef<int64_t> chosen) {
   int64_t rows = 0;
   for (int64_t i : chosen)
     rows += samples.sequences[i].second;
-  RowMatrix to(rows, from.cols());
+  Matrix to(rows, from.cols());
   rows = 0;
   for (int64_t i : chosen) {
     auto [first, length] = samples.sequences[i];
@@ -266,12 +272,18 @@ static RowMatrix chosenRows(const RowMatrix &from, const BlockSamples &samples, 
   return to;
 }
 
+static double powerOf(const BlockSamples &samples) {
+  return samples.targets.cast<double>().rowwise().squaredNorm().dot(samples.weights.cast<double>());
+}
+
 double BlockFunction::error(const BlockWeights &weights, const BlockSamples &samples) const {
   double lost = 0;
   for (const std::vector<int64_t> &chosen : batches(samples, kBatch))
     lost += (mixed(weights, samples, chosen) * weights.output.transpose() - chosenRows(samples.targets, samples, chosen))
-                .squaredNorm();
-  return std::sqrt(lost / std::max<double>(samples.targets.squaredNorm(), 1e-30));
+                .rowwise()
+                .squaredNorm()
+                .dot(chosenRows(samples.weights, samples, chosen));
+  return std::sqrt(lost / std::max(powerOf(samples), 1e-30));
 }
 
 double BlockFunction::solveOutput(BlockWeights &weights, const BlockSamples &samples, double damping) const {
@@ -279,15 +291,16 @@ double BlockFunction::solveOutput(BlockWeights &weights, const BlockSamples &sam
   Eigen::MatrixXd square = Eigen::MatrixXd::Zero(width, width), right = Eigen::MatrixXd::Zero(width, weights.output.rows());
   for (const std::vector<int64_t> &chosen : batches(samples, kBatch)) {
     Eigen::MatrixXd heads = mixed(weights, samples, chosen).cast<double>();
-    square.noalias() += heads.transpose() * heads;
-    right.noalias() += heads.transpose() * chosenRows(samples.targets, samples, chosen).cast<double>();
+    Eigen::MatrixXd weighted = chosenRows(samples.weights, samples, chosen).cast<double>().asDiagonal() * heads;
+    square.noalias() += weighted.transpose() * heads;
+    right.noalias() += weighted.transpose() * chosenRows(samples.targets, samples, chosen).cast<double>();
   }
   // Towards what Wo was, not towards zero: directions that the samples do not show keep what they did.
   double weight = damping * std::max(square.trace() / double(width), 1e-30);
   Eigen::MatrixXd damped = square + weight * Eigen::MatrixXd::Identity(width, width);
   Eigen::MatrixXd solved = damped.ldlt().solve(right + weight * weights.output.transpose().cast<double>());
   weights.output = solved.transpose().cast<float>();
-  double power = samples.targets.cast<double>().squaredNorm();
+  double power = powerOf(samples);
   double lost = power - 2 * solved.cwiseProduct(right).sum() + solved.cwiseProduct(square * solved).sum();
   return std::sqrt(std::max(lost, 0.0) / std::max(power, 1e-30));
 }
@@ -357,7 +370,8 @@ void BlockFunction::descend(BlockWeights &weights, const BlockSamples &samples, 
     }
     Pass pass(*this, weights, samples, chosen);
     pass.forward();
-    RowMatrix miss = pass.mixed * weights.output.transpose() - chosenRows(samples.targets, samples, chosen);
+    RowMatrix miss = chosenRows(samples.weights, samples, chosen).asDiagonal() *
+                     (pass.mixed * weights.output.transpose() - chosenRows(samples.targets, samples, chosen));
     BlockWeights slopes = pass.backward(miss * weights.output);
     slopes.output = miss.transpose() * pass.mixed;
     float share = 0.5f + 0.5f * std::cos(float(M_PI) * float(step - 1) / float(steps));

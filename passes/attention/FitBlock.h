@@ -17,10 +17,11 @@ struct BlockSamples {
   RowMatrix inputs;                                   ///< [tokens, inputs]
   RowMatrix targets;                                  ///< [tokens, outputs], without the bias of Wo
   RowMatrix cos, sin;                                 ///< [tokens, half]; empty without rotation
+  Eigen::VectorXf weights;                            ///< what each token's error counts (Observed::weights)
   std::vector<std::pair<int64_t, int64_t>> sequences; ///< first row and length of each; none sees another
 };
 
-/// A norm of each head; the scale is empty if there is none.
+/// A norm of each head, or of all together; the scale is empty if there is none.
 struct HeadNorm {
   Eigen::VectorXf scale;
   float epsilon = 0;
@@ -31,9 +32,9 @@ public:
   /// Fails if the block does what is not computed here.
   static llvm::Expected<BlockFunction> of(const AttentionBlock &block);
 
-  /// What the heads give, [tokens, heads * dim] in front of Wo, for the chosen sequences.
+  /// What Wo reads of the heads, [tokens, heads * dim], for the chosen sequences.
   RowMatrix mixed(const BlockWeights &weights, const BlockSamples &samples, llvm::ArrayRef<int64_t> chosen) const;
-  /// ||y - target|| / ||target|| over all samples.
+  /// ||y - target|| / ||target|| over all samples, weighted.
   double error(const BlockWeights &weights, const BlockSamples &samples) const;
   /// Wo by least squares; `damping` in parts of the mean square of what it reads. The error that is left.
   double solveOutput(BlockWeights &weights, const BlockSamples &samples, double damping) const;
@@ -49,7 +50,7 @@ private:
   int64_t dim = 0, valueDim = 0, window = 0;
   float scale = 1, softcap = 0;
   bool causal = false;
-  HeadNorm queryNorm, keyNorm;
+  HeadNorm queryNorm, keyNorm, outputNorm;
   mlir::MLIRContext *context = nullptr;
 };
 

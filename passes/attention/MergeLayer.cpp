@@ -28,6 +28,7 @@ BlockSamples firstOf(const BlockSamples &samples, int64_t tokens) {
   }
   part.inputs = samples.inputs.topRows(rows);
   part.targets = samples.targets.topRows(rows);
+  part.weights = samples.weights.head(rows);
   part.cos = samples.cos.topRows(std::min(rows, samples.cos.rows()));
   part.sin = samples.sin.topRows(std::min(rows, samples.sin.rows()));
   return part;
@@ -65,6 +66,7 @@ llvm::Error checkTokens(const AttentionBlock &block, int64_t tokens) {
 
 llvm::Expected<BlockSamples> sampleBlock(Calibrator &calibrator, const AttentionBlock &block, const std::string &what) {
   std::vector<RowMatrix> parts[4];
+  std::vector<float> weights;
   BlockSamples samples;
   int64_t bytes = 0, rows = 0;
   auto take = [&](size_t, ArrayRef<Observed> seen) -> llvm::Error {
@@ -81,10 +83,13 @@ llvm::Expected<BlockSamples> sampleBlock(Calibrator &calibrator, const Attention
     }
     for (int64_t i = 0; i < batch; ++i, rows += tokens)
       samples.sequences.push_back({rows, tokens});
+    for (int64_t i = 0; i < seen[0].rows(); ++i)
+      weights.push_back(seen[0].weight(i));
     return llvm::Error::success();
   };
   if (llvm::Error error = calibrator.observe(what, valuesOf(block), take))
     return error;
+  samples.weights = Eigen::Map<Eigen::VectorXf>(weights.data(), rows);
   RowMatrix *wholes[] = {&samples.inputs, &samples.targets, &samples.cos, &samples.sin};
   for (auto [list, whole] : llvm::zip(parts, wholes)) {
     if (list.empty())

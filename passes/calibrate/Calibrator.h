@@ -22,6 +22,9 @@ struct Observed {
   llvm::ArrayRef<float> data;
   /// Of [batch, tokens, ...]: 0 where a token only fills up a batch. Empty: none does.
   llvm::ArrayRef<uint8_t> isToken;
+  /// Of [1, tokens, ...]: how much a token counts, one on average over all samples. What follows prompts, which is what users
+  /// wait for and read, counts together as much as these do. Empty: all count the same.
+  llvm::ArrayRef<float> weights;
 
   int64_t width() const { return shape.empty() ? 1 : shape.back(); }
   /// The value as [rows, width].
@@ -30,6 +33,11 @@ struct Observed {
   /// Whether row i belongs to a token, or to a sequence that has any. A value whose rows are neither, in the batch's order, has
   /// no filling.
   bool counts(int64_t i) const { return counts(isToken, rows(), i); }
+  /// What row i counts, if it belongs to one token; else 1.
+  float weight(int64_t i) const {
+    int64_t tokens = weights.size();
+    return tokens > 0 && rows() % tokens == 0 ? weights[i / (rows() / tokens)] : 1;
+  }
   /// The same of a value of so many rows.
   static bool counts(llvm::ArrayRef<uint8_t> isToken, int64_t rows, int64_t i);
 };

@@ -31,15 +31,49 @@ bool Observed::counts(ArrayRef<uint8_t> isToken, int64_t rows, int64_t i) {
   return tokens % rows != 0 || llvm::is_contained(isToken.slice(i * (tokens / rows), tokens / rows), 1);
 }
 
-RowMatrix tokenRows(const Observed &value) {
-  Eigen::Map<const RowMatrix> all(value.data.data(), value.rows(), value.width());
-  if (value.isToken.empty())
-    return all;
+static std::vector<int64_t> tokensIn(const Observed &value) {
   std::vector<int64_t> kept;
   for (int64_t i = 0; i < value.rows(); ++i)
     if (value.counts(i))
       kept.push_back(i);
-  return all(kept, Eigen::all);
+  return kept;
+}
+
+RowMatrix tokenRows(const Observed &value) {
+  Eigen::Map<const RowMatrix> all(value.data.data(), value.rows(), value.width());
+  if (value.isToken.empty())
+    return all;
+  return all(tokensIn(value), Eigen::all);
+}
+
+Eigen::VectorXf tokenWeights(const Observed &value) {
+  std::vector<int64_t> kept = tokensIn(value);
+  Eigen::VectorXf weights(kept.size());
+  for (auto [i, row] : llvm::enumerate(kept))
+    weights[i] = value.weight(row);
+  return weights;
+}
+
+RowMatrix weightedRows(const Observed &value) {
+  if (value.weights.empty())
+    return tokenRows(value);
+  return tokenWeights(value).cwiseSqrt().asDiagonal() * tokenRows(value);
+}
+
+RowMatrix someRows(const Observed &value, int64_t count, double shift) {
+  Eigen::VectorXd weights = tokenWeights(value).cast<double>();
+  RowMatrix rows = tokenRows(value);
+  count = std::min<int64_t>(count, rows.rows());
+  double total = weights.sum(), passed = 0;
+  RowMatrix chosen(count, rows.cols());
+  for (int64_t i = 0, row = 0; i < count; ++i) {
+    // The token in which this share of all weights lies.
+    double wanted = (double(i) + shift) / double(count) * total;
+    while (row + 1 < rows.rows() && passed + weights[row] <= wanted * (1 + 1e-12))
+      passed += weights[row++];
+    chosen.row(i) = rows.row(row);
+  }
+  return chosen;
 }
 
 void ChannelStatistics::add(const Observed &value) {
@@ -52,12 +86,13 @@ void ChannelStatistics::add(const Observed &value) {
     return;
   tokens += rows.rows();
   largest = largest.cwiseMax(rows.cwiseAbs().colwise().maxCoeff().transpose());
-  sum += rows.cast<double>().colwise().sum().transpose();
-  squares += rows.cast<double>().cwiseAbs2().colwise().sum().transpose();
+  Eigen::VectorXd weights = tokenWeights(value).cast<double>();
+  sum += rows.cast<double>().transpose() * weights;
+  squares += rows.cast<double>().cwiseAbs2().transpose() * weights;
 }
 
 void SecondMoment::add(const Observed &value) {
-  RowMatrix rows = tokenRows(value);
+  RowMatrix rows = weightedRows(value);
   if (tokens == 0)
     sum = Eigen::MatrixXf::Zero(rows.cols(), rows.cols());
   tokens += rows.rows();

@@ -17,7 +17,14 @@ using RowMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::Ro
 /// The rows of an observed value that belong to tokens, [tokens, channels]. Copies only where rows are left out.
 RowMatrix tokenRows(const Observed &value);
 
-/// Per channel: the largest magnitude, the sum and the sum of squares.
+/// What each of these rows counts (Observed::weights).
+Eigen::VectorXf tokenWeights(const Observed &value);
+/// These rows times the roots of their weights: sums of products of them are weighted.
+RowMatrix weightedRows(const Observed &value);
+/// `count` of these rows at most, spread over all by their weights; `shift`, from 0 to 1, moves the choice.
+RowMatrix someRows(const Observed &value, int64_t count, double shift = 0);
+
+/// Per channel: the largest magnitude, the weighted sum and sum of squares.
 struct ChannelStatistics {
   int64_t tokens = 0;
   Eigen::VectorXf largest;
@@ -29,8 +36,8 @@ struct ChannelStatistics {
   Eigen::VectorXf meanSquare() const { return (squares / double(std::max<int64_t>(tokens, 1))).cast<float>(); }
 };
 
-/// X^T X over all tokens, [channels, channels], and their number: the Hessian of a linear layer's squared error, but for the
-/// factor of 2 (Frantar 2022, section 3).
+/// X^T X over all tokens, weighted, [channels, channels], and their number: the Hessian of a linear layer's squared error, but
+/// for the factor of 2 (Frantar 2022, section 3).
 struct SecondMoment {
   int64_t tokens = 0;
   Eigen::MatrixXf sum;

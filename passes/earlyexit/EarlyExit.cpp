@@ -50,39 +50,33 @@ private:
   func::FuncOp function;
   const Request &request;
   Calibrator *calibrator; // null: thresholds are as they were given
-  Layers layers;
-  SmallVector<Value> outputs; // that are no states
-  unsigned logits = 0;        // number of the output that says how sure the model is
-  Value target;               // of the heads' maps
-  double headCost = 0;        // of the model as it is, without the heads that are tried
-  std::optional<CacheSymbols> cache;
+  Anatomy anatomy;
+  Value target;            // of the heads' maps
+  double headCost = 0;     // of the model as it is, without the heads that are tried
   SmallVector<Value> kept; // a state for each exit
   SmallVector<Head> exits;
   SmallVector<edge::ExitPointAttr> points;
 };
 
 LogicalResult ExitBuilder::check() {
-  auto anatomy = examine(function, request);
-  if (!anatomy)
-    return emitError(function.getLoc()) << llvm::toString(anatomy.takeError());
-  target = targetOf(function, *anatomy);
-  headCost = costOfHead(function, anatomy->layers, request.confidence, target, request.map);
-  layers = std::move(anatomy->layers);
-  for (unsigned layer : anatomy->exits)
+  auto examined = examine(function, request);
+  if (!examined)
+    return emitError(function.getLoc()) << llvm::toString(examined.takeError());
+  anatomy = std::move(*examined);
+  target = targetOf(function, anatomy);
+  headCost = costOfHead(function, anatomy.layers, request.confidence, target, request.map);
+  for (unsigned layer : anatomy.exits)
     exits.push_back({layer});
-  outputs = std::move(anatomy->outputs);
-  logits = anatomy->logits;
-  cache = anatomy->cache;
   return success();
 }
 
 /// exit.hidden.N [1, 1, context, width], behind all other states.
 LogicalResult ExitBuilder::addState(unsigned exit) {
   MLIRContext *context = function.getContext();
-  auto type = cast<RankedTensorType>(layers.hidden[0].getType());
+  auto type = cast<RankedTensorType>(anatomy.layers.hidden[0].getType());
   AffineExpr one = getAffineConstantExpr(1, context);
   auto state = edge::tensorType(
-      {one, one, getAffineSymbolExpr(cache->capacity, context), getAffineConstantExpr(type.getShape().back(), context)},
+      {one, one, getAffineSymbolExpr(anatomy.cache->capacity, context), getAffineConstantExpr(type.getShape().back(), context)},
       type.getElementType());
   int64_t number = 0;
   for (unsigned i = 0; i < function.getNumArguments(); ++i)
@@ -111,8 +105,8 @@ LogicalResult ExitBuilder::calibrate() {
   for (Head &exit : exits) {
     if (request.map) {
       // Caches of skipped layers want all states in between.
-      unsigned first = cache ? exit.layer + 1 : layers.count();
-      SmallVector<Value> aims(ArrayRef(layers.hidden).drop_front(first));
+      unsigned first = anatomy.cache ? exit.layer + 1 : anatomy.layers.count();
+      SmallVector<Value> aims(ArrayRef(anatomy.layers.hidden).drop_front(first));
       aims.back() = target;
       auto fitted = fitMaps(*calibrator, exit.input, aims, "exit." + std::to_string(exit.layer), first);
       if (!fitted)
@@ -121,10 +115,11 @@ LogicalResult ExitBuilder::calibrate() {
     }
   }
   for (Head &exit : exits) {
-    addHead(layers, target, outputs, exit);
-    values.push_back({exit.outputs[logits], layers.hidden[exit.layer], layers.hidden[exit.layer - 1]});
+    addHead(anatomy.layers, target, anatomy.outputs, exit);
+    values.push_back({exit.outputs[anatomy.logits], anatomy.layers.hidden[exit.layer], anatomy.layers.hidden[exit.layer - 1]});
   }
-  auto trials = tryExits(*calibrator, values, outputs[logits], request.confidence, /*each=*/cache.has_value());
+  auto trials =
+      tryExits(*calibrator, values, anatomy.outputs[anatomy.logits], request.confidence, /*each=*/anatomy.cache.has_value());
   if (!trials)
     return fail(llvm::toString(trials.takeError()));
   return choose(*trials);
@@ -148,7 +143,7 @@ LogicalResult ExitBuilder::choose(const Trials &trials) {
         choice.exits.push_back(i);
         after.push_back(exits[i].layer);
       }
-    choice.plan = schedule(of, after, layers.count(), request.agreement, headCost);
+    choice.plan = schedule(of, after, anatomy.layers.count(), request.agreement, headCost);
     choices.push_back(std::move(choice));
   }
   // Caches can only make a choice dearer: the cheapest are looked at first.
@@ -157,7 +152,7 @@ LogicalResult ExitBuilder::choose(const Trials &trials) {
   for (Choice &choice : choices) {
     if (best && choice.plan.cost >= best->plan.cost)
       break;
-    if (cache) {
+    if (anatomy.cache) {
       auto holds = settle(choice, trials);
       if (!holds)
         return fail(llvm::toString(holds.takeError()));
@@ -167,7 +162,7 @@ LogicalResult ExitBuilder::choose(const Trials &trials) {
     if (!best || choice.plan.cost < best->plan.cost)
       best = &choice;
   }
-  if (request.isAuto && (!best || best->plan.cost >= layers.count()))
+  if (request.isAuto && (!best || best->plan.cost >= anatomy.layers.count()))
     return fail("--exit-layers=auto: with an agreement of " + agreement +
                 " no exit saves what its head costs on these samples; ask for less, or name the layers");
   const Schedule &plan = best->plan;
@@ -180,7 +175,7 @@ LogicalResult ExitBuilder::choose(const Trials &trials) {
         llvm::formatv("; {0:f1} % of {1} calls do, and {2:f1} % of these say what the whole model says; with all exits "
                       "{3:f2} layers on average",
                       share, decisions, right, plan.layers);
-    if (cache)
+    if (anatomy.cache)
       exit.measured += llvm::formatv(" and {0:f2} % of all calls right", 100.0 * plan.agreeing / decisions);
     taken.push_back(std::move(exit));
   }
@@ -193,7 +188,8 @@ llvm::Expected<bool> ExitBuilder::settle(Choice &choice, const Trials &trials) {
   SmallVector<const Head *> heads;
   for (unsigned number : choice.exits)
     heads.push_back(&exits[number]);
-  Decoding decoding = Decoding::prepare(*calibrator, function, layers, heads, logits, outputs[logits], request.confidence);
+  Decoding decoding = Decoding::prepare(*calibrator, function, anatomy.layers, heads, anatomy.logits,
+                                        anatomy.outputs[anatomy.logits], request.confidence);
   // The trials are of the same model and samples as the decoding.
   Archive asked;
   double agreement = request.agreement;
@@ -236,19 +232,20 @@ LogicalResult ExitBuilder::addExit(unsigned number) {
   MLIRContext *context = function.getContext();
   Head &exit = exits[number];
   unsigned layer = exit.layer;
-  Value hidden = layers.hidden[layer];
+  Value hidden = anatomy.layers.hidden[layer];
   OpBuilder builder(context);
   Location loc = NameLoc::get(builder.getStringAttr("exit." + Twine(layer)));
   builder.setInsertionPointAfter(exit.last);
   ArrayRef<Value> given = exit.outputs;
   bool byState = request.confidence == edge::ExitConfidence::State;
-  auto confidence = edge::ConfidenceOp::create(builder, loc, RankedTensorType::get({1}, builder.getF32Type()), request.confidence,
-                                               byState ? hidden : given[logits], byState ? layers.hidden[layer - 1] : Value());
+  auto confidence =
+      edge::ConfidenceOp::create(builder, loc, RankedTensorType::get({1}, builder.getF32Type()), request.confidence,
+                                 byState ? hidden : given[anatomy.logits], byState ? anatomy.layers.hidden[layer - 1] : Value());
 
   int64_t pending = -1;
   Value state;
-  if (cache) {
-    AffineExpr past = getAffineSymbolExpr(cache->position, context);
+  if (anatomy.cache) {
+    AffineExpr past = getAffineSymbolExpr(anatomy.cache->position, context);
     state = kept[number] = keepRows(builder, loc, kept[number], hidden, past).getResult();
     ModuleOp module = function->getParentOfType<ModuleOp>();
     SmallVector<Attribute> symbols;
@@ -264,14 +261,14 @@ LogicalResult ExitBuilder::addExit(unsigned number) {
     op->setAttr(kVerifiedAttr, builder.getUnitAttr());
   points.push_back(
       edge::ExitPointAttr::get(context, layer, builder.getF32FloatAttr(float(exit.threshold)), request.confidence, pending));
-  if (!cache)
+  if (!anatomy.cache)
     return success();
   bool isLast = number + 1 == exits.size();
-  Filling filling{layer,     isLast ? layers.count() : exits[number + 1].layer,
+  Filling filling{layer,     isLast ? anatomy.layers.count() : exits[number + 1].layer,
                   state,     isLast ? Value() : kept[number + 1],
                   exit.maps, unsigned(pending)};
   std::string fault;
-  if (failed(fillCaches(builder, function, layers, filling, *cache, fault)))
+  if (failed(fillCaches(builder, function, anatomy.layers, filling, *anatomy.cache, fault)))
     return fail(fault);
   if (!isLast)
     kept[number + 1] = filling.next;
@@ -283,10 +280,10 @@ void ExitBuilder::report() {
   Builder builder(function.getContext());
   SmallVector<Attribute> attributes(points.begin(), points.end());
   module->setAttr(edge::EdgeDialect::kExitsAttr, builder.getArrayAttr(attributes));
-  module->setAttr(edge::EdgeDialect::kLayersAttr, builder.getI64IntegerAttr(layers.count()));
+  module->setAttr(edge::EdgeDialect::kLayersAttr, builder.getI64IntegerAttr(anatomy.layers.count()));
   std::vector<LedgerEntry> entries;
   for (auto [point, exit] : llvm::zip(points, exits)) {
-    std::string text = ("ends after " + Twine(point.getLayer()) + " of " + Twine(layers.count()) + " layers if the " +
+    std::string text = ("ends after " + Twine(point.getLayer()) + " of " + Twine(anatomy.layers.count()) + " layers if the " +
                         edge::stringifyExitConfidence(point.getConfidence()) + " is at least ")
                            .str();
     llvm::raw_string_ostream(text) << llvm::formatv("{0:f3}", point.getThreshold().getValueAsDouble());
@@ -309,23 +306,23 @@ LogicalResult ExitBuilder::run() {
   if (failed(check()))
     return failure();
   for (Head &exit : exits)
-    addInput(layers, target, exit);
+    addInput(anatomy.layers, target, exit);
   if (calibrator) {
     if (failed(calibrate()))
       return failure();
   } else {
     for (Head &exit : exits) {
       exit.threshold = request.threshold;
-      addHead(layers, target, outputs, exit);
+      addHead(anatomy.layers, target, anatomy.outputs, exit);
     }
   }
-  for (unsigned number = 0; cache && number < exits.size(); ++number)
+  for (unsigned number = 0; anatomy.cache && number < exits.size(); ++number)
     if (failed(addState(number)))
       return failure();
   for (unsigned number = 0; number < exits.size(); ++number)
     if (failed(addExit(number)))
       return failure();
-  if (cache)
+  if (anatomy.cache)
     function.front().getTerminator()->setOperands(function.getNumResults() - kept.size(), kept.size(), kept);
   // Heads that were tried and not taken.
   lower::eraseDead(function);

@@ -284,15 +284,15 @@ private:
     Eigen::VectorXd sum;
     double added = 0, power = 0;
     auto add = [&](size_t, ArrayRef<Observed> observed) {
-      RowMatrix change = tokenRows(observed[1]);
+      RowMatrix change = weightedRows(observed[1]);
       power += change.cast<double>().squaredNorm();
-      change -= tokenRows(observed[0]);
+      change -= weightedRows(observed[0]);
       added += change.cast<double>().squaredNorm();
       if (!projection)
         return llvm::Error::success();
       inputs.add(observed[2]);
-      Eigen::MatrixXd product = (change.transpose() * tokenRows(observed[2])).cast<double>();
-      Eigen::VectorXd column = change.cast<double>().colwise().sum().transpose();
+      Eigen::MatrixXd product = (change.transpose() * weightedRows(observed[2])).cast<double>();
+      Eigen::VectorXd column = change.cast<double>().transpose() * tokenWeights(observed[2]).cwiseSqrt().cast<double>();
       if (cross.size() == 0) {
         cross = std::move(product);
         sum = std::move(column);

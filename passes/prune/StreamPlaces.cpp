@@ -102,7 +102,7 @@ llvm::Expected<MatrixXf> chooseBasis(const ResidualStream &stream, ArrayRef<Stre
       for (auto [place, moment, value] : llvm::zip(some, moments, observed)) {
         RowMatrix rows = place.readBy(value);
         int64_t shape[] = {rows.rows(), rows.cols()};
-        moment.add(Observed{shape, ArrayRef(rows.data(), rows.size()), {}});
+        moment.add(Observed{shape, ArrayRef(rows.data(), rows.size()), {}, {}});
       }
       return llvm::Error::success();
     };

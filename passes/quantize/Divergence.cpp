@@ -38,10 +38,9 @@ llvm::Expected<Divergence> Divergence::create(Calibrator &calibrator, func::Func
 }
 
 void Divergence::take(size_t sample, const Observed &logits, RowSink sink) const {
-  RowMatrix rows = tokenRows(logits);
-  int64_t count = std::min<int64_t>(each, rows.rows());
-  for (int64_t i = 0; i < count; ++i) {
-    Eigen::VectorXf row = rows.row(i * rows.rows() / count);
+  RowMatrix rows = someRows(logits, each);
+  for (int64_t i = 0; i < rows.rows(); ++i) {
+    Eigen::VectorXf row = rows.row(i);
     row.array() -= row.maxCoeff();
     row.array() -= std::log(row.array().exp().sum());
     sink(sample, i, row);

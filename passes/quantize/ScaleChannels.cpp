@@ -246,13 +246,13 @@ private:
     // A few tokens of each sample.
     int64_t each = std::max<int64_t>(1, llvm::divideCeil(kTokens, calibrator->samples()));
     std::vector<RowMatrix> tokens(groups.size());
-    auto add = [&](size_t, ArrayRef<Observed> observed) {
+    auto add = [&](size_t sample, ArrayRef<Observed> observed) {
+      // Not always the first one, if there is one of each: the golden section spreads them evenly, however many there are.
+      double whole, shift = std::modf(double(sample) * 0.6180339887498949, &whole);
       for (auto [kept, value] : llvm::zip(tokens, observed)) {
-        RowMatrix rows = tokenRows(value);
-        Index count = std::min<Index>(each, rows.rows()), before = kept.rows();
-        kept.conservativeResize(before + count, rows.cols());
-        for (Index i = 0; i < count; ++i)
-          kept.row(before + i) = rows.row(i * rows.rows() / count);
+        RowMatrix rows = someRows(value, each, shift);
+        kept.conservativeResize(kept.rows() + rows.rows(), rows.cols());
+        kept.bottomRows(rows.rows()) = rows;
       }
       return llvm::Error::success();
     };

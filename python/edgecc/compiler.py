@@ -58,8 +58,9 @@ def compile(model: str | os.PathLike[str], output: str | os.PathLike[str], *,  #
 
     `dims` gives values or bounds of named dimensions: {"batch": 1, "sequence": (1, 512)}. `target` is host, x86-64-v3, x86-64-v4,
     linux-arm64 or android-arm64. `quant` is a scheme of quantized weights, as "w4g32a8" or "w8a8", and `quant_layers` gives other
-    schemes to the layers whose own or whose weight's name a pattern fits: {"lm_head*": "w8a8"}. Other keywords are passed on as flags: code="static" is --code=static. `model` may also be an
-    onnx.ModelProto, and `arguments` are passed on as they are. Raises CompileError with the compiler's sentence; then there is no output.
+    schemes to the layers whose own or whose weight's name a pattern fits: {"lm_head*": "w8a8"}. Other keywords are passed on as flags:
+    code="static" is --code=static. `model` may also be an onnx.ModelProto, and `arguments` are passed on as they are. Raises CompileError
+    with the compiler's sentence; then there is no output.
     """
     command: list[str] = [str(find_program(program=program))]
     with tempfile.TemporaryDirectory(prefix="edgecc-") as scratch:

@@ -79,14 +79,29 @@ def test_exact(build_dir, tmp_path):
     np.testing.assert_allclose(answers["exact"], answers["none"], atol=2e-4 * np.abs(answers["none"]).max())
 
 
-def test_with_everything(build_dir, aarch64_run, tmp_path):
+def test_parts_have_names(build_dir, tmp_path):
+    """What merging makes of a fused layer can be quantized by its own name, which is not there when options are checked."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "random.ids").write_text("".join(" ".join(map(str, rng.integers(0, 256, 60))) + "\n" for _ in range(8)))
+    options = dict(kv_heads=2, kv_steps=2, calibrate=tmp_path / "random.ids", quant="w8a8")
+    model = model_directory("gpt2-f32", build_dir) / "model.onnx"
+    report = edgecc.compile(model, tmp_path / "model.edge", quant_layers={"*.key": "w4g32a8"}, timeout=300, **options)
+    schemes = {entry["weight"]: entry["scheme"] for entry in report["ledger"] if not entry["scheme"].startswith("kv-heads")}
+    keys = [tensor for tensor in schemes if tensor.endswith(".key")]
+    assert len(keys) == 2 and all(schemes[key] == "w4g32a8" for key in keys), schemes
+    assert all(schemes[key.removesuffix("key") + "value"] == "w8a8" for key in keys), schemes
+    with pytest.raises(edgecc.EdgeccError, match=r"layers: '\*\.keys' fits no layer"):
+        edgecc.compile(model, tmp_path / "none.edge", quant_layers={"*.keys": "w4g32a8"}, timeout=300, **options)
+
+
+def test_with_everything(build_dir, under_qemu, tmp_path):
     """Half the KV heads under 4-bit weights, an 8-bit cache and an exit: actions are still written, the same under qemu as here."""
     agent, words = DATA / "models/phone_agent", pytest.importorskip("sentencepiece").SentencePieceProcessor()
     words.load(str(agent / "tokenizer.model"))
     samples, said = tmp_path / "actions.ids", {}
     samples.write_text("".join(" ".join(map(str, words.encode(line))) + "\n" for line in (agent / "calibration.txt").read_text().splitlines()[:100]))
     lines = (agent / "simple.txt").read_text().splitlines()[:6]
-    for target, run in (("host", [str(build_dir / "bin/edgecc-run")]), ("linux-arm64", [*aarch64_run[:1], "-cpu", "cortex-a76", *aarch64_run[1:]])):
+    for target, run in (("host", [str(build_dir / "bin/edgecc-run")]), ("linux-arm64", under_qemu("cortex-a76"))):
         edge = tmp_path / f"{target}.edge"
         report = edgecc.compile(model_directory("phone_agent", build_dir) / "model.onnx", edge, target=target, quant="w4g32a8", kv="int8",
                                 exit_layers="4", exit_threshold=0.9, kv_heads=2, kv_steps=30, calibrate=samples, timeout=600)

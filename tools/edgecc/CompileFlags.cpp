@@ -129,8 +129,9 @@ cl::opt<std::string> tokenizer("tokenizer", cl::desc("Of the text to calibrate o
                                cl::value_desc("file"), cl::cat(compileFlags));
 cl::opt<std::string>
     calibrateSplit("calibrate-split",
-                   cl::desc("What ends the prompt in each text to calibrate on, such as <act>: exits are for what follows; "
-                            "in .ids a | does (default: a text has no prompt)"),
+                   cl::desc("What ends the prompt in each text to calibrate on, such as <act>: exits are for what follows, "
+                            "and it counts as much as the prompts in what is fitted; in .ids a | does (default: a text "
+                            "has no prompt)"),
                    cl::value_desc("mark"), cl::cat(compileFlags));
 cl::opt<int64_t> calibrateSamples("calibrate-samples", cl::desc("Samples at most (default: 128)"), cl::init(128),
                                   cl::value_desc("count"), cl::cat(compileFlags));

@@ -247,9 +247,46 @@ TEST_F(CalibrateTest, FillingDoesNotCount) {
   std::vector<float> data{1, 2, 3, 4, 5, 6, 7, 8};
   std::vector<int64_t> shape{1, 4, 2};
   std::vector<uint8_t> tokens{1, 0, 1, 0};
-  RowMatrix rows = tokenRows({shape, data, tokens});
+  RowMatrix rows = tokenRows({shape, data, tokens, {}});
   ASSERT_EQ(rows.rows(), 2);
   EXPECT_EQ(rows(1, 1), 6.f);
+}
+
+TEST_F(CalibrateTest, WhatFollowsPromptsCountsAsMuchAsThese) {
+  samples[1].prompt = 3; // of 3 tokens; the last one is what the model goes on from
+  HostCalibrator calibrator(samples, 1, false);
+  std::vector<float> weights;
+  SecondMoment moment;
+  ChannelStatistics channels;
+  Eigen::MatrixXf expected = Eigen::MatrixXf::Zero(16, 16);
+  auto add = [&](size_t, llvm::ArrayRef<Observed> seen) {
+    for (int64_t i = 0; i < seen[0].rows(); ++i) {
+      weights.push_back(seen[0].weight(i));
+      Eigen::Map<const Eigen::VectorXf> row(seen[0].row(i).data(), 16);
+      expected += weights.back() * row * row.transpose();
+    }
+    moment.add(seen[0]);
+    channels.add(seen[0]);
+    return llvm::Error::success();
+  };
+  ASSERT_FALSE(calibrator.observe("test", linears[1].getInput(), add));
+  EXPECT_EQ(weights, (std::vector<float>{5 / 6.f, 5 / 6.f, 5 / 4.f, 5 / 4.f, 5 / 6.f}));
+  moment.complete();
+  EXPECT_LT((moment.sum - expected).norm(), 1e-5 * expected.norm());
+  EXPECT_LT((channels.squares.cast<float>() - expected.diagonal()).norm(), 1e-5 * expected.norm());
+}
+
+TEST_F(CalibrateTest, TokensAreChosenByWhatTheyCount) {
+  std::vector<float> data{0, 1, 2, 3, 4, 5}, weights{0.5f, 0.5f, 0.5f, 0.5f, 2, 2};
+  std::vector<int64_t> shape{1, 6, 1};
+  auto chosen = [&](llvm::ArrayRef<float> weights, int64_t count, double shift) {
+    RowMatrix rows = someRows({shape, data, {}, weights}, count, shift);
+    return std::vector<float>(rows.data(), rows.data() + rows.size());
+  };
+  EXPECT_EQ(chosen({}, 3, 0), (std::vector<float>{0, 2, 4}));
+  EXPECT_EQ(chosen({}, 1, 0.9), (std::vector<float>{5}));
+  EXPECT_EQ(chosen({}, 9, 0), data);
+  EXPECT_EQ(chosen(weights, 3, 0), (std::vector<float>{0, 4, 5}));
 }
 
 TEST_F(CalibrateTest, SaysWhatASampleLacks) {

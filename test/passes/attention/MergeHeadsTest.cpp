@@ -20,7 +20,8 @@ struct Kind {
   const char *name;
   int64_t half; ///< channels that are rotated, in pairs; 0: none
   bool isInterleaved, isNormalized, hasBias;
-  const char *attributes; ///< of the attention
+  const char *attributes;     ///< of the attention
+  bool hasOutputNorm = false; ///< in front of Wo
 };
 
 const Kind kKinds[] = {
@@ -30,6 +31,7 @@ const Kind kKinds[] = {
     {"interleaved", 3, true, false, true, "causal = true, window = 7 : i64"},
     {"partial", 2, false, false, false, "causal = true"},
     {"normalized", 3, false, true, false, "causal = true"},
+    {"normalizedBehind", 3, false, false, true, "causal = true", true},
 };
 
 std::string numbers(const std::vector<float> &values, int64_t columns) {
@@ -148,10 +150,14 @@ module attributes {edge.symbols = [#edge.symbol<"sequence", 1, 64, free>, #edge.
     text += "%z = edge.attention " + query + ", %kn, %vn {scale = 0.7 : f32, length = affine_map<()[s0, s1, s2] -> (s0 + s1)>, " +
             "offset = #at, key_heads_first, " + kind.attributes +
             "} : tensor<1x?x4x6xf32, #h>, tensor<1x4x?x6xf32, #c>, tensor<1x4x?x6xf32, #c> -> tensor<1x?x4x6xf32, #h>\n" +
-            "%flat = edge.reshape %z : tensor<1x?x4x6xf32, #h> -> tensor<1x?x24xf32, #x>\n" +
-            "%wo = edge.weight \"wo\" {value = " + numbers(matrices["o"], kWidth) +
-            " : tensor<24x24xf32>} : tensor<24x24xf32>\n" +
-            "%y = edge.linear %flat, %wo : tensor<1x?x24xf32, #x>, tensor<24x24xf32> -> tensor<1x?x24xf32, #x>\n" +
+            "%flat = edge.reshape %z : tensor<1x?x4x6xf32, #h> -> tensor<1x?x24xf32, #x>\n";
+    if (kind.hasOutputNorm)
+      text += "%so = edge.weight \"so\" {value = " + numbers(random(kWidth, 1), 0) + " : tensor<24xf32>} : tensor<24xf32>\n" +
+              "%read = edge.rms_norm %flat, %so : tensor<24xf32> {epsilon = 1.0e-5 : f32} : tensor<1x?x24xf32, #x> -> "
+              "tensor<1x?x24xf32, #x>\n";
+    text += "%wo = edge.weight \"wo\" {value = " + numbers(matrices["o"], kWidth) +
+            " : tensor<24x24xf32>} : tensor<24x24xf32>\n" + "%y = edge.linear " + (kind.hasOutputNorm ? "%read" : "%flat") +
+            ", %wo : tensor<1x?x24xf32, #x>, tensor<24x24xf32> -> tensor<1x?x24xf32, #x>\n" +
             "return %y, %kn, %vn : tensor<1x?x24xf32, #x>, tensor<1x4x?x6xf32, #c>, tensor<1x4x?x6xf32, #c>\n}\n}";
     module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
     ASSERT_TRUE(module) << text;
@@ -204,7 +210,8 @@ TEST_P(MergeHeadsTest, ABuiltBlockIsTheSame) {
   build();
   Eigen::VectorXf before = run();
   rebuild(weights());
-  EXPECT_EQ(run(), before);
+  // A scale behind the heads is in Wo then, whose products are rounded otherwise.
+  EXPECT_LE((run() - before).norm(), GetParam().hasOutputNorm ? 1e-6 * before.norm() : 0);
 }
 
 TEST_P(MergeHeadsTest, TheFunctionIsWhatTheModelComputes) {
@@ -216,6 +223,8 @@ TEST_P(MergeHeadsTest, TheFunctionIsWhatTheModelComputes) {
 }
 
 TEST_P(MergeHeadsTest, AlignmentAloneChangesNothing) {
+  if (GetParam().hasOutputNorm)
+    GTEST_SKIP() << "what turns values is not turned back behind a norm";
   build();
   Eigen::VectorXf before = run();
   BlockSamples samples = sample();
@@ -238,8 +247,9 @@ TEST_P(MergeHeadsTest, EqualHeadsAreFolded) {
   bool scales = !GetParam().isNormalized && !GetParam().hasBias;
   for (int64_t head : {0, 1}) {
     copy("k", head + 2, head, [&](int64_t i, auto row) { return scales ? -3 * row(i) : row(i); });
-    copy("v", head + 2, head,
-         [&](int64_t i, auto row) { return GetParam().hasBias ? row(i) : row(i) + 2 * row((i + 1) % kDim); });
+    copy("v", head + 2, head, [&](int64_t i, auto row) {
+      return GetParam().hasBias || GetParam().hasOutputNorm ? row(i) : row(i) + 2 * row((i + 1) % kDim);
+    });
   }
   for (const char *name : {"k", "v"}) {
     biases[name] = random(kWidth, 0.5f);
