@@ -16,7 +16,7 @@ pytest.importorskip("onnxruntime")
 import edgecc  # noqa: E402
 import export_models  # noqa: E402
 from edgecc.eval import emulated  # noqa: E402
-from test_models import child, model_directory  # noqa: E402
+from test_models import artifact_folder, child, model_directory  # noqa: E402
 
 DATA = export_models.DATA
 STORIES = DATA / "text/toy-RNN/tinystories_sample_2MiB.txt"
@@ -34,8 +34,7 @@ def program(build_dir) -> str:
 
 
 def artifact(name: str, build_dir: Path, quant: str = "") -> Path:
-    edge = build_dir / "e2e" / f"{name}-eval{quant}.edge"
-    edge.parent.mkdir(exist_ok=True)
+    edge = artifact_folder(build_dir) / f"{name}-eval{quant}.edge"
     edgecc.compile(model_directory(name, build_dir) / "model.onnx", edge, quant=quant or None, timeout=300)
     return edge
 
@@ -153,6 +152,12 @@ def test_completions(program, build_dir, tmp_path):
     right = sum(line.split("<act>")[1] == action for line, action in zip(lines, actions))
     assert report["accuracy"] == report["reference_accuracy"] == right / 60
     assert report["accuracy"] > 0.65 and (report["kept"], report["same"]) == (1, 1)
+    assert "speed" not in report
+    timed = tmp_path / "timed.json"
+    child(program, str(edge), "--reference", str(edge), "--completions", str(agent / "simple.txt"), "--count", "3", "--tokenizer",
+          str(agent / "tokenizer.model"), "--json", str(timed))
+    speed = json.loads(timed.read_text())["completions"]["speed"]
+    assert speed["threads"] > 0 and all(0.1 < speed[f"{what}_speedup"] < 10 and speed[f"{what}_tokens_per_second"] > 0 for what in ("prefill", "decode"))
     # Teacher forcing by ONNX Runtime: an action is right if each of its tokens is the likeliest.
     sentencepiece = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_file=str(agent / "tokenizer.model"))
     oracle, forced = export_models.Oracle(model_directory("phone_agent", build_dir) / "model.onnx"), 0
@@ -164,14 +169,11 @@ def test_completions(program, build_dir, tmp_path):
     assert right == forced
 
 
-def test_on_aarch64(program, build_dir, aarch64_run, tmp_path, monkeypatch):
+def test_on_aarch64(program, build_dir, under_qemu, tmp_path, monkeypatch):
     """The phone agent writes the same under qemu as here, where there is no SentencePiece: lines of ids."""
     agent, onnx = DATA / "models/phone_agent", model_directory("phone_agent", build_dir) / "model.onnx"
-    emulated_eval = str(Path(aarch64_run[-1]).with_name("edgecc-eval"))
-    if not Path(emulated_eval).exists():
-        pytest.skip(f"{emulated_eval} is not built")
+    emulator = shlex.join(under_qemu("max", "edgecc-eval"))
     edgecc.compile(onnx, tmp_path / "arm.edge", target="linux-arm64", quant="w8a8")
-    emulator = shlex.join([aarch64_run[0], "-cpu", "max", *aarch64_run[1:-1], emulated_eval])
     here, lines = artifact("phone_agent", build_dir, "w8a8"), agent / "complex.txt"
     monkeypatch.setenv("EDGECC", str(build_dir / "bin/edgecc"))
     assert emulated.same_actions(lines, agent / "tokenizer.model", 6, here, tmp_path / "arm.edge", emulator, tmp_path) == 1

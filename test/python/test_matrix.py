@@ -52,6 +52,7 @@ def test_matrix(compiler, runtime, model, tmp_path, capsys, monkeypatch):
     assert plain["recipe"] == "f32" and plain["text"]["kl_mean"] == 0 and plain["text"]["agreement"] == 1
     assert eight["file_bytes"] < plain["file_bytes"] and 0 < eight["text"]["kl_mean"] < 0.1
     assert eight["text"]["reference_nll"] == plain["text"]["nll"] and len(eight["ledger"]) > 5
+    assert all(eight["speed"][what] > 0 for what in ("prefill_tokens_per_second", "decode_tokens_per_second", "prefill_speedup", "decode_speedup"))
     assert "weights of other than 4 or 8 bits" in mine["refused"] and "text" not in mine
     lines = out.splitlines()
     assert lines[0].split()[:2] == ["recipe", "MB"] and lines[0].endswith("refused") and lines[3].startswith("mine ")
@@ -80,12 +81,12 @@ def test_refusals(compiler, runtime, model, tmp_path, capsys, monkeypatch):
 
 def test_table():
     """Columns that nothing fills are left out; Markdown has as many cells in each line."""
-    rows = [{"recipe": "f32", "file_bytes": 2_000_000, "state_bytes_per_position": 0, "accuracy": {"simple": {"accuracy": 0.5, "same": 1.0}}},
+    rows = [{"recipe": "f32", "file_bytes": 2_000_000, "state_bytes_per_position": 0, "accuracy": {"simple": {"accuracy": 0.4, "kept": 0.8, "same": 0.9}}},
             {"recipe": "a", "refused": "not | so"}]
-    assert table.cells(rows) == [["recipe", "MB", "simple", "as f32", "refused"], ["f32", "2.00", "50.00%", "100.00%", ""],
-                                 ["a", "", "", "", "not | so"]]
-    assert table.markdown(rows).splitlines()[3] == r"| a |  |  |  | not \| so |"
-    assert table.text_table(rows).splitlines()[1:] == ["f32     2.00  50.00%  100.00%", "a                              not | so"]
+    assert table.cells(rows) == [["recipe", "MB", "simple", "of f32's", "as f32", "refused"], ["f32", "2.00", "40.00%", "80.0%", "90.00%", ""],
+                                 ["a", "", "", "", "", "not | so"]]
+    assert table.markdown(rows).splitlines()[3] == r"| a |  |  |  |  | not \| so |"
+    assert table.text_table(rows).splitlines()[1:] == ["f32     2.00  40.00%     80.0%  90.00%", "a                                       not | so"]
 
 
 def test_rows_are_added_to_those_of_an_earlier_run():

@@ -79,15 +79,20 @@ std::string Lines::read(std::vector<Line> &lines) const {
 
 /// Greedy tokens after the prompt until the mark that ends a line, or `most` of them.
 std::string goOn(Compiled &model, const Lines &lines, const std::vector<int64_t> &prompt, size_t most, std::string &text,
-                 size_t &tokens) {
+                 Pace &pace) {
   std::vector<float> logits;
   std::vector<int64_t> next = prompt;
   int64_t last = prompt.back();
   model.writing->reset();
   text.clear();
-  for (bool ended = false; most-- > 0 && !ended; ++tokens) {
+  for (bool ended = false, isPrompt = true; most-- > 0 && !ended; isPrompt = false) {
+    const Pace::Clock::time_point start = Pace::Clock::now();
     if (std::string fault = model.writing->feed(next, 0, logits); !fault.empty())
       return fault;
+    if (isPrompt)
+      pace.addReading(next.size(), start);
+    else
+      pace.addWriting(start);
     const int64_t id = std::max_element(logits.begin(), logits.end()) - logits.begin();
     text += lines.spell(last, id);
     ended = lines.ended(text, id);
@@ -107,7 +112,8 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
   FILE *actions = options.actions.empty() ? nullptr : fopen(options.actions.c_str(), "w");
   if (!options.actions.empty() && !actions)
     return options.actions + ": cannot be written";
-  size_t right = 0, referenceRight = 0, same = 0, tokens = 0, referenceTokens = 0;
+  size_t right = 0, referenceRight = 0, same = 0;
+  Pace pace, referencePace;
   Progress progress("lines", lines.size());
   std::string fault;
   for (const Line &line : lines) {
@@ -117,9 +123,9 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
     std::string text, expected;
     fault = foreignToken(options.completions, prompt, model.writing->vocabulary());
     if (fault.empty())
-      fault = goOn(model, how, prompt, most, text, tokens);
+      fault = goOn(model, how, prompt, most, text, pace);
     if (fault.empty() && reference)
-      fault = goOn(*reference, how, prompt, most, expected, referenceTokens);
+      fault = goOn(*reference, how, prompt, most, expected, referencePace);
     if (!fault.empty())
       break;
     right += text == line.rest;
@@ -134,13 +140,15 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
   if (!fault.empty())
     return fault;
   const double n = double(lines.size());
-  result = {{"lines", lines.size()}, {"right", right}, {"accuracy", double(right) / n}, {"tokens", tokens}};
+  result = {{"lines", lines.size()}, {"right", right}, {"accuracy", double(right) / n}, {"tokens", pace.written + lines.size()}};
   Compiled::addDepths(*model.writing, result);
   if (reference) {
     result["reference_accuracy"] = double(referenceRight) / n;
     result["kept"] = referenceRight ? Json(double(right) / double(referenceRight)) : Json();
     result["same"] = double(same) / n;
   }
+  if (options.speed)
+    result["speed"] = speedOf(model, pace, reference ? &referencePace : nullptr);
   return "";
 }
 

@@ -9,6 +9,7 @@
 
 #include "runtime/text/LanguageModel.h"
 
+#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -75,11 +76,30 @@ template <typename T> void select(const EvalOptions &options, std::vector<T> &it
   items.resize(std::min(items.size(), options.count));
 }
 
+/// How long tokens take, as they are used: prompts at once, what is written one by one.
+struct Pace {
+  using Clock = std::chrono::steady_clock;
+  size_t read = 0, written = 0;    ///< tokens
+  double reading = 0, writing = 0; ///< seconds
+
+  void addReading(size_t tokens, Clock::time_point start) { add(read, tokens, reading, start); }
+  void addWriting(Clock::time_point start) { add(written, 1, writing, start); }
+
+private:
+  static void add(size_t &count, size_t tokens, double &seconds, Clock::time_point start) {
+    count += tokens;
+    seconds += std::chrono::duration<double>(Clock::now() - start).count();
+  }
+};
+
+/// Tokens per second, and how many times those of the reference, which may be null.
+Json speedOf(const Compiled &model, const Pace &pace, const Pace *reference);
+
 /// Each returns "" or why it could not be measured; `reference` may be null.
 std::string measureDivergence(const Windows &windows, Compiled &model, Compiled *reference, Json &result);
 std::string measureCompletions(const EvalOptions &options, const text::Tokenizer *tokenizer, Compiled &model, Compiled *reference,
                                Json &result);
-std::string measureSpeed(const std::vector<int64_t> &tokens, Compiled &model, Json &result);
+std::string measureSpeed(const std::vector<int64_t> &tokens, Compiled &model, Compiled *reference, Json &result);
 
 void printTable(const Json &report);
 

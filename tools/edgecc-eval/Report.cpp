@@ -15,6 +15,19 @@ void printDepths(const Json &figures) {
   printf(" tokens\n");
 }
 
+void printSpeed(const Json &speed) {
+  printf("%-10s", "speed");
+  const char *separator = " ";
+  for (std::string what : {"prefill", "decode"})
+    if (const auto rate = speed.find(what + "_tokens_per_second"); rate != speed.end()) {
+      printf("%s%s %.0f tokens/s", separator, what.c_str(), rate->get<double>());
+      if (const auto factor = speed.find(what + "_speedup"); factor != speed.end())
+        printf(" (%.2f times the reference's)", factor->get<double>());
+      separator = ", ";
+    }
+  printf(", %u threads\n", speed["threads"].get<unsigned>());
+}
+
 void printModel(const char *title, const Json &model) {
   printf("%-10s %s: %.3f MB file, %.3f MB weights, %.0f B of cache per token, arena %.3f MB\n", title,
          model["path"].get<std::string>().c_str(), at(model, "file_bytes") / 1e6, at(model, "weights_bytes") / 1e6,
@@ -49,14 +62,11 @@ void printTable(const Json &report) {
       printf("; the reference %.2f %%, %.2f %% the same", 100 * at(lines, "reference_accuracy"), 100 * at(lines, "same"));
     printf("\n");
     printDepths(lines);
+    if (lines.contains("speed"))
+      printSpeed(lines["speed"]);
   }
-  if (report.contains("speed")) {
-    const Json &speed = report["speed"];
-    printf("%-10s prefill %.0f tokens/s (%zu)", "speed", at(speed, "prefill_tokens_per_second"), speed["prompt"].get<size_t>());
-    if (speed.contains("decode_tokens_per_second"))
-      printf(", decode %.0f tokens/s", at(speed, "decode_tokens_per_second"));
-    printf(", %u threads\n", speed["threads"].get<unsigned>());
-  }
+  if (report.contains("speed"))
+    printSpeed(report["speed"]);
 }
 
 } // namespace edgecc::tools

@@ -1,38 +1,71 @@
-// A rough figure beside the quality: the fastest of a few rounds, which others on the machine disturb least.
+// Rough figures beside the quality: `edgecc-bench` measures with care. Model and reference take turns, so that others on the
+// machine disturb both.
 #include "tools/edgecc-eval/Eval.h"
 
 #include <algorithm>
-#include <chrono>
 
 namespace edgecc::tools {
+namespace {
 
-std::string measureSpeed(const std::vector<int64_t> &tokens, Compiled &model, Json &result) {
-  using Clock = std::chrono::steady_clock;
-  constexpr size_t kRounds = 9, kWritten = 16;
-  const size_t written = std::min(kWritten, tokens.size() / 2);
-  const std::vector<int64_t> prompt(tokens.begin(), tokens.end() - ptrdiff_t(written));
-  std::vector<double> prefill, decode;
+double rate(size_t tokens, double seconds) { return double(tokens) / std::max(seconds, 1e-9); }
+
+/// Reads the prompt and then the rest, token by token.
+std::string run(const std::vector<int64_t> &tokens, size_t prompt, Compiled &model, Pace &pace) {
   std::vector<float> logits;
-  for (size_t round = 0; round < kRounds; ++round) {
-    model.writing->reset();
-    const Clock::time_point start = Clock::now();
-    if (std::string fault = model.writing->feed(prompt, 0, logits); !fault.empty())
-      return fault;
-    const Clock::time_point middle = Clock::now();
-    for (size_t i = prompt.size(); i < tokens.size(); ++i)
-      if (std::string fault = model.writing->feed({tokens[i]}, 0, logits); !fault.empty())
-        return fault;
-    prefill.push_back(std::chrono::duration<double>(middle - start).count());
-    decode.push_back(std::chrono::duration<double>(Clock::now() - middle).count());
+  model.writing->reset();
+  const auto middle = tokens.begin() + ptrdiff_t(prompt);
+  const Pace::Clock::time_point start = Pace::Clock::now();
+  std::string fault = model.writing->feed({tokens.begin(), middle}, 0, logits);
+  pace.addReading(prompt, start);
+  for (auto token = middle; fault.empty() && token != tokens.end(); ++token) {
+    const Pace::Clock::time_point start = Pace::Clock::now();
+    fault = model.writing->feed({*token}, 0, logits);
+    pace.addWriting(start);
   }
-  const auto rate = [](size_t count, const std::vector<double> &seconds) {
-    return double(count) / std::max(*std::min_element(seconds.begin(), seconds.end()), 1e-9);
+  return fault;
+}
+
+} // namespace
+
+Json speedOf(const Compiled &model, const Pace &pace, const Pace *reference) {
+  Json result = {{"threads", edgecc_session_threads(model.session.handle())}};
+  const auto add = [&](const char *what, size_t tokens, double seconds, size_t otherTokens, double otherSeconds) {
+    if (!tokens)
+      return;
+    const std::string name = what;
+    result[name + "_tokens_per_second"] = rate(tokens, seconds);
+    if (reference && otherTokens)
+      result[name + "_speedup"] = rate(tokens, seconds) / rate(otherTokens, otherSeconds);
   };
-  result = {{"threads", edgecc_session_threads(model.session.handle())},
-            {"prompt", prompt.size()},
-            {"prefill_tokens_per_second", rate(prompt.size(), prefill)}};
-  if (written)
-    result["decode_tokens_per_second"] = rate(written, decode);
+  const Pace other = reference ? *reference : Pace();
+  add("prefill", pace.read, pace.reading, other.read, other.reading);
+  add("decode", pace.written, pace.writing, other.written, other.writing);
+  return result;
+}
+
+std::string measureSpeed(const std::vector<int64_t> &tokens, Compiled &model, Compiled *reference, Json &result) {
+  constexpr size_t kRounds = 9, kWritten = 16;
+  const size_t prompt = tokens.size() - std::min(kWritten, tokens.size() / 2);
+  std::vector<Pace> paces, others;
+  for (size_t round = 0; round < kRounds; ++round) {
+    if (std::string fault = run(tokens, prompt, model, paces.emplace_back()); !fault.empty())
+      return fault;
+    if (!reference)
+      continue;
+    if (std::string fault = run(tokens, prompt, *reference, others.emplace_back()); !fault.empty())
+      return fault;
+  }
+  const auto fastest = [](const std::vector<Pace> &rounds) {
+    Pace best = rounds.front();
+    for (const Pace &round : rounds) {
+      best.reading = std::min(best.reading, round.reading);
+      best.writing = std::min(best.writing, round.writing);
+    }
+    return best;
+  };
+  const Pace other = reference ? fastest(others) : Pace();
+  result = speedOf(model, fastest(paces), reference ? &other : nullptr);
+  result["prompt"] = prompt;
   return "";
 }
 

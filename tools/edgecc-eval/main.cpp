@@ -50,7 +50,7 @@ std::string evaluate(const EvalOptions &options, Json &report) {
   }
   if (!options.speed || sample.size() < 2)
     return "";
-  return measureSpeed(sample, model, report["speed"]);
+  return measureSpeed(sample, model, reference, report["speed"]);
 }
 
 } // namespace

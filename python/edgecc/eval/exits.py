@@ -97,7 +97,7 @@ def measure(a: argparse.Namespace, name: str) -> dict[int, list[Point]]:
                                 emulator="")
     subject, _ = tables.subject_of(wanted, name)
     if subject.task:
-        examples = subject.task[1]
+        examples = subject.task.examples
         calls = _answering(examples[::-(-len(examples) // a.examples)])  # the file may be sorted by answers
     else:
         calls = _writing(_tokens(a, subject))

@@ -3,7 +3,7 @@ model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Mapping
 
@@ -35,22 +35,28 @@ def oracle(model: Path) -> Callable[[Feeds], dict[str, np.ndarray]]:
     return lambda feeds: dict(zip(outputs, session.run(outputs, {k: v for k, v in feeds.items() if k in inputs})))
 
 
-def measure(examples: list[Example]) -> Callable[[Path, Path], dict[str, float]]:
-    """Of a model and its artifact: the share of right answers, and of those that ONNX Runtime gives on the uncompressed model; where
-    calls can end early, the layers that they run."""
-    expected: list[int] = []
-    right = np.array([e.right for e in examples])
+@dataclass
+class Task:
+    """What an encoder is measured by."""
 
-    def figures(model: Path, edge: Path) -> dict[str, float]:
-        if not expected:
+    name: str
+    examples: list[Example]
+    _expected: list[int] = field(init=False, default_factory=list)
+
+    def measure(self, model: Path, edge: Path) -> dict[str, float]:
+        """Of a model and its artifact: the share of right answers, and of those that ONNX Runtime gives on the uncompressed model, which
+        is asked once; where calls can end early, the layers that they run."""
+        if not self._expected:
             run = oracle(model)
-            expected.extend(e.answer(run(e.feeds)) for e in examples)
+            self._expected = [e.answer(run(e.feeds)) for e in self.examples]
+        right, expected = np.array([e.right for e in self.examples]), np.array(self._expected)
         answers, layers = [], []
         with load(edge) as compiled, compiled.session() as session:
-            for example in examples:
+            for example in self.examples:
                 answers.append(example.answer(session.run(example.feeds)))
                 if compiled.exits:
                     layers.append(session.exit_report.last_layer)
-        return {"accuracy": float(np.mean(np.array(answers) == right)), "reference_accuracy": float(np.mean(np.array(expected) == right)),
-                "same": float(np.mean(np.array(answers) == np.array(expected))), **({"layers": float(np.mean(layers))} if layers else {})}
-    return figures
+        found = np.array(answers)
+        accuracy, reference = float(np.mean(found == right)), float(np.mean(expected == right))
+        return {"accuracy": accuracy, "reference_accuracy": reference, **({"kept": accuracy / reference} if reference else {}),
+                "same": float(np.mean(found == expected)), **({"layers": float(np.mean(layers))} if layers else {})}

@@ -11,12 +11,13 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Mapping
 
 from ..compiler import compile, find_program
 from ..errors import EdgeccError
 from ..runtime import load
-from . import emulated, labelled, recipes
+from . import emulated, recipes
+from .labelled import Task
 from .table import markdown, text_table
 
 Row = dict[str, Any]
@@ -39,12 +40,7 @@ class Subject:
     calibrate_split: str = ""  # what ends the prompt in a sample
     emulator: str = ""  # starts edgecc-eval for linux-arm64
     speed: bool = True
-    task: tuple[str, list[labelled.Example]] | None = None  # of an encoder
-    figures: Callable[[Path, Path], dict[str, float]] | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        if self.task:
-            self.figures = labelled.measure(self.task[1])
+    task: Task | None = None  # of an encoder
 
 
 def _evaluate(subject: Subject, edge: Path, reference: Path, scratch: Path) -> Row:
@@ -52,10 +48,11 @@ def _evaluate(subject: Subject, edge: Path, reference: Path, scratch: Path) -> R
     row: Row = {"accuracy": {}}
     tokenizer = ["--tokenizer", subject.tokenizer] if subject.tokenizer else []
     count = ["--count", subject.count] if subject.count else []
-    runs: list[tuple[str, list[Any]]] = []
+    half, timed = ["--half", subject.half] if subject.half else [], [] if subject.speed else ["--no-speed"]
+    runs: list[tuple[str, list[Any]]] = [(name, ["--completions", lines, *timed]) for name, lines in subject.completions.items()]
     if subject.text:
-        runs.append(("", ["--text", subject.text, *(["--half", subject.half] if subject.half else []), *([] if subject.speed else ["--no-speed"])]))
-    runs += [(name, ["--completions", lines, "--no-speed"]) for name, lines in subject.completions.items()]
+        # Lines say how fast the model is in use.
+        runs.insert(0, ("", ["--text", subject.text, *half, *(["--no-speed"] if runs else timed)]))
     for name, arguments in runs:
         report = scratch / "eval.json"
         command = [find_program("edgecc-eval"), edge, "--reference", reference, *arguments, *tokenizer, *count, "--json", report]
@@ -67,6 +64,12 @@ def _evaluate(subject: Subject, edge: Path, reference: Path, scratch: Path) -> R
         if name:
             row["accuracy"][name] = found["completions"]
     return row
+
+
+def _sentence(error: str) -> str:
+    """Its first line, and what that introduces."""
+    first, _, rest = error.removeprefix("edgecc: error: ").partition("\n")
+    return f"{first} {rest.splitlines()[0].strip()}" if first.endswith(":") and rest else first
 
 
 def run_recipe(subject: Subject, recipe: recipes.Recipe, folder: Path) -> Row:
@@ -103,10 +106,10 @@ def run_recipe(subject: Subject, recipe: recipes.Recipe, folder: Path) -> Row:
                 for name, lines in subject.completions.items():
                     row["accuracy"][name]["emulated"] = emulated.same_actions(lines, subject.tokenizer, subject.count, edge, arm, subject.emulator,
                                                                               Path(scratch))
-        if subject.task and subject.figures:
-            row["accuracy"][subject.task[0]] = subject.figures(subject.model, edge)
+        if subject.task:
+            row["accuracy"][subject.task.name] = subject.task.measure(subject.model, edge)
     except EdgeccError as error:
-        row["refused"] = str(error).splitlines()[0].removeprefix("edgecc: error: ")
+        row["refused"] = _sentence(str(error))
     return row
 
 
@@ -152,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--calibrate", type=Path, help="samples for the recipes that look at what flows through the model")
     parser.add_argument("--calibrate-samples", type=int, metavar="N", help="of them, at most (default: the recipe's, or edgecc's)")
-    parser.add_argument("--calibrate-split", default="", metavar="MARK", help="what ends the prompt in a sample, for exits")
+    parser.add_argument("--calibrate-split", default="", metavar="MARK", help="what ends the prompt in a sample: exits are for what follows")
     add_emulator(parser)
     parser.add_argument("--dim", action="append", default=[], metavar="NAME=A..B")
     parser.add_argument("--folder", type=Path, default=Path("eval"), help="where the artifacts go (default: eval)")

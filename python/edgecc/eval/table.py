@@ -16,6 +16,11 @@ def _at(*keys: str) -> Callable[[Row], Any]:
     return find
 
 
+def _speeds(*keys: str) -> list[tuple[str, Callable[[Row], Any], str]]:
+    return [(name + unit, _at(*keys, name + figure), form) for name in ("prefill", "decode")
+            for unit, figure, form in ((" t/s", "_tokens_per_second", "{:.0f}"), (" x", "_speedup", "{:.2f}"))]
+
+
 _COLUMNS: tuple[tuple[str, Callable[[Row], Any], str], ...] = (
     ("MB", _at("file_bytes"), "megabytes"),
     ("cache B/token", _at("state_bytes_per_position"), "{:.0f}"),
@@ -38,12 +43,13 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
     columns = list(_COLUMNS)
     for name in dict.fromkeys(name for row in rows for name in row.get("accuracy", {})):
         columns.append((name, _at("accuracy", name, "accuracy"), "{:.2%}"))
+        columns.append(("of f32's", _at("accuracy", name, "kept"), "{:.1%}"))
         columns.append(("as f32", _at("accuracy", name, "same"), "{:.2%}"))
         columns.append(("layers", _at("accuracy", name, "layers"), "{:.2f}"))
         columns.append(("same on arm64", _at("accuracy", name, "emulated"), "{:.2%}"))
+        columns += _speeds("accuracy", name, "speed")
     columns.append(("layers of the text", _at("text", "layers"), "{:.2f}"))
-    columns.append(("prefill t/s", _at("speed", "prefill_tokens_per_second"), "{:.0f}"))
-    columns.append(("decode t/s", _at("speed", "decode_tokens_per_second"), "{:.0f}"))
+    columns += _speeds("speed")
     table = [[title, *(_cell(find(row), form) for row in rows)] for title, find, form in columns]
     table = [["recipe", *(row["recipe"] for row in rows)], *(column for column in table if any(column[1:]))]
     said = ["", *(row.get("refused", "") for row in rows)]

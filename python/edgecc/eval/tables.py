@@ -12,6 +12,7 @@ from typing import Any, Callable
 from ..errors import EdgeccError
 from ..export import export, find_package_model
 from . import reactions, recipes, sentences
+from .labelled import Task
 from .matrix import Subject, add_emulator, run_matrix
 from .table import markdown
 
@@ -21,8 +22,9 @@ _RECIPES = ("f32", "8-bit", "4-bit", "4-bit+gptq", "4-bit+best", "prune", "exit"
 _STORIES = "text/toy-RNN/tinystories_sample_2MiB.txt"
 _NOTES = {
     "stories": "NLL on {count} of the second half's stories; the first half is for calibration.",
-    "phone_agent": "Exact matches of the {lines} lines of `simple.txt` and `complex.txt`; the loss is that of the complex ones, screens included; with exits "
-                   "screens are read token by token for it, and may end early, too.",
+    "phone_agent": "Exact matches of the {lines} lines of `simple.txt` and `complex.txt`, how many there are for each of the f32 model, and the share of lines that "
+                   "are written as it does; all calibrated on {samples} other lines. The loss is that of the complex ones, screens included; with exits screens are "
+                   "read token by token for it, and may end early, too: the thresholds are for actions, of screens, which are prompts in use, more is lost.",
     "rxnmapper": "Masked tokens that come back, one in each of {test} reactions; calibrated on {train} others. \"as f32\": the same as ONNX Runtime "
                  "on the uncompressed model finds.",
     "minilm": "Intents of {test} test sentences of Banking77, one a call, by a logistic regression on the f32 model's vectors of {train}, which is part of "
@@ -59,11 +61,11 @@ def _stories(a: argparse.Namespace, name: str) -> tuple[Subject, str]:
 
 
 def _agent(a: argparse.Namespace) -> tuple[Subject, str]:
-    source = _source(a, "phone_agent")
+    source, samples = _source(a, "phone_agent"), 1000
     subject = Subject("phone_agent", _exported(a, "phone_agent", source), text=source / "complex.txt", count=a.lines,
-                      tokenizer=source / "tokenizer.model", calibrate=source / "calibration.txt", calibrate_samples=1000, speed=a.speed,
+                      tokenizer=source / "tokenizer.model", calibrate=source / "calibration.txt", calibrate_samples=samples, speed=a.speed,
                       calibrate_split="<act>", emulator=a.emulator, completions={"simple": source / "simple.txt", "complex": source / "complex.txt"})
-    return subject, _NOTES["phone_agent"].format(lines=a.lines)
+    return subject, _NOTES["phone_agent"].format(lines=a.lines, samples=samples)
 
 
 def _reactions(a: argparse.Namespace) -> tuple[Subject, str]:
@@ -72,7 +74,7 @@ def _reactions(a: argparse.Namespace) -> tuple[Subject, str]:
     known, rest = reactions.parts(source)
     reactions.write_samples(known, samples)
     return Subject("rxnmapper", _exported(a, "rxnmapper", source), dims={"batch": 1, "sequence": (1, 512)}, calibrate=samples,
-                   calibrate_samples=len(known), task=("masked tokens", rest[:a.reactions])), \
+                   calibrate_samples=len(known), task=Task("masked tokens", rest[:a.reactions])), \
         _NOTES["rxnmapper"].format(train=len(known), test=len(rest[:a.reactions]))
 
 
@@ -88,7 +90,7 @@ def _sentences(a: argparse.Namespace) -> tuple[Subject, str]:
     model = _exported(a, f"minilm-{count or 'all'}", source, pooling="mean", classifier=classifier)
     found = sentences.examples(vocabulary, texts, classifier, count)
     # A call on samples has eight sentences.
-    return Subject("minilm", model, dims={"batch": (1, 8), "sequence": (1, 128)}, calibrate=samples, calibrate_samples=256, task=("intents", found)), \
+    return Subject("minilm", model, dims={"batch": (1, 8), "sequence": (1, 128)}, calibrate=samples, calibrate_samples=256, task=Task("intents", found)), \
         _NOTES["minilm"].format(train=len(sentences.read(texts, "train", count)[0]), test=len(found))
 
 
