@@ -68,14 +68,17 @@ def build_dir(request) -> Path:
 
 
 @pytest.fixture(scope="session")
-def aarch64_run(request) -> list[str]:
-    """The command that runs an AArch64 edgecc-run here; a CPU model is to be inserted after the first word."""
+def under_qemu(request):
+    """What runs an AArch64 program here: under_qemu(CPU model, program) is the command."""
     import shutil
 
-    program = request.config.getoption("--aarch64-build-dir").resolve() / "bin/edgecc-run"
+    binaries = request.config.getoption("--aarch64-build-dir").resolve() / "bin"
     qemu = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
     if not qemu:
         pytest.skip("qemu-aarch64 is not installed (apt install qemu-user)")
-    if not program.exists():
-        pytest.skip(f"{program} is not built (cmake --preset aarch64-runtime && cmake --build --preset aarch64-runtime)")
-    return [qemu, "-L", "/usr/aarch64-linux-gnu", str(program)]
+
+    def command(cpu: str, program: str = "edgecc-run") -> list[str]:
+        if not (binaries / program).exists():
+            pytest.skip(f"{binaries / program} is not built (cmake --preset aarch64-runtime && cmake --build --preset aarch64-runtime)")
+        return [qemu, "-cpu", cpu, "-L", "/usr/aarch64-linux-gnu", str(binaries / program)]
+    return command

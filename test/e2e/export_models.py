@@ -15,6 +15,7 @@ and their `margins` over the second best; tokens.torch.npz: the same by PyTorch.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import functools
 import json
 import shutil
@@ -241,6 +242,13 @@ def _cases(oracle: Oracle, chunks: tuple[int, ...]) -> list[dict[str, np.ndarray
 
 def write(name: str, directory: Path) -> Path:
     """Writes model `name` into `directory`/`name` unless it is there; returns that directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests that run beside each other want the same
+        return _write(name, directory)
+
+
+def _write(name: str, directory: Path) -> Path:
     target = directory / name
     stamp = target / "model.json"
     if stamp.exists() and json.loads(stamp.read_text()).get("format") == _FORMAT:

@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime")
 
 import edgecc  # noqa: E402
 import export_models  # noqa: E402
-from test_models import child, model_directory  # noqa: E402
+from test_models import artifact_folder, child, model_directory  # noqa: E402
 from test_quantized import story_tokens  # noqa: E402
 
 # Nats per token that a cache may lose, about twice what was measured (passes/quantize/README.md).
@@ -35,8 +35,7 @@ def stories(name: str, build_dir: Path, tmp_path: Path) -> list[np.ndarray]:
 
 
 def compiled(name: str, kv: str | None, build_dir: Path, target: str = "host") -> tuple[Path, dict]:
-    edge = build_dir / "e2e" / f"{name}-cache-{kv}-{target}.edge"
-    edge.parent.mkdir(exist_ok=True)
+    edge = artifact_folder(build_dir) / f"{name}-cache-{kv}-{target}.edge"
     return edge, edgecc.compile(model_directory(name, build_dir) / "model.onnx", edge, target=target, kv=kv, timeout=300)
 
 
@@ -98,14 +97,14 @@ def test_sessions_go_back_and_on(kv, build_dir):
 
 
 @pytest.mark.parametrize("kv", ("int8", "int4"))
-def test_same_tokens_on_aarch64(kv, build_dir, aarch64_run):
+def test_same_tokens_on_aarch64(kv, build_dir, under_qemu):
     """However the prompt is cut, and on any kind of processor."""
     host, _ = compiled("stories260K", kv, build_dir)
     edge, _ = compiled("stories260K", kv, build_dir, "linux-arm64")
     with edgecc.load(host) as model, model.session() as session:
         story = list(session.generate([1], 100, stop=[]))
     for cpu in ("cortex-a53", "cortex-a76", "max"):
-        said = child(aarch64_run[0], "-cpu", cpu, *aarch64_run[1:], str(edge), "--threads", "1", "--ids", "1", "--max-tokens", "100", "--ignore-eos", "--print-ids")
+        said = child(*under_qemu(cpu), str(edge), "--threads", "1", "--ids", "1", "--max-tokens", "100", "--ignore-eos", "--print-ids")
         assert [int(t) for t in re.findall(r"\d+", said)] == story, cpu
 
 

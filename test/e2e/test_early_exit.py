@@ -258,11 +258,11 @@ def agreement_of(session, words, texts: list[str]) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("options", [[], ["--exit-verify", "--exit-layer", "2"], ["--exit-layer", "4"]])
-def test_emulated_tokens_and_exits(options, build_dir, aarch64_run, tmp_path):
+def test_emulated_tokens_and_exits(options, build_dir, under_qemu, tmp_path):
     """The same tokens, and as many at each depth, under qemu as here."""
     source, words = model_directory("phone_agent", build_dir), tokenizer()
     said = []
-    for target, run in (("host", [str(build_dir / "bin/edgecc-run")]), ("linux-arm64", [*aarch64_run[:1], "-cpu", "cortex-a76", *aarch64_run[1:]])):
+    for target, run in (("host", [str(build_dir / "bin/edgecc-run")]), ("linux-arm64", under_qemu("cortex-a76"))):
         path = tmp_path / f"{target}.edge"
         child(str(build_dir / "bin/edgecc"), str(source / "model.onnx"), "-o", str(path), "--quiet", "--target", target,
               "--exit-layers=2,4", "--exit-verify", "--exit-threshold=0.8")

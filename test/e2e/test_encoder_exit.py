@@ -80,13 +80,13 @@ def test_depths_are_shorter_models(classifier):
 
 
 @pytest.mark.parametrize("options, layers", [(["--exit-layer", 3], 3), (["--exit-threshold", 0], 1), (["--never-exit"], LAYERS)], ids=str)
-def test_on_aarch64(options, layers, classifier, aarch64_run, tmp_path):
+def test_on_aarch64(options, layers, classifier, under_qemu, tmp_path):
     folder, vocabulary = classifier
     edgecc.compile(folder / f"{LAYERS}.onnx", tmp_path / "arm.edge", dims={"batch": (1, 4), "sequence": (1, 32)}, exit_layers="1,3",
                    target="linux-arm64")
     feeds = batch(np.random.default_rng(5), vocabulary, [8, 13])
     np.savez(tmp_path / "in.npz", **feeds)
-    run = [aarch64_run[0], "-cpu", "max", *aarch64_run[1:], tmp_path / "arm.edge", "--threads", 1]
+    run = [*under_qemu("max"), tmp_path / "arm.edge", "--threads", 1]
     done = subprocess.run([str(x) for x in (*run, "--inputs", tmp_path / "in.npz", "--outputs", tmp_path / "out.npz", "--stats", *options)],
                           capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ import pytest
 
 import edgecc
 from edgecc.export.__main__ import main as export_main
+from test_models import artifact_folder
 
 GB = 1 << 30
 
@@ -42,7 +43,7 @@ def compile_measured(program, *arguments) -> Cost:
 
 @pytest.fixture
 def scratch(build_dir):
-    directory = build_dir / "limits"
+    directory = artifact_folder(build_dir) / "limits"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     yield directory

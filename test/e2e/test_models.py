@@ -7,6 +7,7 @@ Models and compiled files are kept in BUILD_DIR/models and BUILD_DIR/e2e; a comp
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -38,14 +39,20 @@ def model_directory(name: str, build_dir: Path) -> Path:
         pytest.skip(f"{missing}; pip install -r python/requirements-test.txt")
 
 
+def artifact_folder(build_dir: Path) -> Path:
+    """Where this process keeps its compiled files; of several beside each other (pytest -n) each has its own."""
+    folder = build_dir / "e2e" / os.environ.get("PYTEST_XDIST_WORKER", "")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def compiled(name: str, build_dir: Path, target: str) -> tuple[Path, Path]:
     """The model's directory and its compiled file for `target`."""
     directory = model_directory(name, build_dir)
-    edge = build_dir / "e2e" / f"{name}-{target}.edge"
+    edge = artifact_folder(build_dir) / f"{name}-{target}.edge"
     source = directory / "model.onnx"
     newest = max(source.stat().st_mtime, (build_dir / "bin/edgecc").stat().st_mtime)
     if not edge.exists() or edge.stat().st_mtime < newest:
-        edge.parent.mkdir(exist_ok=True)
         edge.unlink(missing_ok=True)
         facts = json.loads((directory / "model.json").read_text())
         # A language model's bounds are the compiler's defaults: they are part of what is tested.
@@ -96,10 +103,10 @@ def test_host(name, build_dir):
 
 
 @pytest.mark.parametrize("name, cpu", [(n, c) for n in export_models.MODELS for c in (CPUS if n in EVERY_CPU else CPUS[1:2])])
-def test_aarch64(name, cpu, build_dir, aarch64_run, tmp_path):
+def test_aarch64(name, cpu, build_dir, under_qemu, tmp_path):
     """The same under qemu: the numbers of all cases that need no earlier one, and the 64 tokens however the prompt is cut."""
     directory, edge = compiled(name, build_dir, "linux-arm64")
-    run = [aarch64_run[0], "-cpu", cpu, *aarch64_run[1:], str(edge), "--threads", "1"]
+    run = [*under_qemu(cpu), str(edge), "--threads", "1"]
     facts = json.loads((directory / "model.json").read_text())
     for i in range(1 if facts["language"] else facts["cases"]):
         feeds = dict(np.load(directory / f"case{i}.inputs.npz"))
@@ -124,8 +131,7 @@ def test_aarch64(name, cpu, build_dir, aarch64_run, tmp_path):
 def test_minilm_sizes(exported, build_dir):
     """Batch 1..4 and sequence 1..256, the bounds themselves included, by one compiled file, whoever exported it."""
     directory = model_directory(exported, build_dir)
-    edge = build_dir / f"e2e/{exported}-sizes.edge"
-    edge.parent.mkdir(exist_ok=True)
+    edge = artifact_folder(build_dir) / f"{exported}-sizes.edge"
     edgecc.compile(directory / "model.onnx", edge, dims={"batch": (1, 4), "sequence": (1, 256)})
     oracle, reference, model = export_models.Oracle(directory / "model.onnx"), torch_models.minilm(), edgecc.load(edge)
     for batch, sequence in ((1, 1), (4, 256), (2, 33), (3, 100), (1, 256), (4, 1)):
@@ -137,8 +143,8 @@ def test_minilm_sizes(exported, build_dir):
 
 def test_cache_window(build_dir):
     """A present that is a slice of past and rows is no state: it goes out and comes in, and a remark says so."""
-    directory = build_dir / "e2e/cache-window"
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = artifact_folder(build_dir) / "cache-window"
+    directory.mkdir(exist_ok=True)
     (directory / "model.onnx").write_bytes(opset_graphs.cache_window(16).SerializeToString())
     said = child(str(build_dir / "bin/edgecc"), str(directory / "model.onnx"), "-o", str(directory / "model.edge"), "--dim", "past=16",
                  "--report", str(directory / "report.json"))
@@ -213,8 +219,7 @@ def test_rxnmapper_masked_tokens(build_dir, request):
     The data's notes have 978 of 986, and do not say which examples, nor which positions were masked; ours are seeded."""
     from edgecc.eval.reactions import examples
 
-    directory, edge = model_directory("rxnmapper", build_dir), build_dir / "e2e/rxnmapper-long.edge"
-    edge.parent.mkdir(exist_ok=True)
+    directory, edge = model_directory("rxnmapper", build_dir), artifact_folder(build_dir) / "rxnmapper-long.edge"
     # Reactions are longer than the bounds of the reference cases.
     edgecc.compile(directory / "model.onnx", edge, dims={"batch": 1, "sequence": (1, 512)})
     count, wanted = (64, 63) if request.config.getoption("--quick") else (996, 983)

@@ -21,7 +21,7 @@ import export_models  # noqa: E402
 import onnxruntime  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from run_cases import relative_error, visible  # noqa: E402
-from test_models import child, model_directory  # noqa: E402
+from test_models import artifact_folder, child, model_directory  # noqa: E402
 
 # At most, a third or so above what was measured (passes/quantize/README.md): the mean relative error of MiniLM's weights, one less the
 # mean and the least cosine between its vectors and those in f32; nats per character that babyllama loses, and how many of its
@@ -110,8 +110,7 @@ def test_what_was_rounded_before_is_not_rounded_again(build_dir, tmp_path):
 
 def compiled(name: str, scheme: str, build_dir: Path, target: str = "host", **options) -> tuple[Path, Path, dict]:
     directory = model_directory(name, build_dir)
-    edge = build_dir / "e2e" / f"{name}-{scheme}-{target}.edge"
-    edge.parent.mkdir(exist_ok=True)
+    edge = artifact_folder(build_dir) / f"{name}-{scheme}-{target}.edge"
     facts = json.loads((directory / "model.json").read_text())
     dims = {} if facts["language"] else {d: tuple(b) for d, b in facts["dims"].items()}
     return directory, edge, edgecc.compile(directory / "model.onnx", edge, dims=dims, target=target, quant=scheme, timeout=300, **options)
@@ -271,7 +270,7 @@ def test_n_bits(bits, block, level, zeros, build_dir, tmp_path):
     compare(n_bits_model(bits, block, level, zeros), 160, 1e-4 if level == 0 else 2e-2, tmp_path)
 
 
-def test_n_bits_on_aarch64(build_dir, aarch64_run, tmp_path):
+def test_n_bits_on_aarch64(build_dir, under_qemu, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(n_bits_model(4, 32, 4, True))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -279,7 +278,7 @@ def test_n_bits_on_aarch64(build_dir, aarch64_run, tmp_path):
     for x in inputs_for(160):
         np.savez(tmp_path / "in.npz", x=x)
         for cpu in ("cortex-a53", "cortex-a76", "max"):
-            child(aarch64_run[0], "-cpu", cpu, *aarch64_run[1:], str(tmp_path / "model.edge"), "--threads", "1", "--inputs", str(tmp_path / "in.npz"),
+            child(*under_qemu(cpu), str(tmp_path / "model.edge"), "--threads", "1", "--inputs", str(tmp_path / "in.npz"),
                   "--outputs", str(tmp_path / "out.npz"))
             error = relative_error(np.load(tmp_path / "out.npz")["y1"], session.run(None, {"x": x})[0])
             assert error <= 2e-2, f"{cpu}, {len(x)} rows: {error:.2e}"
