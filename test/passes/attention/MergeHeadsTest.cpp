@@ -285,6 +285,24 @@ TEST_P(MergeHeadsTest, EachStepLosesLess) {
   EXPECT_NEAR((now - target).norm() / target.norm(), merged->error, 1e-4);
 }
 
+TEST_P(MergeHeadsTest, WhatCountsMoreIsFittedBetter) {
+  build();
+  BlockSamples alike = sample(), weighted = alike;
+  EXPECT_TRUE((alike.weights.array() == 1).all());
+  for (auto [first, length] : weighted.sequences) {
+    weighted.weights.segment(first, length / 2).setConstant(0.05f);
+    weighted.weights.segment(first + length / 2, length - length / 2).setConstant(1.95f);
+  }
+  auto function = BlockFunction::of(block());
+  ASSERT_TRUE(bool(function));
+  for (Merge how : {Merge::Solve, Merge::Fit}) {
+    auto forAll = mergeLayer(block(), alike, 2, how, 100), forSome = mergeLayer(block(), weighted, 2, how, 100);
+    ASSERT_TRUE(forAll && forSome);
+    EXPECT_LT(forSome->error, 0.99 * function->error(forAll->weights, weighted)) << int(how);
+    EXPECT_NEAR(forSome->error, function->error(forSome->weights, weighted), 1e-4);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, MergeHeadsTest, testing::ValuesIn(kKinds),
                          [](const auto &info) { return std::string(info.param.name); });
 
