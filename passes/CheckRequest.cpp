@@ -82,9 +82,14 @@ private:
     if (algorithms.rotate)
       expect(findResidualStream(main).takeError(), "the residual stream cannot be rotated: ");
     auto tensors = Tensors::collect(module, quantize.scheme, quantize.layers);
-    // Rotation and a narrower stream leave weights with names of their own, merging those of fused layers.
-    if (!tensors && (algorithms.rotate || prune.width > 0 || namesParts()))
+    // Rotation and a narrower stream leave weights with names of their own.
+    if (!tensors && (algorithms.rotate || prune.width > 0))
       return llvm::consumeError(tensors.takeError());
+    std::vector<std::string> layers = tensors ? std::vector<std::string>() : withoutParts(quantize.layers);
+    if (!tensors && layers.size() < quantize.layers.size()) {
+      llvm::consumeError(tensors.takeError());
+      return expect(Tensors::collect(module, quantize.scheme, layers).takeError());
+    }
     if (!tensors)
       return expect(tensors.takeError());
     if (algorithms.llmInt8 && !quantize.budget.any())
@@ -97,23 +102,25 @@ private:
     holds &= succeeded(checkTokens(rounded, *request.calibrator));
   }
 
-  /// Whether --quant-layer names what only merging makes.
-  bool namesParts() {
-    if (request.kvHeads.heads == "none")
-      return false;
-    SmallVector<std::string> names;
+  /// Those of --quant-layer but what may be meant for the parts of fused layers, which only merging makes.
+  std::vector<std::string> withoutParts(ArrayRef<std::string> layers) {
+    SmallVector<std::string> parts;
     for (edge::AttentionOp attention : main.getOps<edge::AttentionOp>()) {
       if (auto block = findAttentionBlock(attention))
-        names.append(partNames(*block));
+        parts.append(partNames(*block));
       else
         llvm::consumeError(block.takeError());
     }
-    return llvm::any_of(request.quantize.layers, [&](StringRef text) {
+    std::vector<std::string> others;
+    for (const std::string &text : layers) {
       auto layer = parseLayerScheme(text);
       if (!layer)
-        return llvm::consumeError(layer.takeError()), false;
-      return llvm::any_of(names, [&](StringRef name) { return layer->glob.match(name); });
-    });
+        llvm::consumeError(layer.takeError());
+      else if (request.kvHeads.heads != "none" && llvm::any_of(parts, [&](StringRef name) { return layer->glob.match(name); }))
+        continue;
+      others.push_back(text);
+    }
+    return others;
   }
 
   void checkExits() {

@@ -80,16 +80,22 @@ private:
   std::vector<std::vector<float>> memory;
 };
 
-/// Tokens of a text: [tokens], or [batch, tokens, ...].
+/// Tokens of a text: all ids, or vectors [batch, tokens, channels].
 int64_t lengthOf(const Sample &text) {
   if (text.empty())
     return 0;
-  ArrayRef<int64_t> shape = ArrayRef(text.begin()->second.shape).take_front(2);
+  const arrays::Array &array = text.begin()->second;
+  bool areIds = array.type == EDGECC_I64 || array.type == EDGECC_I32;
+  ArrayRef<int64_t> shape = array.shape;
+  shape = shape.take_front(areIds ? shape.size() : 2);
   return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
 }
 
-/// Tokens of which nobody reads what the model says: those of a prompt but its last one.
-int64_t calledAtOnce(const Sample &sample) { return std::max<int64_t>(sample.prompt - 1, 0); }
+/// Tokens of which nobody reads what the model says: those of a prompt but its last one, if it does not go on in another sample.
+int64_t calledAtOnce(const Sample &sample) {
+  int64_t length = lengthOf(sample);
+  return sample.prompt >= length ? std::min(sample.prompt, length) : std::max<int64_t>(sample.prompt - 1, 0);
+}
 
 } // namespace
 

@@ -99,7 +99,7 @@ std::optional<BlockWeights> foldEqualHeads(const AttentionBlock &block, const Bl
       Eigen::MatrixXd firstValue = affineHead(weights.value, weights.valueBias, first, valueDim);
       auto values = linearMap(firstValue, value, unit);
       // A norm behind the heads sees what Wo could make up for.
-      if (!values || (block.outputNorm && (value - firstValue).norm() > 4 * unit * value.norm()))
+      if (!values || (block.outputNorm && !isSame(firstValue, value, unit)))
         continue;
       group.push_back({head, *keys, *values});
       isFound = true;

@@ -116,7 +116,9 @@ llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidde
     std::vector<RowMatrix> rows;
     for (const Observed &value : seen)
       rows.push_back(tokenRows(value));
-    int64_t all = rows.front().rows(), known = std::clamp<int64_t>(calibrator.promptOf(sample) - 1, 0, all);
+    // A prompt that fills its sample goes on in the next one.
+    int64_t all = rows.front().rows(), prompt = calibrator.promptOf(sample);
+    int64_t known = prompt >= all ? all : std::max<int64_t>(prompt - 1, 0);
     prompts.add(rows, 0, known);
     sums.add(rows, known, all);
     return llvm::Error::success();

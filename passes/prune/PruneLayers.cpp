@@ -180,7 +180,7 @@ private:
   }
 
   /// Some tokens of each sample; not more than `kKept` bytes in all.
-  RowMatrix someRows(const Observed &state) {
+  RowMatrix thinned(const Observed &state) {
     RowMatrix rows = tokenRows(state);
     int64_t bytes = rows.size() * int64_t(sizeof(float)) * int64_t(calibrator->samples());
     int64_t step = std::max<int64_t>(1, bytes / kKept);
@@ -191,7 +191,7 @@ private:
   llvm::Error observeWhole() {
     for (size_t sample = whole.size(); sample < calibrator->samples(); ++sample)
       if (llvm::Error error = wholeModel->run(sample, {}, [&](ArrayRef<Observed> observed) {
-        whole.push_back(someRows(observed[0]));
+        whole.push_back(thinned(observed[0]));
         return llvm::Error::success();
       }))
         return error;
@@ -206,7 +206,7 @@ private:
       if (llvm::Error error = observeWhole())
         return error;
       return calibrator->observe("weighing layers", last, [&](size_t sample, ArrayRef<Observed> observed) {
-        sum += sumOfCosines(whole[sample], someRows(observed[0]));
+        sum += sumOfCosines(whole[sample], thinned(observed[0]));
         tokens += whole[sample].rows();
         return llvm::Error::success();
       });

@@ -13,7 +13,8 @@ pytest.importorskip("onnxruntime")
 
 import edgecc  # noqa: E402
 import export_models  # noqa: E402
-from test_models import artifact_folder, child, model_directory  # noqa: E402
+from folders import artifact_folder  # noqa: E402
+from test_models import child, model_directory  # noqa: E402
 from test_quantized import story_tokens  # noqa: E402
 
 # Nats per token that a cache may lose, about twice what was measured (passes/quantize/README.md).

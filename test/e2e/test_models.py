@@ -7,7 +7,6 @@ Models and compiled files are kept in BUILD_DIR/models and BUILD_DIR/e2e; a comp
 
 import itertools
 import json
-import os
 import re
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import edgecc  # noqa: E402
 import export_models  # noqa: E402
 import opset_graphs  # noqa: E402
 import torch_models  # noqa: E402
+from folders import artifact_folder  # noqa: E402
 from run_cases import entry_for, errors_of, relative_error  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -37,13 +37,6 @@ def model_directory(name: str, build_dir: Path) -> Path:
         pytest.skip(str(missing))
     except ImportError as missing:
         pytest.skip(f"{missing}; pip install -r python/requirements-test.txt")
-
-
-def artifact_folder(build_dir: Path) -> Path:
-    """Where this process keeps its compiled files; of several beside each other (pytest -n) each has its own."""
-    folder = build_dir / "e2e" / os.environ.get("PYTEST_XDIST_WORKER", "")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def compiled(name: str, build_dir: Path, target: str) -> tuple[Path, Path]:

@@ -21,7 +21,8 @@ import export_models  # noqa: E402
 import onnxruntime  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from run_cases import relative_error, visible  # noqa: E402
-from test_models import artifact_folder, child, model_directory  # noqa: E402
+from folders import artifact_folder  # noqa: E402
+from test_models import child, model_directory  # noqa: E402
 
 # At most, a third or so above what was measured (passes/quantize/README.md): the mean relative error of MiniLM's weights, one less the
 # mean and the least cosine between its vectors and those in f32; nats per character that babyllama loses, and how many of its

@@ -112,7 +112,7 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
   FILE *actions = options.actions.empty() ? nullptr : fopen(options.actions.c_str(), "w");
   if (!options.actions.empty() && !actions)
     return options.actions + ": cannot be written";
-  size_t right = 0, referenceRight = 0, same = 0;
+  size_t right = 0, referenceRight = 0, same = 0, tokensOfFirst = 0;
   Pace pace, referencePace;
   Progress progress("lines", lines.size());
   std::string fault;
@@ -134,13 +134,21 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
     if (actions)
       fprintf(actions, "%s\n", text.c_str());
     progress.step();
+    // Weights come from the file with the first line.
+    if (&line == &lines.front() && lines.size() > 1) {
+      tokensOfFirst = pace.written;
+      pace = referencePace = Pace();
+    }
   }
   if (actions && (ferror(actions) | fclose(actions)) != 0 && fault.empty())
     fault = options.actions + ": cannot be written";
   if (!fault.empty())
     return fault;
   const double n = double(lines.size());
-  result = {{"lines", lines.size()}, {"right", right}, {"accuracy", double(right) / n}, {"tokens", pace.written + lines.size()}};
+  result = {{"lines", lines.size()},
+            {"right", right},
+            {"accuracy", double(right) / n},
+            {"tokens", tokensOfFirst + pace.written + lines.size()}};
   Compiled::addDepths(*model.writing, result);
   if (reference) {
     result["reference_accuracy"] = double(referenceRight) / n;

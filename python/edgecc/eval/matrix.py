@@ -155,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--calibrate", type=Path, help="samples for the recipes that look at what flows through the model")
     parser.add_argument("--calibrate-samples", type=int, metavar="N", help="of them, at most (default: the recipe's, or edgecc's)")
-    parser.add_argument("--calibrate-split", default="", metavar="MARK", help="what ends the prompt in a sample: exits are for what follows")
+    parser.add_argument("--calibrate-split", default="", metavar="MARK", help="what ends the prompt in a sample: exits are for what follows, and it counts as much as prompts do")
     add_emulator(parser)
     parser.add_argument("--dim", action="append", default=[], metavar="NAME=A..B")
     parser.add_argument("--folder", type=Path, default=Path("eval"), help="where the artifacts go (default: eval)")

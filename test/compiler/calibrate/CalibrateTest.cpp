@@ -253,7 +253,7 @@ TEST_F(CalibrateTest, FillingDoesNotCount) {
 }
 
 TEST_F(CalibrateTest, WhatFollowsPromptsCountsAsMuchAsThese) {
-  samples[1].prompt = 3; // of 3 tokens; the last one is what the model goes on from
+  samples[1].prompt = 2; // of 3 tokens; the last one is what the model goes on from
   HostCalibrator calibrator(samples, 1, false);
   std::vector<float> weights;
   SecondMoment moment;
@@ -270,7 +270,7 @@ TEST_F(CalibrateTest, WhatFollowsPromptsCountsAsMuchAsThese) {
     return llvm::Error::success();
   };
   ASSERT_FALSE(calibrator.observe("test", linears[1].getInput(), add));
-  EXPECT_EQ(weights, (std::vector<float>{5 / 6.f, 5 / 6.f, 5 / 4.f, 5 / 4.f, 5 / 6.f}));
+  EXPECT_EQ(weights, (std::vector<float>{5 / 8.f, 5 / 8.f, 5 / 2.f, 5 / 8.f, 5 / 8.f}));
   moment.complete();
   EXPECT_LT((moment.sum - expected).norm(), 1e-5 * expected.norm());
   EXPECT_LT((channels.squares.cast<float>() - expected.diagonal()).norm(), 1e-5 * expected.norm());
