@@ -158,7 +158,7 @@ def test_completions(program, build_dir, tmp_path):
     child(program, str(edge), "--reference", str(edge), "--completions", str(agent / "simple.txt"), "--count", "3", "--tokenizer",
           str(agent / "tokenizer.model"), "--json", str(timed))
     speed = json.loads(timed.read_text())["completions"]["speed"]
-    assert speed["threads"] > 0 and all(0.1 < speed[f"{what}_speedup"] < 10 and speed[f"{what}_tokens_per_second"] > 0 for what in ("prefill", "decode"))
+    assert speed["threads"] > 0 and all(speed[f"{what}_{figure}"] > 0 for what in ("prefill", "decode") for figure in ("speedup", "tokens_per_second"))
     # Teacher forcing by ONNX Runtime: an action is right if each of its tokens is the likeliest.
     sentencepiece = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_file=str(agent / "tokenizer.model"))
     oracle, forced = export_models.Oracle(model_directory("phone_agent", build_dir) / "model.onnx"), 0
