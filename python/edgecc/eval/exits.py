@@ -102,6 +102,7 @@ def measure(a: argparse.Namespace, name: str) -> dict[int, list[Point]]:
     else:
         calls = _writing(_tokens(a, subject))
     whole = a.folder / name / "whole.edge"
+    whole.parent.mkdir(parents=True, exist_ok=True)  # the model's own folder may have another name
     compile(subject.model, whole, dims=subject.dims, arguments=["--exit-layers=1"])
     with load(whole, inspect_only=True) as model:
         count = model.layers
