@@ -82,16 +82,16 @@ private:
     if (algorithms.rotate)
       expect(findResidualStream(main).takeError(), "the residual stream cannot be rotated: ");
     auto tensors = Tensors::collect(module, quantize.scheme, quantize.layers);
-    // Rotation and a narrower stream leave weights with names of their own.
-    if (!tensors && (algorithms.rotate || prune.width > 0))
-      return llvm::consumeError(tensors.takeError());
-    std::vector<std::string> layers = tensors ? std::vector<std::string>() : withoutParts(quantize.layers);
-    if (!tensors && layers.size() < quantize.layers.size()) {
+    if (!tensors) {
+      // Rotation and a narrower stream leave weights with names of their own.
+      if (algorithms.rotate || prune.width > 0)
+        return llvm::consumeError(tensors.takeError());
+      std::vector<std::string> others = withoutParts(quantize.layers);
+      if (others.size() == quantize.layers.size())
+        return expect(tensors.takeError());
       llvm::consumeError(tensors.takeError());
-      return expect(Tensors::collect(module, quantize.scheme, layers).takeError());
+      return expect(Tensors::collect(module, quantize.scheme, others).takeError());
     }
-    if (!tensors)
-      return expect(tensors.takeError());
     if (algorithms.llmInt8 && !quantize.budget.any())
       expect(layersOfRoundedInputs(*tensors).takeError());
     if (!algorithms.gptq || !request.calibrator || othersLater)

@@ -91,28 +91,24 @@ int64_t lengthOf(const Sample &text) {
   return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
 }
 
-/// Tokens of which nobody reads what the model says: those of a prompt but its last one, if it does not go on in another sample.
-int64_t calledAtOnce(const Sample &sample) {
-  int64_t length = lengthOf(sample);
-  return sample.prompt >= length ? std::min(sample.prompt, length) : std::max<int64_t>(sample.prompt - 1, 0);
-}
-
 } // namespace
 
 std::vector<float> HostCalibrator::weightsOf(const Sample &sample) const {
   if (tokensOfPrompts == 0 || otherTokens == 0)
     return {};
   double half = double(tokensOfPrompts + otherTokens) / 2;
-  std::vector<float> weights(lengthOf(sample), float(half / double(otherTokens)));
-  std::fill_n(weights.begin(), calledAtOnce(sample), float(half / double(tokensOfPrompts)));
+  int64_t length = lengthOf(sample);
+  std::vector<float> weights(length, float(half / double(otherTokens)));
+  std::fill_n(weights.begin(), unreadTokens(sample.prompt, length), float(half / double(tokensOfPrompts)));
   return weights;
 }
 
 HostCalibrator::HostCalibrator(std::vector<Sample> samples, unsigned threads, bool progress, CalibrationCache *cache)
     : given(std::move(samples)), threads(threads), progress(progress), cache(cache) {
   for (const Sample &sample : given) {
-    tokensOfPrompts += calledAtOnce(sample);
-    otherTokens += lengthOf(sample) - calledAtOnce(sample);
+    int64_t length = lengthOf(sample), unread = unreadTokens(sample.prompt, length);
+    tokensOfPrompts += unread;
+    otherTokens += length - unread;
   }
   if (!cache)
     return;

@@ -31,7 +31,7 @@ Value cloneStep(OpBuilder &builder, Operation *op, Value old, Value source, Rank
   return copy->getResult(0);
 }
 
-bool isPart(const Projection &projection) {
+bool isFused(const Projection &projection) {
   return const_cast<edge::LinearOp &>(projection.linear).outputChannels() != projection.channels();
 }
 
@@ -49,7 +49,7 @@ llvm::Expected<Projection> rebuild(const Projection &from, const RowMatrix &matr
   edge::LinearOp linear = from.linear;
   OpBuilder builder(linear);
   edge::WeightOp old = weightBehind(linear.getWeight());
-  auto made = prune::layerLike(builder, linear, matrix, partName(old, isPart(from), what), linear.getInput());
+  auto made = prune::layerLike(builder, linear, matrix, partName(old, isFused(from), what), linear.getInput());
   if (!made)
     return made.takeError();
   to.linear = *made;
@@ -154,7 +154,7 @@ SmallVector<std::string> partNames(const AttentionBlock &block) {
   SmallVector<std::string> names;
   for (auto [projection, what] : {std::pair(&block.query, "query"), {&block.key, "key"}, {&block.value, "value"}}) {
     edge::LinearOp linear = projection->linear;
-    if (isPart(*projection))
+    if (isFused(*projection))
       names.push_back(partName(weightBehind(linear.getWeight()), true, what));
   }
   return names;

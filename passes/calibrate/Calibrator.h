@@ -66,6 +66,11 @@ public:
   virtual size_t samples() const = 0;
   /// Of a text: how many of its first tokens the model is given at once, as a prompt, before it goes on by itself.
   virtual int64_t promptOf(size_t sample) const = 0;
+  /// Of a sample's tokens those of which nobody reads what the model says: of a prompt all but the last one, which the model goes
+  /// on from. A prompt that fills its sample goes on in the next one.
+  static int64_t unreadTokens(int64_t prompt, int64_t tokens) {
+    return prompt >= tokens ? tokens : std::max<int64_t>(prompt - 1, 0);
+  }
 
   /// How many rows of `value` belong to tokens, of all samples together or those that `chosen` says, from the sizes of the
   /// inputs: nothing is run. None if a size is no input's.

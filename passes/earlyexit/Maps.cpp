@@ -116,9 +116,7 @@ llvm::Expected<std::vector<ExitMap>> fitMaps(Calibrator &calibrator, Value hidde
     std::vector<RowMatrix> rows;
     for (const Observed &value : seen)
       rows.push_back(tokenRows(value));
-    // A prompt that fills its sample goes on in the next one.
-    int64_t all = rows.front().rows(), prompt = calibrator.promptOf(sample);
-    int64_t known = prompt >= all ? all : std::max<int64_t>(prompt - 1, 0);
+    int64_t all = rows.front().rows(), known = Calibrator::unreadTokens(calibrator.promptOf(sample), all);
     prompts.add(rows, 0, known);
     sums.add(rows, known, all);
     return llvm::Error::success();

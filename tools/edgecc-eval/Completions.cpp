@@ -112,20 +112,22 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
   FILE *actions = options.actions.empty() ? nullptr : fopen(options.actions.c_str(), "w");
   if (!options.actions.empty() && !actions)
     return options.actions + ": cannot be written";
-  size_t right = 0, referenceRight = 0, same = 0, tokensOfFirst = 0;
-  Pace pace, referencePace;
+  size_t right = 0, referenceRight = 0, same = 0;
+  // Weights come from the file with the first line: of several it is not counted.
+  Pace cold, referenceCold, pace, referencePace;
   Progress progress("lines", lines.size());
   std::string fault;
   for (const Line &line : lines) {
     const std::vector<int64_t> &prompt = line.prompt;
     // Twice as long as the right text is wrong already; a byte is a token at worst.
     const size_t most = 2 * line.rest.size();
+    const bool isCold = &line == &lines.front() && lines.size() > 1;
     std::string text, expected;
     fault = foreignToken(options.completions, prompt, model.writing->vocabulary());
     if (fault.empty())
-      fault = goOn(model, how, prompt, most, text, pace);
+      fault = goOn(model, how, prompt, most, text, isCold ? cold : pace);
     if (fault.empty() && reference)
-      fault = goOn(*reference, how, prompt, most, expected, referencePace);
+      fault = goOn(*reference, how, prompt, most, expected, isCold ? referenceCold : referencePace);
     if (!fault.empty())
       break;
     right += text == line.rest;
@@ -134,11 +136,6 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
     if (actions)
       fprintf(actions, "%s\n", text.c_str());
     progress.step();
-    // Weights come from the file with the first line.
-    if (&line == &lines.front() && lines.size() > 1) {
-      tokensOfFirst = pace.written;
-      pace = referencePace = Pace();
-    }
   }
   if (actions && (ferror(actions) | fclose(actions)) != 0 && fault.empty())
     fault = options.actions + ": cannot be written";
@@ -148,7 +145,7 @@ std::string measureCompletions(const EvalOptions &options, const text::Tokenizer
   result = {{"lines", lines.size()},
             {"right", right},
             {"accuracy", double(right) / n},
-            {"tokens", tokensOfFirst + pace.written + lines.size()}};
+            {"tokens", cold.written + pace.written + lines.size()}};
   Compiled::addDepths(*model.writing, result);
   if (reference) {
     result["reference_accuracy"] = double(referenceRight) / n;

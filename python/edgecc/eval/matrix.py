@@ -48,11 +48,13 @@ def _evaluate(subject: Subject, edge: Path, reference: Path, scratch: Path) -> R
     row: Row = {"accuracy": {}}
     tokenizer = ["--tokenizer", subject.tokenizer] if subject.tokenizer else []
     count = ["--count", subject.count] if subject.count else []
-    half, timed = ["--half", subject.half] if subject.half else [], [] if subject.speed else ["--no-speed"]
-    runs: list[tuple[str, list[Any]]] = [(name, ["--completions", lines, *timed]) for name, lines in subject.completions.items()]
+    half = ["--half", subject.half] if subject.half else []
+    timed = [] if subject.speed else ["--no-speed"]
+    runs: list[tuple[str, list[Any]]] = []
     if subject.text:
-        # Lines say how fast the model is in use.
-        runs.insert(0, ("", ["--text", subject.text, *half, *(["--no-speed"] if runs else timed)]))
+        # Where there are lines, they say how fast the model is in use.
+        runs.append(("", ["--text", subject.text, *half, *(["--no-speed"] if subject.completions else timed)]))
+    runs += [(name, ["--completions", lines, *timed]) for name, lines in subject.completions.items()]
     for name, arguments in runs:
         report = scratch / "eval.json"
         command = [find_program("edgecc-eval"), edge, "--reference", reference, *arguments, *tokenizer, *count, "--json", report]
@@ -155,7 +157,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--calibrate", type=Path, help="samples for the recipes that look at what flows through the model")
     parser.add_argument("--calibrate-samples", type=int, metavar="N", help="of them, at most (default: the recipe's, or edgecc's)")
-    parser.add_argument("--calibrate-split", default="", metavar="MARK", help="what ends the prompt in a sample: exits are for what follows, and it counts as much as prompts do")
+    parser.add_argument("--calibrate-split", default="", metavar="MARK",
+                        help="what ends the prompt in a sample: exits are for what follows, and it counts as much as prompts do")
     add_emulator(parser)
     parser.add_argument("--dim", action="append", default=[], metavar="NAME=A..B")
     parser.add_argument("--folder", type=Path, default=Path("eval"), help="where the artifacts go (default: eval)")
