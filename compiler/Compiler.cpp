@@ -7,6 +7,7 @@
 #include "compiler/package/ArtifactFile.h"
 #include "compiler/package/Package.h"
 #include "compiler/package/Progress.h"
+#include "compiler/raising/HostRaiseChecker.h"
 #include "mlir/Parser/Parser.h"
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
@@ -203,6 +204,7 @@ private:
   /// Checks what was asked for and reads the model.
   Error begin();
   Error openCache();
+  Error normalize();
   /// As far as the passes go that lose something.
   Error reachEdge();
   Error load();
@@ -479,9 +481,19 @@ Error Compilation::begin() {
   return Error::success();
 }
 
+Error Compilation::normalize() {
+  std::optional<HostRaiseChecker> checker;
+  if (options.checkRaises) {
+    // Both sides are run, which needs all dialects, and a pass may not load any.
+    context.loadAllAvailableDialects();
+    checker.emplace(threads());
+  }
+  return runPasses(*module, [&](mlir::OpPassManager &passes) { buildNormalizePipeline(passes, checker ? &*checker : nullptr); });
+}
+
 Error Compilation::reachEdge() {
   if (level == Level::Onnx)
-    if (Error error = timed("normalize", [&] { return runPasses(*module, buildNormalizePipeline); }))
+    if (Error error = timed("normalize", [&] { return normalize(); }))
       return error;
   return level == Level::Lowered ? Error::success() : compress();
 }
@@ -559,7 +571,7 @@ std::string describePipeline(const Options &options, mlir::MLIRContext &context)
     passes.printAsTextualPipeline(stream);
     stream << "\n";
   };
-  describe("normalize: once", buildNormalizePipeline);
+  describe("normalize: once", [](mlir::OpPassManager &passes) { buildNormalizePipeline(passes); });
   if (CompressRequest request = compression(options); request.any())
     describe("compress: once", [&](mlir::OpPassManager &passes) {
       buildPluginPipeline(passes, request);

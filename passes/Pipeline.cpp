@@ -20,8 +20,8 @@
 using namespace mlir;
 namespace edgecc {
 
-void buildNormalizePipeline(OpPassManager &pm) {
-  pm.addPass(createConvertOnnx());
+void buildNormalizePipeline(OpPassManager &pm, RaiseChecker *checker) {
+  pm.addPass(createConvertOnnx(checker));
   // The conversion leaves behind what only shape arithmetic used.
   pm.addPass(createCSEPass());
   // From here on no `onnx` op is left and every size is an expression of named dimensions.

@@ -6,14 +6,15 @@
 #include "mlir/Pass/PassManager.h"
 #include "passes/calibrate/Calibrator.h"
 #include "passes/earlyexit/Exits.h"
+#include "passes/normalize/RaiseCheck.h"
 #include "passes/prune/Request.h"
 #include "passes/quantize/Algorithms.h"
 #include "passes/quantize/QuantizeWeights.h"
 
 namespace edgecc {
 
-/// `onnx` IR -> `edge` and `linalg` ops on tensors. The same for all targets.
-void buildNormalizePipeline(mlir::OpPassManager &pm);
+/// `onnx` IR -> `edge` and `linalg` ops on tensors. The same for all targets. `checker` (may be null) tries raised layers.
+void buildNormalizePipeline(mlir::OpPassManager &pm, RaiseChecker *checker = nullptr);
 
 /// What the schemes of all weights may cost together; one of the three at most is above 0.
 struct PrecisionBudget {

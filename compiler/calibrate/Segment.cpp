@@ -13,10 +13,12 @@
 using namespace mlir;
 namespace edgecc {
 
-static StringAttr elementName(Type type, MLIRContext *context) {
-  std::string name;
-  llvm::raw_string_ostream(name) << type;
-  return StringAttr::get(context, type.isInteger(1) ? "boolean" : name);
+DictionaryAttr describeTensor(Builder &builder, const Twine &name, Type element) {
+  std::string type;
+  llvm::raw_string_ostream(type) << element;
+  return builder.getDictionaryAttr(
+      {builder.getNamedAttr(edge::EdgeDialect::kNameAttr, builder.getStringAttr(name)),
+       builder.getNamedAttr(edge::EdgeDialect::kElementAttr, builder.getStringAttr(element.isInteger(1) ? "boolean" : type))});
 }
 
 /// Unused states go, and the others are numbered from 0: the plan wants them so.
@@ -54,9 +56,7 @@ OwningOpRef<ModuleOp> cutSegment(func::FuncOp function, ArrayRef<Value> begins, 
   for (auto [i, begin] : llvm::enumerate(begins)) {
     Value old = mapping.lookup(begin);
     auto type = cast<RankedTensorType>(old.getType());
-    DictionaryAttr attributes = builder.getDictionaryAttr(
-        {builder.getNamedAttr(edge::EdgeDialect::kNameAttr, builder.getStringAttr(kBeginName + Twine(i))),
-         builder.getNamedAttr(edge::EdgeDialect::kElementAttr, elementName(type.getElementType(), context))});
+    DictionaryAttr attributes = describeTensor(builder, kBeginName + Twine(i), type.getElementType());
     unsigned at = main.getNumArguments();
     (void)main.insertArgument(at, type, attributes, old.getLoc());
     old.replaceAllUsesWith(main.getArgument(at));
@@ -68,10 +68,8 @@ OwningOpRef<ModuleOp> cutSegment(func::FuncOp function, ArrayRef<Value> begins, 
   main.setType(FunctionType::get(context, main.getArgumentTypes(), end->getOperandTypes()));
   SmallVector<Attribute> resultAttributes;
   for (auto [i, result] : llvm::enumerate(results))
-    resultAttributes.push_back(builder.getDictionaryAttr(
-        {builder.getNamedAttr(edge::EdgeDialect::kNameAttr, builder.getStringAttr("end" + Twine(i))),
-         builder.getNamedAttr(edge::EdgeDialect::kElementAttr,
-                              elementName(cast<RankedTensorType>(result.getType()).getElementType(), context))}));
+    resultAttributes.push_back(
+        describeTensor(builder, "end" + Twine(i), cast<RankedTensorType>(result.getType()).getElementType()));
   main.setAllResultAttrs(ArrayRef<Attribute>(resultAttributes));
 
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(main.front())))

@@ -21,6 +21,9 @@ constexpr llvm::StringLiteral kBeginName = "begin.";
 mlir::OwningOpRef<mlir::ModuleOp> cutSegment(mlir::func::FuncOp function, llvm::ArrayRef<mlir::Value> begins,
                                              llvm::ArrayRef<mlir::Value> ends);
 
+/// The attributes of an argument or a result of a function that becomes an entry: its name and the type of its elements.
+mlir::DictionaryAttr describeTensor(mlir::Builder &builder, const llvm::Twine &name, mlir::Type element);
+
 /// What tells one segment from another: its operations and all numbers in it. `known`: of constants that were looked at before.
 std::string digestSegment(mlir::ModuleOp segment, llvm::DenseMap<mlir::Attribute, std::string> &known);
 

@@ -40,8 +40,8 @@ static StringRef elementName(Type type) {
   }
 }
 
-Converter::Converter(ModuleOp module, ArrayRef<LoosePair> loose)
-    : module(module), builder(module.getContext()), loose(loose.begin(), loose.end()) {
+Converter::Converter(ModuleOp module, const Findings &before, RaiseChecker *checker)
+    : module(module), builder(module.getContext()), found(before), checker(checker) {
   addElementwise(table);
   addShapes(table);
   addMoves(table);
@@ -417,7 +417,7 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
 
 /// Pairs whose present is not what a session makes of the past. Whether one is shows when the graph is converted.
 bool Converter::findLoosePairs(func::FuncOp source) {
-  size_t before = loose.size();
+  size_t before = found.loose.size();
   Operation *end = source.front().getTerminator();
   for (auto [number, state] : llvm::enumerate(stateIO)) {
     if (state.part == 1)
@@ -437,9 +437,9 @@ bool Converter::findLoosePairs(func::FuncOp source) {
       reason = " is the past as it was";
     }
     if (!reason.empty())
-      loose.push_back({state.argument, name.str() + reason});
+      found.loose.push_back({state.argument, name.str() + reason});
   }
-  return loose.size() > before;
+  return found.loose.size() > before;
 }
 
 /// What follows a node that failed can be checked if the file says what the node makes: a static shape of floats. (Integers may
@@ -496,16 +496,60 @@ void Converter::convertNodes(func::FuncOp source, bool inputsKnown) {
     NodeContext nodeContext(*this, node);
     size_t before = errors.size();
     Operation *last = function.front().empty() ? nullptr : &function.front().back();
-    if (row && llvm::none_of(node.getInputs(), isUnknown) && succeeded(checkSignature(nodeContext)) && !raise(nodeContext))
-      (void)(*row)(nodeContext);
+    bool isRaised = false;
+    if (row && llvm::none_of(node.getInputs(), isUnknown) && succeeded(checkSignature(nodeContext))) {
+      auto refuted = found.refuted.find(node);
+      isRaised = refuted == found.refuted.end() && raise(nodeContext);
+      if (refuted != found.refuted.end())
+        nodeContext.remark(refuted->second);
+      if (!isRaised)
+        (void)(*row)(nodeContext);
+    }
     if (errors.size() == before)
       verifyFrom(last ? last->getNextNode() : function.front().empty() ? nullptr : &function.front().front(), node);
+    if (isRaised && checker && errors.empty())
+      claim(nodeContext, *row);
     // Who looks back must not trust what is wrong with this one.
     if (errors.size() > before)
       node.setOp("(failed)");
     if (!errors.empty())
       standIn(node);
   }
+}
+
+/// Converts the last node of a raised layer by itself as well: what it makes of what the nodes before it make is what the layer
+/// must compute.
+void Converter::claim(NodeContext &node, const Conversion &row) {
+  Value output = node.node.getOutputs()[0];
+  TensorInfo raised = infos[output];
+  Value tensorOfRaised = tensor(output);
+  size_t said = remarks.size();
+  infos[output] = {};
+  bool converted = succeeded(row(node)) && errors.empty();
+  errors.clear();
+  remarks.erase(remarks.begin() + said, remarks.end());
+  Value original = converted ? tensor(output) : Value();
+  infos[output] = raised;
+  if (!original || original == tensorOfRaised)
+    return;
+  claims.push_back({tensorOfRaised, original});
+  claimants.push_back(node.node);
+}
+
+/// Whether there are layers that compute something else than their nodes.
+bool Converter::findRefuted() {
+  if (!checker || claims.empty())
+    return false;
+  bool any = false;
+  for (auto [node, verdict] : llvm::zip(claimants, checker->check(function, claims))) {
+    if (verdict.kind == ClaimVerdict::Unchecked)
+      remark(node, "the layer that ends here was raised, but not compared with its nodes: " + verdict.reason);
+    if (verdict.kind != ClaimVerdict::Refuted)
+      continue;
+    found.refuted[node] = "looks like the end of a layer, but " + verdict.reason + ": the nodes stay as they are";
+    any = true;
+  }
+  return any;
 }
 
 LogicalResult Converter::run() {
@@ -529,7 +573,7 @@ LogicalResult Converter::run() {
   }
   if (!inputsKnown)
     return failure();
-  if (findLoosePairs(source)) {
+  if (findLoosePairs(source) || findRefuted()) {
     function.erase();
     source.setName("main");
     return success();
@@ -554,13 +598,15 @@ LogicalResult Converter::run() {
 
 namespace {
 struct ConvertOnnx : impl::ConvertOnnxBase<ConvertOnnx> {
+  explicit ConvertOnnx(RaiseChecker *checker = nullptr) : checker(checker) {}
+
   void runOnOperation() override {
-    SmallVector<Converter::LoosePair> loose;
+    Converter::Findings findings;
     while (true) {
-      Converter converter(getOperation(), loose);
+      Converter converter(getOperation(), findings, checker);
       LogicalResult result = converter.run();
-      if (succeeded(result) && converter.loosePairs().size() > loose.size()) {
-        loose.assign(converter.loosePairs().begin(), converter.loosePairs().end());
+      if (succeeded(result) && converter.findings().size() > findings.size()) {
+        findings = converter.findings();
         continue;
       }
       converter.emitRemarks();
@@ -569,6 +615,11 @@ struct ConvertOnnx : impl::ConvertOnnxBase<ConvertOnnx> {
       return;
     }
   }
+
+  RaiseChecker *checker;
 };
 } // namespace
+
+std::unique_ptr<Pass> createConvertOnnx(RaiseChecker *checker) { return std::make_unique<ConvertOnnx>(checker); }
+
 } // namespace edgecc

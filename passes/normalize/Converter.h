@@ -20,6 +20,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "passes/normalize/MaskEvaluation.h"
+#include "passes/normalize/RaiseCheck.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace edgecc {
@@ -250,11 +251,18 @@ public:
     std::string reason;
   };
 
-  /// `loose`: what attempts before this one found.
-  explicit Converter(mlir::ModuleOp module, llvm::ArrayRef<LoosePair> loose = {});
-  /// Succeeds without effect if pairs were found that are no states; then the next attempt knows.
+  /// What attempts before this one found: pairs that are no states, and nodes whose layer is not what its form says.
+  struct Findings {
+    llvm::SmallVector<LoosePair> loose;
+    llvm::DenseMap<mlir::Operation *, std::string> refuted; // why, by the last node of the layer
+
+    size_t size() const { return loose.size() + refuted.size(); }
+  };
+
+  Converter(mlir::ModuleOp module, const Findings &before, RaiseChecker *checker);
+  /// Succeeds without effect if there are new findings; then the next attempt knows.
   mlir::LogicalResult run();
-  llvm::ArrayRef<LoosePair> loosePairs() const { return loose; }
+  const Findings &findings() const { return found; }
   /// Remarks are kept until it is known that this attempt counts.
   void remark(onnx::NodeOp node, const llvm::Twine &text);
   void emitRemarks();
@@ -314,6 +322,8 @@ private:
   void addImplicit(mlir::BlockArgument argument, Implicit::Kind kind);
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
   void convertNodes(mlir::func::FuncOp source, bool inputsKnown);
+  void claim(NodeContext &node, const Conversion &row);
+  bool findRefuted();
   void verifyFrom(mlir::Operation *first, onnx::NodeOp node);
   void standIn(onnx::NodeOp node);
   llvm::DenseSet<mlir::Operation *> usedOps();
@@ -349,7 +359,10 @@ private:
   };
   llvm::SmallVector<StateIO> stateIO;
   llvm::SmallVector<Implicit> implicit;
-  llvm::SmallVector<LoosePair> loose;
+  Findings found;
+  RaiseChecker *checker;
+  std::vector<Claim> claims;
+  std::vector<onnx::NodeOp> claimants; // the last node of each claim's layer
   std::vector<std::string> errors;
   std::vector<std::pair<mlir::Location, std::string>> remarks;
 };

@@ -9,6 +9,8 @@ namespace edgecc {
 
 // A graph over sizes is small. What takes more than this is no mask, or a mask that nobody should wait for.
 static constexpr int64_t kMaxSteps = 500'000, kMaxReduction = 8192;
+// Up to so many points of a mask are all looked at.
+static constexpr int64_t kFewPoints = 1024;
 
 //===----------------------------------------------------------------------===//
 // Points
@@ -253,18 +255,56 @@ public:
     shape = edge::shapeOf(mask);
     this->queries = evaluator.size(queries);
     this->keys = evaluator.size(keys);
+    chooseMatrices();
   }
 
   enum class Sight { Unknown, Undefined, Seen, Hidden };
 
-  /// Whether query i sees key j. Undefined: no valid call of the graph has this point.
-  Sight sees(int64_t i, int64_t j, bool lastBatch) {
-    SmallVector<int64_t> indices;
-    for (int64_t d = 0, rank = shape.size(); d < rank; ++d) {
-      int64_t extent = evaluator.size(shape[d]), fromEnd = rank - d;
-      int64_t wanted = fromEnd == 1 ? j : fromEnd == 2 ? i : lastBatch ? extent - 1 : 0;
-      indices.push_back(extent == 1 ? 0 : wanted);
+  /// Whether query i sees key j in all matrices, or in none; Unknown if they differ. Undefined: no valid call of the graph has
+  /// this point.
+  Sight sees(int64_t i, int64_t j) {
+    Sight all = Sight::Undefined;
+    for (ArrayRef<int64_t> matrix : matrices) {
+      Sight one = sees(i, j, matrix);
+      if (one == Sight::Unknown || (one != Sight::Undefined && all != Sight::Undefined && one != all))
+        return Sight::Unknown;
+      if (one != Sight::Undefined)
+        all = one;
     }
+    return all;
+  }
+
+  Value mask;
+  PointEvaluator evaluator;
+  edge::SymbolicShape shape;
+  int64_t queries, keys;
+  bool selects;
+
+private:
+  /// Indices of batch and heads that are looked at: all of a size that is a number, as heads are. Of others, which small choices
+  /// of the sizes cover, the ends and the middle.
+  void chooseMatrices() {
+    matrices.emplace_back();
+    for (AffineExpr size : ArrayRef(shape).drop_back(std::min<size_t>(2, shape.size()))) {
+      int64_t extent = evaluator.size(size);
+      SmallVector<int64_t> wanted;
+      for (int64_t at = 0; at < extent; ++at)
+        if (isa<AffineConstantExpr>(size) || extent <= 8 || at == 0 || at == extent / 2 || at == extent - 1)
+          wanted.push_back(at);
+      SmallVector<SmallVector<int64_t, 4>> longer;
+      for (ArrayRef<int64_t> before : matrices)
+        for (int64_t at : wanted) {
+          longer.emplace_back(before);
+          longer.back().push_back(at);
+        }
+      matrices = std::move(longer);
+    }
+  }
+
+  Sight sees(int64_t i, int64_t j, ArrayRef<int64_t> matrix) {
+    SmallVector<int64_t> indices(matrix);
+    for (int64_t fromEnd = std::min<int64_t>(2, shape.size()); fromEnd > 0; --fromEnd)
+      indices.push_back(evaluator.size(shape[shape.size() - fromEnd]) == 1 ? 0 : fromEnd == 1 ? j : i);
     auto number = evaluator.number(mask, indices);
     if (!number)
       return Sight::Unknown;
@@ -277,11 +317,7 @@ public:
     return *number <= kHidden ? Sight::Hidden : Sight::Unknown;
   }
 
-  Value mask;
-  PointEvaluator evaluator;
-  edge::SymbolicShape shape;
-  int64_t queries, keys;
-  bool selects;
+  SmallVector<SmallVector<int64_t, 4>> matrices;
 };
 
 /// Value choices for the symbols: all small ones, and the largest.
@@ -332,13 +368,10 @@ bool agrees(MaskAt &mask, const MaskKind &kind) {
       return true;
     int64_t distance = offset + i - j;
     bool wanted = !kind.causal || (distance >= 0 && (kind.window == 0 || distance < kind.window));
-    for (bool lastBatch : {false, true})
-      if (auto sight = mask.sees(i, j, lastBatch);
-          sight != MaskAt::Sight::Undefined && sight != (wanted ? MaskAt::Sight::Seen : MaskAt::Sight::Hidden))
-        return false;
-    return true;
+    MaskAt::Sight sight = mask.sees(i, j);
+    return sight == MaskAt::Sight::Undefined || sight == (wanted ? MaskAt::Sight::Seen : MaskAt::Sight::Hidden);
   };
-  if (mask.queries * mask.keys <= 64) {
+  if (mask.queries * mask.keys <= kFewPoints) {
     for (int64_t i = 0; i < mask.queries; ++i)
       for (int64_t j = 0; j < mask.keys; ++j)
         if (!agreesAt(i, j))
@@ -358,8 +391,7 @@ bool agrees(MaskAt &mask, const MaskKind &kind) {
 /// The width of the window that the last query has at the largest sizes, 0 if it sees everything before it.
 std::optional<int64_t> windowOf(MaskAt &mask, int64_t position) {
   using Sight = MaskAt::Sight;
-  Sight first = mask.sees(mask.queries - 1, 0, false),
-        self = mask.sees(mask.queries - 1, std::min(position, mask.keys - 1), false);
+  Sight first = mask.sees(mask.queries - 1, 0), self = mask.sees(mask.queries - 1, std::min(position, mask.keys - 1));
   if (first == Sight::Seen || first == Sight::Undefined)
     return 0;
   if (first == Sight::Unknown || self != Sight::Seen)
@@ -368,7 +400,7 @@ std::optional<int64_t> windowOf(MaskAt &mask, int64_t position) {
   int64_t low = 0, high = position;
   while (high - low > 1) {
     int64_t middle = (low + high) / 2;
-    Sight seen = mask.sees(mask.queries - 1, middle, false);
+    Sight seen = mask.sees(mask.queries - 1, middle);
     if (seen != Sight::Seen && seen != Sight::Hidden)
       return std::nullopt;
     (seen == Sight::Seen ? high : low) = middle;
@@ -387,7 +419,7 @@ std::optional<MaskKind> recogniseMask(Value mask, AffineExpr queries, AffineExpr
   if (masks.empty())
     return std::nullopt;
   // The first point tells cheaply whether there is anything to evaluate.
-  if (masks.front()->sees(0, 0, false) == MaskAt::Sight::Unknown)
+  if (masks.front()->sees(0, 0) == MaskAt::Sight::Unknown)
     return std::nullopt;
   auto holds = [&](const MaskKind &kind) { return llvm::all_of(masks, [&](auto &at) { return agrees(*at, kind); }); };
   if (MaskKind all; holds(all))

@@ -74,6 +74,10 @@ mlir::Value headsOf(NodeContext &node, mlir::Value tensor, int64_t heads, bool &
 mlir::Value visibleKeys(NodeContext &node, mlir::Value counts, mlir::AffineExpr length, int64_t added);
 /// ids [...], table [rows, width] -> [..., width].
 mlir::Value gatherRows(NodeContext &node, mlir::Value ids, mlir::Value table);
+/// Whether a node hands its first input on, but for rounding: Identity, Dropout, Cast from float to float.
+bool handsOn(NodeContext &node, onnx::NodeOp op);
+/// The node of ONNX's own domain that computes `value`, before those that hand it on; null for inputs and constants.
+onnx::NodeOp makerOf(NodeContext &node, mlir::Value value);
 /// Whether what follows turns [.., heads, tokens, dim] to tokens first.
 bool isTransposedLater(mlir::Value onnxValue);
 

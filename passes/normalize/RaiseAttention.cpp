@@ -47,6 +47,22 @@ bool isTransposedLater(Value value) {
   return false;
 }
 
+bool handsOn(NodeContext &node, onnx::NodeOp op) {
+  if (!op.getDomain().empty() || op.getInputs().empty())
+    return false;
+  if (op.getOp() == "Identity" || op.getOp() == "Dropout")
+    return true;
+  auto isFloat = [&](Value value) { return isa_and_nonnull<FloatType>(node.converter.info(value).element); };
+  return op.getOp() == "Cast" && isFloat(op.getInputs()[0]) && isFloat(op.getOutputs()[0]);
+}
+
+onnx::NodeOp makerOf(NodeContext &node, Value value) {
+  auto op = value.getDefiningOp<onnx::NodeOp>();
+  while (op && handsOn(node, op))
+    op = op.getInputs()[0].getDefiningOp<onnx::NodeOp>();
+  return op && op.getDomain().empty() ? op : onnx::NodeOp();
+}
+
 //===----------------------------------------------------------------------===//
 // Emitting
 //===----------------------------------------------------------------------===//
@@ -152,6 +168,9 @@ Value buildAttention(NodeContext &node, AttentionParts parts, Type element, bool
 
 namespace {
 
+/// A fill of at most this weighs nothing beside a score: exp(-1000 + 900) is 0 in f32.
+constexpr double kNegligible = -1000;
+
 /// What lies between q k^T and the softmax.
 class Scores {
 public:
@@ -161,10 +180,11 @@ public:
   bool match(Value value, double factor, bool capped = false);
 
   struct Mask {
-    Value value;       // onnx: added, or a condition
-    double factor = 1; // of what is added
+    Value value;                // onnx: added, or a condition
+    double factor = 1;          // of what is added
+    edge::SymbolicShape scores; // shape of the scores where the mask is applied; the mask broadcasts to it
     bool selects = false, inverted = false;
-    double fill = 0; // where the condition does not hold
+    bool hides = false; // the fill is -inf: a row that selects nothing sees nothing
   };
   onnx::NodeOp product;
   double scale = 1, softcap = 0;
@@ -173,21 +193,16 @@ public:
 private:
   bool matchSum(onnx::NodeOp op, double factor, bool isDifference);
   bool matchWhere(onnx::NodeOp op, double factor);
-  bool keepsRows(Value input, Value output);
 
   NodeContext &node;
 };
 
-onnx::NodeOp throughCasts(Value value) {
-  auto op = value.getDefiningOp<onnx::NodeOp>();
-  while (op && llvm::is_contained({"Cast", "Identity", "Dropout"}, op.getOp()))
-    op = op.getInputs()[0].getDefiningOp<onnx::NodeOp>();
-  return op;
-}
-
-bool Scores::keepsRows(Value input, Value output) {
-  auto &a = node.converter.info(input).shape, &b = node.converter.info(output).shape;
-  return a.size() >= 2 && b.size() >= 2 && ArrayRef(a).take_back(2) == ArrayRef(b).take_back(2);
+/// Whether `output` has the matrices of `input`, in the same order: the last two sizes agree, and so does the number of matrices.
+/// An operand that broadcasts `input` to more matrices makes this false.
+bool keepsMatrices(NodeContext &node, Value input, Value output) {
+  ArrayRef<AffineExpr> a = node.converter.info(input).shape, b = node.converter.info(output).shape;
+  auto count = [&](ArrayRef<AffineExpr> shape) { return edge::canonical(edge::product(shape.drop_back(2), node.context())); };
+  return a.size() >= 2 && b.size() >= 2 && a.take_back(2) == b.take_back(2) && count(a) == count(b);
 }
 
 bool Scores::match(Value value, double factor, bool capped) {
@@ -196,10 +211,10 @@ bool Scores::match(Value value, double factor, bool capped) {
     return false;
   StringRef name = op.getOp();
   Value input = op.getInputs()[0];
-  if (name == "Identity" || name == "Cast" || name == "Dropout")
+  if (handsOn(node, op))
     return match(input, factor, capped);
   if (name == "Reshape" || name == "Unsqueeze" || name == "Squeeze")
-    return keepsRows(input, value) && match(input, factor, capped);
+    return keepsMatrices(node, input, value) && match(input, factor, capped);
   if (name == "MatMul") {
     product = op;
     scale = factor;
@@ -214,7 +229,7 @@ bool Scores::match(Value value, double factor, bool capped) {
         continue;
       Value other = op.getInputs()[1 - i];
       double outer = name == "Mul" ? factor * *number : factor / *number;
-      auto tanh = throughCasts(other);
+      auto tanh = makerOf(node, other);
       if (!tanh || tanh.getOp() != "Tanh")
         return match(other, outer, capped);
       if (capped || softcap || outer <= 0)
@@ -239,8 +254,8 @@ bool Scores::matchSum(onnx::NodeOp op, double factor, bool isDifference) {
       return false;
     Scores before = *this;
     Value mask = op.getInputs()[1 - i];
-    masks.push_back({mask, isDifference ? -factor : factor});
-    if (keepsRows(op.getInputs()[i], op.getOutputs()[0]) && match(op.getInputs()[i], factor))
+    masks.push_back({mask, isDifference ? -factor : factor, node.converter.info(op.getOutputs()[0]).shape});
+    if (keepsMatrices(node, op.getInputs()[i], op.getOutputs()[0]) && match(op.getInputs()[i], factor))
       return true;
     product = before.product, scale = before.scale, softcap = before.softcap, masks = before.masks;
   }
@@ -250,11 +265,11 @@ bool Scores::matchSum(onnx::NodeOp op, double factor, bool isDifference) {
 bool Scores::matchWhere(onnx::NodeOp op, double factor) {
   for (unsigned i : {1, 2}) {
     auto fill = constantScalar(node, op.getInputs()[3 - i]);
-    if (!fill || *fill > -1000)
+    if (!fill || !(*fill * factor <= kNegligible))
       continue;
-    Mask mask{op.getInputs()[0], 1, /*selects=*/true, /*inverted=*/i == 2, *fill * factor};
-    masks.push_back(mask);
-    return keepsRows(op.getInputs()[i], op.getOutputs()[0]) && match(op.getInputs()[i], factor);
+    masks.push_back({op.getInputs()[0], 1, node.converter.info(op.getOutputs()[0]).shape, /*selects=*/true, /*inverted=*/i == 2,
+                     std::isinf(*fill)});
+    return keepsMatrices(node, op.getInputs()[i], op.getOutputs()[0]) && match(op.getInputs()[i], factor);
   }
   return false;
 }
@@ -269,16 +284,16 @@ onnx::NodeOp findSoftmax(NodeContext &node, Value value) {
       int64_t at = axis ? axis.getInt() : op.getVersion() >= 13 ? -1 : 1;
       return at == -1 || at == int64_t(known.shape.size()) - 1 ? op : onnx::NodeOp();
     }
-    if (name == "Cast" || name == "Identity" || name == "Dropout") {
+    if (handsOn(node, op)) {
       value = op.getInputs()[0];
     } else if (name == "Reshape" || name == "Unsqueeze" || name == "Squeeze") {
-      auto &before = node.converter.info(op.getInputs()[0]).shape;
-      if (before.size() < 2 || known.shape.size() < 2 || ArrayRef(before).take_back(2) != ArrayRef(known.shape).take_back(2))
+      if (!keepsMatrices(node, op.getInputs()[0], value))
         return {};
       value = op.getInputs()[0];
     } else if (name == "Where") {
       auto guard = op.getInputs()[0].getDefiningOp<onnx::NodeOp>();
-      if (!guard || guard.getOp() != "IsNaN" || guard.getInputs()[0] != op.getInputs()[2])
+      if (!guard || guard.getOp() != "IsNaN" || guard.getInputs()[0] != op.getInputs()[2] ||
+          constantScalar(node, op.getInputs()[1]) != 0.0)
         return {};
       value = op.getInputs()[2];
     } else {
@@ -288,37 +303,62 @@ onnx::NodeOp findSoftmax(NodeContext &node, Value value) {
   return {};
 }
 
-/// A mask that broadcasts to scores of shape [batch..., queries, keys], as one that broadcasts to [b, heads, queries, keys].
-Value maskOfRank4(NodeContext &node, Value mask, const edge::SymbolicShape &scores, AffineExpr batch, AffineExpr heads) {
+/// Leading sizes of a mask, padded with 1 to those of the scores, seen as one size: 1 if the mask is the same for all of them.
+bool isShared(ArrayRef<AffineExpr> sizes) { return llvm::all_of(sizes, NodeContext::isOne); }
+
+/// A mask that broadcasts to scores of shape `scores` [lead..., queries, keys], as one that broadcasts to [batch, heads, queries,
+/// keys]; the product of `lead` is batch * heads, in this order. Only what differs within a batch element or a head is spread.
+Value maskOfRank4(NodeContext &node, Value mask, ArrayRef<AffineExpr> scores, AffineExpr batch, AffineExpr heads) {
   edge::SymbolicShape shape = edge::shapeOf(mask);
-  ArrayRef<AffineExpr> batches = ArrayRef(scores).drop_back(2);
-  if (shape.size() <= 2 || (batches.size() == 2 && batches[0] == batch && batches[1] == heads))
+  ArrayRef<AffineExpr> all = scores.drop_back(2);
+  if (shape.size() <= 2 || (all.size() == 2 && all[0] == batch && all[1] == heads))
     return mask;
-  int64_t leading = shape.size() - 2;
-  ArrayRef<AffineExpr> own = ArrayRef(shape).take_front(leading);
-  AffineExpr rows = shape[leading], columns = shape[leading + 1];
-  if (llvm::all_of(own, NodeContext::isOne))
-    return node.reshape(mask, {rows, columns});
-  if (int64_t(batches.size()) == leading && batches[0] == batch && llvm::all_of(own.drop_front(), NodeContext::isOne))
-    return node.reshape(mask, {own[0], node.expr(1), rows, columns});
-  edge::SymbolicShape full(batches);
-  full.append({rows, columns});
-  return node.reshape(node.broadcast(mask, full), {batch, heads, rows, columns});
+  shape.insert(shape.begin(), scores.size() - shape.size(), node.expr(1));
+  ArrayRef<AffineExpr> lead = ArrayRef(shape).drop_back(2), matrix = ArrayRef(shape).take_back(2);
+  auto as = [&](ArrayRef<AffineExpr> spread, ArrayRef<AffineExpr> result) {
+    edge::SymbolicShape from(spread), to(result);
+    from.append(matrix.begin(), matrix.end());
+    to.append(matrix.begin(), matrix.end());
+    return node.reshape(spread == lead ? mask : node.broadcast(mask, from), to);
+  };
+  if (isShared(lead))
+    return as(lead, {});
+  auto productOf = [&](ArrayRef<AffineExpr> sizes) { return edge::canonical(edge::product(sizes, node.context())); };
+  for (size_t border = 0; border <= all.size(); ++border) {
+    if (productOf(all.take_front(border)) != batch || productOf(all.drop_front(border)) != heads)
+      continue;
+    bool sharedBatch = isShared(lead.take_front(border)), sharedHeads = isShared(lead.drop_front(border));
+    edge::SymbolicShape spread(sharedBatch ? lead.take_front(border) : all.take_front(border));
+    llvm::append_range(spread, (sharedHeads ? lead : all).drop_front(border));
+    return as(spread, {sharedBatch ? node.expr(1) : batch, sharedHeads ? node.expr(1) : heads});
+  }
+  return as(all, {batch, heads});
 }
 
-/// What is added to the scores where a mask is not recognised. A condition stays one where it hides for good.
+/// What is added to the scores where a mask is not recognised. A condition stays one where it hides for good. Else the fill is
+/// the lowest number, whatever it was: no score counts beside it, and in a row that selects nothing all keys are equal, as with
+/// Where.
 Value keptMask(NodeContext &node, const Scores::Mask &mask, Value tensor) {
   Type f32 = node.builder.getF32Type();
   edge::SymbolicShape shape = edge::shapeOf(tensor);
-  if (mask.selects && mask.fill != -std::numeric_limits<double>::infinity())
+  if (mask.selects && !mask.hides)
     return node.map({tensor}, shape, f32, [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
-      return arith::SelectOp::create(b, loc, args[0], TensorBuilder::f32(b, loc, 0), TensorBuilder::f32(b, loc, mask.fill));
+      return arith::SelectOp::create(b, loc, args[0], TensorBuilder::f32(b, loc, 0),
+                                     TensorBuilder::f32(b, loc, std::numeric_limits<float>::lowest()));
     });
   if (!mask.selects && mask.factor != 1)
     return node.map({tensor}, shape, f32, [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
       return arith::MulFOp::create(b, loc, args[0], TensorBuilder::f32(b, loc, mask.factor));
     });
   return tensor;
+}
+
+/// Whether values have as many matrices as the scores, or fewer: they do not spread the scores.
+bool broadcastsTo(ArrayRef<AffineExpr> values, ArrayRef<AffineExpr> scores) {
+  if (values.size() < 2 || values.size() > scores.size())
+    return false;
+  return llvm::all_of(llvm::zip(values.drop_back(2), scores.drop_front(scores.size() - values.size()).drop_back(2)),
+                      [](auto pair) { return NodeContext::isOne(std::get<0>(pair)) || std::get<0>(pair) == std::get<1>(pair); });
 }
 
 struct Traced {
@@ -368,7 +408,7 @@ bool raiseAttention(NodeContext &node) {
   }
   // Sizes: the scores as their product has them, and as the second product reads them.
   edge::SymbolicShape product = node.converter.info(scores.product.getOutputs()[0]).shape, softmaxShape = node.shape(0);
-  if (product.size() < 2 || softmaxShape.size() < 2 || node.rank(1) > node.rank(0))
+  if (product.size() < 2 || softmaxShape.size() < 2 || !broadcastsTo(node.shape(1), softmaxShape))
     return false;
   AffineExpr queries = product[product.size() - 2], keys = product.back();
   ArrayRef<AffineExpr> scoreBatch = ArrayRef(product).drop_back(2), resultBatch = ArrayRef(softmaxShape).drop_back(2);
@@ -427,7 +467,7 @@ bool raiseAttention(NodeContext &node) {
         });
       if (mask.factor > 0 && absorbMask(node, parts, tensor, queries))
         continue;
-      parts.masks.push_back(maskOfRank4(node, keptMask(node, mask, tensor), product, batch, heads));
+      parts.masks.push_back(maskOfRank4(node, keptMask(node, mask, tensor), mask.scores, batch, edge::canonical(heads)));
     }
     bool headsFirst = !isTransposedLater(node.node.getOutputs()[0]);
     Value result = buildAttention(node, parts, node.element(0), headsFirst);

@@ -11,13 +11,6 @@ using namespace mlir;
 namespace edgecc {
 namespace {
 
-onnx::NodeOp makerOf(Value value, std::initializer_list<StringRef> skipped = {"Identity", "Cast"}) {
-  auto op = value.getDefiningOp<onnx::NodeOp>();
-  while (op && op.getDomain().empty() && llvm::is_contained(skipped, op.getOp()))
-    op = op.getInputs()[0].getDefiningOp<onnx::NodeOp>();
-  return op && op.getDomain().empty() ? op : onnx::NodeOp();
-}
-
 /// What a value was before casts between float types.
 Value beforeCasts(NodeContext &node, Value value) {
   for (auto op = value.getDefiningOp<onnx::NodeOp>(); op && (op.getOp() == "Cast" || op.getOp() == "Identity");
@@ -31,7 +24,7 @@ Value beforeCasts(NodeContext &node, Value value) {
 
 /// The operand of a mean over the last dimension; null for anything else.
 Value meanOf(NodeContext &node, Value value) {
-  onnx::NodeOp op = makerOf(value);
+  onnx::NodeOp op = makerOf(node, value);
   if (!op)
     return {};
   // A sum times 1 / size, or divided by the size.
@@ -42,7 +35,7 @@ Value meanOf(NodeContext &node, Value value) {
     if (!factor || *factor == 0)
       return {};
     count = op.getOp() == "Mul" ? 1 / *factor : *factor;
-    op = makerOf(op.getInputs()[summed]);
+    op = makerOf(node, op.getInputs()[summed]);
     if (!op || op.getOp() != "ReduceSum")
       return {};
   } else if (op.getOp() != "ReduceMean") {
@@ -60,7 +53,7 @@ Value meanOf(NodeContext &node, Value value) {
 
 /// The operand of x * x or x ^ 2; null for anything else.
 Value squared(NodeContext &node, Value value) {
-  auto op = makerOf(value);
+  auto op = makerOf(node, value);
   if (!op)
     return {};
   if (op.getOp() == "Mul" && op.getInputs()[0] == op.getInputs()[1])
@@ -72,7 +65,7 @@ Value squared(NodeContext &node, Value value) {
 
 /// x for x - mean(x); null for anything else.
 Value centered(NodeContext &node, Value value) {
-  auto difference = makerOf(value);
+  auto difference = makerOf(node, value);
   if (!difference || difference.getOp() != "Sub")
     return {};
   Value x = beforeCasts(node, difference.getInputs()[0]);
@@ -97,14 +90,14 @@ struct Spread {
       return true;
     }
     // mean(x^2) - mean(x)^2, perhaps kept from being negative.
-    auto op = makerOf(value);
+    auto op = makerOf(node, value);
     if (op && op.getOp() == "Max" && op.getInputs().size() == 2)
       for (unsigned i : {0, 1})
         if (constantScalar(node, op.getInputs()[i]) == 0.0)
           value = op.getInputs()[1 - i];
-    op = makerOf(value);
+    op = makerOf(node, value);
     if (op && op.getOp() == "Relu")
-      op = makerOf(op.getInputs()[0]);
+      op = makerOf(node, op.getInputs()[0]);
     if (!op || op.getOp() != "Sub")
       return false;
     Value squares = meanOf(node, op.getInputs()[0]), means = squared(node, op.getInputs()[1]);
@@ -114,7 +107,7 @@ struct Spread {
     return first && second && beforeCasts(node, first) == second;
   }
   bool matchSum(NodeContext &node, Value value) {
-    auto sum = makerOf(value);
+    auto sum = makerOf(node, value);
     if (!sum || sum.getOp() != "Add")
       return false;
     for (unsigned i : {0, 1})
@@ -125,13 +118,13 @@ struct Spread {
     return false;
   }
   bool match(NodeContext &node, Value value) {
-    auto root = makerOf(value);
+    auto root = makerOf(node, value);
     bool isRoot = root && (root.getOp() == "Sqrt" || (root.getOp() == "Pow" && constantScalar(node, root.getInputs()[1]) == 0.5));
     return isRoot && matchSum(node, root.getInputs()[0]);
   }
   /// 1 / sqrt(...)
   bool matchReciprocal(NodeContext &node, Value value) {
-    auto op = makerOf(value);
+    auto op = makerOf(node, value);
     if (!op)
       return false;
     if (op.getOp() == "Reciprocal")
@@ -267,7 +260,7 @@ bool raiseFolded(NodeContext &node) {
   if (node.op() == "Sub")
     return match(node.node.getInputs()[0], node.node.getInputs()[1], {});
   for (unsigned i : {0, 1})
-    if (auto difference = makerOf(node.node.getInputs()[1 - i], {"Identity"}); difference && difference.getOp() == "Sub")
+    if (auto difference = makerOf(node, node.node.getInputs()[1 - i]); difference && difference.getOp() == "Sub")
       if (match(node.node.getInputs()[i], difference.getInputs()[1], difference.getInputs()[0]))
         return true;
   return false;

@@ -11,11 +11,9 @@ using namespace mlir;
 namespace edgecc {
 namespace {
 
-onnx::NodeOp makerOf(Value value, StringRef name) {
-  auto op = value.getDefiningOp<onnx::NodeOp>();
-  while (op && op.getDomain().empty() && (op.getOp() == "Identity" || op.getOp() == "Cast"))
-    op = op.getInputs()[0].getDefiningOp<onnx::NodeOp>();
-  return op && op.getDomain().empty() && op.getOp() == name ? op : onnx::NodeOp();
+onnx::NodeOp makerOf(NodeContext &node, Value value, StringRef name) {
+  auto op = makerOf(node, value);
+  return op && op.getOp() == name ? op : onnx::NodeOp();
 }
 
 /// The elements of pair i of `half` pairs.
@@ -111,7 +109,7 @@ bool isTurned(const Lanes &lanes, Value x, Pairs pairs) {
 
 /// x * cos + turned(x) * sin
 bool raiseSum(NodeContext &node) {
-  auto products = std::array{makerOf(node.node.getInputs()[0], "Mul"), makerOf(node.node.getInputs()[1], "Mul")};
+  auto products = std::array{makerOf(node, node.node.getInputs()[0], "Mul"), makerOf(node, node.node.getInputs()[1], "Mul")};
   if (!products[0] || !products[1])
     return false;
   for (unsigned which = 0; which < 8; ++which) {
@@ -137,12 +135,12 @@ bool raiseSum(NodeContext &node) {
 struct Rotation {
   Value a, b, cos, sin;
 
-  static std::optional<Rotation> match(Value difference, Value sum) {
-    auto sub = makerOf(difference, "Sub"), add = makerOf(sum, "Add");
+  static std::optional<Rotation> match(NodeContext &node, Value difference, Value sum) {
+    auto sub = makerOf(node, difference, "Sub"), add = makerOf(node, sum, "Add");
     if (!sub || !add)
       return std::nullopt;
-    auto ac = makerOf(sub.getInputs()[0], "Mul"), bs = makerOf(sub.getInputs()[1], "Mul");
-    auto one = makerOf(add.getInputs()[0], "Mul"), other = makerOf(add.getInputs()[1], "Mul");
+    auto ac = makerOf(node, sub.getInputs()[0], "Mul"), bs = makerOf(node, sub.getInputs()[1], "Mul");
+    auto one = makerOf(node, add.getInputs()[0], "Mul"), other = makerOf(node, add.getInputs()[1], "Mul");
     if (!ac || !bs || !one || !other)
       return std::nullopt;
     auto isProduct = [](onnx::NodeOp mul, Value x, Value y) {
@@ -194,7 +192,7 @@ bool raisePairs(NodeContext &node, ArrayRef<AffineExpr> shape, std::optional<Lan
         second.negated)
       return false;
   }
-  auto rotation = Rotation::match(difference, sum);
+  auto rotation = Rotation::match(node, difference, sum);
   if (!rotation)
     return false;
   // The whole of which both are sides: as far back as it has the result's shape.
@@ -240,7 +238,7 @@ bool raisePartial(NodeContext &node) {
 /// reshape(stack(...)): pairs are joined in a dimension of their own.
 bool raiseStacked(NodeContext &node) {
   auto target = node.contents(1);
-  if (!makerOf(node.node.getInputs()[0], "Concat") || node.rank(0) != 5 || !target || target->size() != 4)
+  if (!makerOf(node, node.node.getInputs()[0], "Concat") || node.rank(0) != 5 || !target || target->size() != 4)
     return false;
   edge::SymbolicShape stacked = node.shape(0), shape(stacked.begin(), stacked.begin() + 3);
   shape.push_back(edge::canonical(stacked[3] * stacked[4]));

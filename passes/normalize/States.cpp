@@ -147,12 +147,12 @@ void Converter::findStates(func::FuncOp source) {
   AffineExpr past, filled; // the size that grows, or the number of positions of caches that are filled
   AffineExpr loosePast;    // what would grow if it were a state
   for (auto [i, result] : pairsOf(source)) {
-    auto found = llvm::find_if(loose, [i = i](LoosePair &pair) { return pair.argument == i; });
-    if (found == loose.end()) {
+    auto loose = llvm::find_if(found.loose, [i = i](LoosePair &pair) { return pair.argument == i; });
+    if (loose == found.loose.end()) {
       pairs.push_back({i, result});
       continue;
     }
-    remarkOnPair(source, i, result, found->reason);
+    remarkOnPair(source, i, result, loose->reason);
     if (argShapes[i].size() == 4 && isa<AffineSymbolExpr>(argShapes[i][2]))
       loosePast = argShapes[i][2];
   }

@@ -151,6 +151,9 @@ cl::list<std::string> plugins("load-pass-plugin", cl::desc("Shared library with 
 cl::list<std::string>
     pluginPasses("plugin-pass", cl::desc("Passes to run by name, after the phase (default: normalize, so before what is lossy)"),
                  cl::value_desc("[normalize:|compress:]name{options}"), cl::cat(compileFlags));
+cl::opt<bool> noCheckRaises("no-check-raises",
+                            cl::desc("Do not compare recognised layers with their nodes on random values (saves about a second)"),
+                            cl::cat(compileFlags));
 cl::opt<unsigned> threads("threads", cl::desc("Threads for code generation (default: all)"), cl::value_desc("count"),
                           cl::cat(compileFlags));
 
@@ -265,6 +268,7 @@ Expected<Options> collectCompileFlags() {
     if (Error error = parseCacheSize(calibrationCacheSize, options.calibrationCacheSize))
       return error;
   options.kv = kv;
+  options.checkRaises = !noCheckRaises;
   options.threads = threads;
   options.progress = !quietFlag && sys::Process::StandardErrIsDisplayed();
   return options;
