@@ -1,6 +1,5 @@
 //===- HostModel.cpp ----------------------------------------------------------===//
 #include "compiler/calibrate/HostModel.h"
-#include "compiler/codegen/Codegen.h"
 #include "compiler/package/Package.h"
 #include "dialects/edge/Shape.h"
 #include "mlir/IR/Diagnostics.h"
@@ -12,6 +11,7 @@
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Signals.h"
 
 using namespace llvm;
 namespace edgecc {
@@ -55,7 +55,8 @@ Error lower(mlir::ModuleOp module, const Variant &variant) {
 
 } // namespace
 
-Expected<HostModel> HostModel::load(mlir::OwningOpRef<mlir::ModuleOp> module, int64_t context, unsigned threads) {
+Expected<HostModel> HostModel::load(mlir::OwningOpRef<mlir::ModuleOp> module, int64_t context, unsigned threads,
+                                    CodeUnit::Effort effort) {
   auto target = findTarget("host");
   if (!target)
     return target.takeError();
@@ -71,7 +72,7 @@ Expected<HostModel> HostModel::load(mlir::OwningOpRef<mlir::ModuleOp> module, in
   auto unit = CodeUnit::translate(*module, variant);
   if (!unit)
     return unit.takeError();
-  unit->optimize();
+  unit->optimize(effort);
   auto image = unit->image();
   if (!image)
     return image.takeError();
@@ -84,7 +85,11 @@ Expected<HostModel> HostModel::load(mlir::OwningOpRef<mlir::ModuleOp> module, in
   if (std::error_code code = sys::fs::createUniqueFile(path, name))
     return createStringError("calibration needs a file in %s: %s; choose another folder with TMPDIR",
                              sys::path::parent_path(path).str().c_str(), code.message().c_str());
-  scope_exit removing([&] { sys::fs::remove(name); });
+  sys::RemoveFileOnSignal(name);
+  scope_exit removing([&] {
+    sys::fs::remove(name);
+    sys::DontRemoveFileOnSignal(name);
+  });
   PackageOptions packaging;
   packaging.output = name.str().str();
   packaging.alignment = target->alignment;

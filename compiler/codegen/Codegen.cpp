@@ -123,7 +123,10 @@ Expected<CodeUnit> CodeUnit::translate(mlir::ModuleOp source, const Variant &var
   return unit;
 }
 
-void CodeUnit::optimize() {
+void CodeUnit::optimize(Effort effort) {
+  bool quick = effort == Effort::Quick;
+  if (quick)
+    machine->setOptLevel(CodeGenOptLevel::None);
   PipelineTuningOptions tuning;
   tuning.LoopVectorization = tuning.SLPVectorization = tuning.LoopInterleaving = tuning.LoopUnrolling = true;
   PassBuilder builder(machine.get(), tuning);
@@ -141,7 +144,8 @@ void CodeUnit::optimize() {
 
   ModulePassManager passes;
   passes.addPass(createModuleToFunctionPassAdaptor(ExpandMemoryIntrinsics()));
-  passes.addPass(builder.buildPerModuleDefaultPipeline(OptimizationLevel::O3));
+  passes.addPass(quick ? builder.buildO0DefaultPipeline(OptimizationLevel::O0)
+                       : builder.buildPerModuleDefaultPipeline(OptimizationLevel::O3));
   passes.addPass(createModuleToFunctionPassAdaptor(ExpandMemoryIntrinsics()));
   passes.run(*module, modules);
 }

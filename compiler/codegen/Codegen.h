@@ -36,7 +36,9 @@ public:
   /// (unless there is no plan). Translation errors have been reported as diagnostics when this fails.
   static llvm::Expected<CodeUnit> translate(mlir::ModuleOp module, const Variant &variant);
 
-  void optimize();
+  /// How much time generating code may take. `Quick` is for code that runs a few times on small tensors.
+  enum class Effort { Full, Quick };
+  void optimize(Effort effort = Effort::Full);
 
   std::string llvmIR() const;
   llvm::Expected<std::string> assembly();

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
+#include <deque>
 
 using namespace mlir;
 namespace edgecc {
@@ -45,8 +46,10 @@ Operation *raisedOp(Value value) {
 class Slice {
 public:
   Slice(func::FuncOp function, const Claim &claim) : function(function), layer(raisedOp(claim.raised)) {
-    if (layer)
+    if (layer) {
+      findBefore(claim.original);
       chooseData();
+    }
     wanted = {claim.raised, claim.original};
     while (!wanted.empty())
       visit(wanted.pop_back_val());
@@ -73,9 +76,36 @@ private:
     value = withoutViews(value);
     if (auto append = value.getDefiningOp<edge::AppendOp>()) {
       addData(append.getState());
-      value = withoutViews(append.getRows());
+      return addData(append.getRows());
     }
-    leaves.insert(value);
+    // What the raised op alone needs, such as a transpose of the keys, is computed from what both need.
+    auto generic = value.getDefiningOp<linalg::GenericOp>();
+    if (!generic || before.contains(value)) {
+      leaves.insert(value);
+      return;
+    }
+    for (Value input : generic.getDpsInputs())
+      addData(input);
+  }
+
+  /// The values that the nodes' result is computed from, nearest first, as far as a layer may reach.
+  void findBefore(Value original) {
+    std::deque<Value> next{original};
+    for (; !next.empty() && before.size() < kMostOps; next.pop_front()) {
+      Operation *op = next.front().getDefiningOp();
+      if (!before.insert(next.front()).second || !op || isOtherLayer(op))
+        continue;
+      forEachOperand(op, [&](Value operand) { next.push_back(operand); });
+    }
+  }
+
+  /// Operands of an op and of those in its regions, as far as they belong to the function.
+  void forEachOperand(Operation *op, llvm::function_ref<void(Value)> handle) {
+    op->walk([&](Operation *inner) {
+      for (Value operand : inner->getOperands())
+        if (operand.getParentBlock() == &function.front())
+          handle(operand);
+    });
   }
 
   /// Whether the ops behind a value belong to other layers.
@@ -98,15 +128,12 @@ private:
     }
     if (!ops.insert(op).second)
       return;
-    op->walk([&](Operation *inner) {
-      for (Value operand : inner->getOperands())
-        if (operand.getParentBlock() == &function.front())
-          wanted.push_back(operand);
-    });
+    forEachOperand(op, [&](Value operand) { wanted.push_back(operand); });
   }
 
   func::FuncOp function;
   Operation *layer;
+  llvm::DenseSet<Value> before; // what the original is computed from
   SmallVector<Value> wanted;
 };
 

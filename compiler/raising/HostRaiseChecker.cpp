@@ -17,6 +17,8 @@ namespace {
 
 // Products of a side; more would take longer than a compile should wait.
 constexpr double kMostWork = 4e9, kMuchWork = 3e8;
+// From so many on, code that is optimized pays.
+constexpr double kWorthOptimizing = 2e7;
 
 /// One run: a value for each symbol, and the spread of the floats. Small ones show an epsilon, large ones a soft cap.
 struct Run {
@@ -211,7 +213,8 @@ Expected<ClaimVerdict> tryClaim(mlir::OwningOpRef<mlir::ModuleOp> module, std::v
   std::vector<std::string> names;
   for (const Run &run : runs)
     names.push_back(describe(*module, run));
-  auto model = HostModel::load(std::move(module), /*context=*/0, threads);
+  auto effort = work > kWorthOptimizing ? CodeUnit::Effort::Full : CodeUnit::Effort::Quick;
+  auto model = HostModel::load(std::move(module), /*context=*/0, threads, effort);
   if (!model)
     return model.takeError();
   for (auto [run, name] : zip(runs, names)) {

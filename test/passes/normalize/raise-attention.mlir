@@ -133,3 +133,71 @@ func.func @main(%q: tensor<1x4x5x8xf32> {onnx.name = "q"}, %k: tensor<1x2x7x8xf3
   %10 = onnx.node "MatMul"(%9, %2) {name = "pv2", version = 17 : i64} : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
   return %6, %10 : tensor<*xf32>, tensor<*xf32>
 }
+
+// -----
+
+// A mask for each window, added where the scores are seen as [batch, windows, heads, queries, keys]: it is spread over the batch, and
+// shared by the heads.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: %[[M:[^:]*]]: tensor<1x3x1x4x4xf32>
+// CHECK: %[[ALL:.*]] = linalg.generic {{.*}} ins(%[[M]] : tensor<1x3x1x4x4xf32>) outs(%{{.*}} : tensor<2x3x1x4x4xf32>)
+// CHECK: %[[MASK:.*]] = edge.reshape %[[ALL]] : tensor<2x3x1x4x4xf32> -> tensor<6x1x4x4xf32>
+// CHECK: edge.attention {{.*}} mask(%[[MASK]] : tensor<6x1x4x4xf32>)
+func.func @main(%q: tensor<6x2x4x8xf32> {onnx.name = "q"}, %m: tensor<1x3x1x4x4xf32> {onnx.name = "m"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %five = onnx.constant {name = "five", value = dense<[2, 3, 2, 4, 4]> : tensor<5xi64>} : tensor<5xi64>
+  %four = onnx.constant {name = "four", value = dense<[6, 2, 4, 4]> : tensor<4xi64>} : tensor<4xi64>
+  %0 = onnx.node "Transpose"(%q) {name = "k_t", version = 17 : i64, params = {perm = array<i64: 0, 1, 3, 2>}} : (tensor<6x2x4x8xf32>) -> tensor<*xf32>
+  %1 = onnx.node "MatMul"(%q, %0) {name = "qk", version = 17 : i64} : (tensor<6x2x4x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %2 = onnx.node "Reshape"(%1, %five) {name = "windows", version = 17 : i64} : (tensor<*xf32>, tensor<5xi64>) -> tensor<*xf32>
+  %3 = onnx.node "Add"(%2, %m) {name = "masked", version = 17 : i64} : (tensor<*xf32>, tensor<1x3x1x4x4xf32>) -> tensor<*xf32>
+  %4 = onnx.node "Reshape"(%3, %four) {name = "joined", version = 17 : i64} : (tensor<*xf32>, tensor<4xi64>) -> tensor<*xf32>
+  %5 = onnx.node "Softmax"(%4) {name = "softmax", version = 17 : i64, params = {axis = -1 : i64}} : (tensor<*xf32>) -> tensor<*xf32>
+  %6 = onnx.node "MatMul"(%5, %q) {name = "pv", version = 17 : i64} : (tensor<*xf32>, tensor<6x2x4x8xf32>) -> tensor<*xf32>
+  return %6 : tensor<*xf32>
+}
+
+// -----
+
+// A mask that makes more matrices of the scores than there were: the product is of one head, the attention would be of three.
+// CHECK-LABEL: func.func @main
+// CHECK-NOT: edge.attention
+// CHECK: edge.softmax
+func.func @main(%q: tensor<1x1x4x8xf32> {onnx.name = "q"}, %m: tensor<1x3x4x4xf32> {onnx.name = "m"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %0 = onnx.node "Transpose"(%q) {name = "k_t", version = 17 : i64, params = {perm = array<i64: 0, 1, 3, 2>}} : (tensor<1x1x4x8xf32>) -> tensor<*xf32>
+  %1 = onnx.node "MatMul"(%q, %0) {name = "qk", version = 17 : i64} : (tensor<1x1x4x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %2 = onnx.node "Add"(%1, %m) {name = "masked", version = 17 : i64} : (tensor<*xf32>, tensor<1x3x4x4xf32>) -> tensor<*xf32>
+  %3 = onnx.node "Softmax"(%2) {name = "softmax", version = 17 : i64, params = {axis = -1 : i64}} : (tensor<*xf32>) -> tensor<*xf32>
+  %4 = onnx.node "MatMul"(%3, %q) {name = "pv", version = 17 : i64} : (tensor<*xf32>, tensor<1x1x4x8xf32>) -> tensor<*xf32>
+  return %4 : tensor<*xf32>
+}
+
+// -----
+
+// A cast to integers and back is no cast that an attention may skip.
+// CHECK-LABEL: func.func @main
+// CHECK-NOT: edge.attention
+func.func @main(%q: tensor<1x2x4x8xf32> {onnx.name = "q"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %0 = onnx.node "Transpose"(%q) {name = "k_t", version = 17 : i64, params = {perm = array<i64: 0, 1, 3, 2>}} : (tensor<1x2x4x8xf32>) -> tensor<*xf32>
+  %1 = onnx.node "MatMul"(%q, %0) {name = "qk", version = 17 : i64} : (tensor<1x2x4x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %2 = onnx.node "Cast"(%1) {name = "whole", version = 17 : i64, params = {to = i64}} : (tensor<*xf32>) -> tensor<*xi64>
+  %3 = onnx.node "Cast"(%2) {name = "back", version = 17 : i64, params = {to = f32}} : (tensor<*xi64>) -> tensor<*xf32>
+  %4 = onnx.node "Softmax"(%3) {name = "softmax", version = 17 : i64, params = {axis = -1 : i64}} : (tensor<*xf32>) -> tensor<*xf32>
+  %5 = onnx.node "MatMul"(%4, %q) {name = "pv", version = 17 : i64} : (tensor<*xf32>, tensor<1x2x4x8xf32>) -> tensor<*xf32>
+  return %5 : tensor<*xf32>
+}
+
+// -----
+
+// Only a guard that turns NaN to 0 is one.
+// CHECK-LABEL: func.func @main
+// CHECK-NOT: edge.attention
+func.func @main(%q: tensor<1x2x4x8xf32> {onnx.name = "q"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %one = onnx.constant {name = "one", value = dense<1.0> : tensor<f32>} : tensor<f32>
+  %0 = onnx.node "Transpose"(%q) {name = "k_t", version = 17 : i64, params = {perm = array<i64: 0, 1, 3, 2>}} : (tensor<1x2x4x8xf32>) -> tensor<*xf32>
+  %1 = onnx.node "MatMul"(%q, %0) {name = "qk", version = 17 : i64} : (tensor<1x2x4x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %2 = onnx.node "Softmax"(%1) {name = "softmax", version = 17 : i64, params = {axis = -1 : i64}} : (tensor<*xf32>) -> tensor<*xf32>
+  %3 = onnx.node "IsNaN"(%2) {name = "nan", version = 17 : i64} : (tensor<*xf32>) -> tensor<*xi1>
+  %4 = onnx.node "Where"(%3, %one, %2) {name = "guard", version = 17 : i64} : (tensor<*xi1>, tensor<f32>, tensor<*xf32>) -> tensor<*xf32>
+  %5 = onnx.node "MatMul"(%4, %q) {name = "pv", version = 17 : i64} : (tensor<*xf32>, tensor<1x2x4x8xf32>) -> tensor<*xf32>
+  return %5 : tensor<*xf32>
+}

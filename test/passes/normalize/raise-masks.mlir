@@ -58,3 +58,20 @@ func.func @main(%x: tensor<1x1x3x8xf32> {onnx.name = "x"}) -> (tensor<*xf32> {on
   %4 = onnx.node "MatMul"(%3, %x) {name = "pv", version = 17 : i64} : (tensor<*xf32>, tensor<1x1x3x8xf32>) -> tensor<*xf32>
   return %4 : tensor<*xf32>
 }
+
+// -----
+
+// Causal in the first and the last head, and in the middle one not: the mask stays.
+// CHECK-LABEL: func.func @main
+// CHECK: edge.attention {{.*}} mask(
+// CHECK-NOT: causal
+func.func @main(%x: tensor<1x3x2x8xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %heads = onnx.constant {name = "heads", value = dense<[[[1, 0], [1, 1]], [[1, 1], [1, 1]], [[1, 0], [1, 1]]]> : tensor<3x2x2xi1>} : tensor<3x2x2xi1>
+  %hidden = onnx.constant {name = "hidden", value = dense<-1.0e4> : tensor<f32>} : tensor<f32>
+  %0 = onnx.node "Transpose"(%x) {name = "k_t", version = 17 : i64, params = {perm = array<i64: 0, 1, 3, 2>}} : (tensor<1x3x2x8xf32>) -> tensor<*xf32>
+  %1 = onnx.node "MatMul"(%x, %0) {name = "qk", version = 17 : i64} : (tensor<1x3x2x8xf32>, tensor<*xf32>) -> tensor<*xf32>
+  %2 = onnx.node "Where"(%heads, %1, %hidden) {name = "masked", version = 17 : i64} : (tensor<3x2x2xi1>, tensor<*xf32>, tensor<f32>) -> tensor<*xf32>
+  %3 = onnx.node "Softmax"(%2) {name = "softmax", version = 17 : i64, params = {axis = -1 : i64}} : (tensor<*xf32>) -> tensor<*xf32>
+  %4 = onnx.node "MatMul"(%3, %x) {name = "pv", version = 17 : i64} : (tensor<*xf32>, tensor<1x3x2x8xf32>) -> tensor<*xf32>
+  return %4 : tensor<*xf32>
+}
