@@ -34,9 +34,11 @@ std::vector<Run> chooseRuns(mlir::func::FuncOp function) {
     SmallVector<int64_t> sizes;
     int64_t longest = 0, held = 0;
     for (auto [i, symbol] : enumerate(symbols)) {
-      constexpr int64_t free[] = {3, 2, 1}, past[] = {2, 0, 5};
+      // Each free size is larger than another in one run, and smaller in the next.
+      int64_t at = int64_t(i) % 4;
+      const int64_t free[] = {2 + at, 5 - at, 1}, past[] = {2, 0, 5};
       bool isPosition = symbol.getRole() == edge::SymbolRole::Position;
-      int64_t wanted = isPosition ? past[number] : free[number] + (number < 2 ? int64_t(i) % 3 : 0);
+      int64_t wanted = (isPosition ? past : free)[number];
       sizes.push_back(std::clamp(wanted, symbol.getMin(), symbol.getMax()));
       if (isPosition)
         held = sizes.back();

@@ -320,21 +320,28 @@ private:
   SmallVector<SmallVector<int64_t, 4>> matrices;
 };
 
-/// Value choices for the symbols: all small ones, and the largest.
+/// Value choices for the symbols: small ones, each size both larger and smaller than each other one, and the largest.
 SmallVector<SmallVector<int64_t>> sizesToTry(ArrayRef<edge::SymbolAttr> symbols) {
   SmallVector<SmallVector<int64_t>> choices;
-  for (int64_t past = 0; past < 4; ++past)
-    for (int64_t tokens = 1; tokens <= 5; ++tokens) {
-      SmallVector<int64_t> values;
-      for (auto [i, symbol] : llvm::enumerate(symbols)) {
-        int64_t wanted = symbol.getRole() == edge::SymbolRole::Capacity   ? symbol.getMax()
-                         : symbol.getRole() == edge::SymbolRole::Position ? past
-                                                                          : tokens + int64_t(i) % 2 * past;
-        values.push_back(std::clamp(wanted, symbol.getMin(), symbol.getMax()));
-      }
-      if (!llvm::is_contained(choices, values))
-        choices.push_back(values);
+  auto add = [&](int64_t past, llvm::function_ref<int64_t(int64_t)> freeSize) {
+    SmallVector<int64_t> values;
+    for (auto [i, symbol] : llvm::enumerate(symbols)) {
+      int64_t wanted = symbol.getRole() == edge::SymbolRole::Capacity   ? symbol.getMax()
+                       : symbol.getRole() == edge::SymbolRole::Position ? past
+                                                                        : freeSize(i);
+      values.push_back(std::clamp(wanted, symbol.getMin(), symbol.getMax()));
     }
+    if (!llvm::is_contained(choices, values))
+      choices.push_back(values);
+  };
+  for (int64_t past = 0; past < 4; ++past)
+    for (int64_t tokens = 1; tokens <= 5; ++tokens)
+      add(past, [&](int64_t i) { return tokens + i % 2 * past; });
+  int64_t count = symbols.size();
+  for (int64_t past : {0, 2}) {
+    add(past, [&](int64_t i) { return 1 + i; });
+    add(past, [&](int64_t i) { return count - i; });
+  }
   SmallVector<int64_t> largest;
   for (edge::SymbolAttr symbol : symbols)
     largest.push_back(symbol.getMax());
@@ -360,9 +367,21 @@ bool fitInContext(SmallVector<int64_t> &choice, AffineExpr queries, AffineExpr k
   return choice[*position] >= symbols[*position].getMin() && excess() <= 0;
 }
 
+/// Whether each query sees a key. One that sees none has a result that depends on what the mask hides with: the mean of all
+/// values, or nothing; a kind does not say which.
+bool showsEachQueryAKey(const MaskAt &mask, const MaskKind &kind, int64_t offset) {
+  // The first query has the fewest keys before it, and the last the fewest that are still in its window.
+  for (int64_t position : {offset, offset + mask.queries - 1})
+    if (kind.causal && mask.queries > 0 && (position < 0 || (kind.window && position - kind.window + 1 >= mask.keys)))
+      return false;
+  return true;
+}
+
 /// Whether the mask shows what `kind` says, at all points if there are few, else where they matter.
 bool agrees(MaskAt &mask, const MaskKind &kind) {
   int64_t offset = kind.offset ? mask.evaluator.size(kind.offset) : 0;
+  if (!showsEachQueryAKey(mask, kind, offset))
+    return false;
   auto agreesAt = [&](int64_t i, int64_t j) {
     if (i < 0 || j < 0 || i >= mask.queries || j >= mask.keys)
       return true;
