@@ -53,8 +53,8 @@ struct PackWeights : impl::PackWeightsBase<PackWeights> {
   }
 
 private:
-  /// Weights stand before everything else from here on. edge-plan-memory places them in this order, and their offsets are in the
-  /// code of every variant: what a variant does to the layers must not change it.
+  /// Moves weights before everything else. Their offsets follow their order (edge-plan-memory) and are in the code of every CPU
+  /// variant, so what a variant makes of the layers must not change it.
   static void hoistWeights(func::FuncOp function) {
     Operation *next = &function.front().front();
     for (edge::WeightOp weight : llvm::to_vector(function.getOps<edge::WeightOp>()))
