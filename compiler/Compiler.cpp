@@ -215,7 +215,7 @@ private:
   Expected<std::vector<CodeUnit>> generate(ArrayRef<Module> lowered);
   Error emitModule(mlir::ModuleOp printed);
   Error emitCode(CodeUnit &unit);
-  Error emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit> units);
+  Error emitArtifact(ArrayRef<Module> lowered, MutableArrayRef<CodeUnit> units);
   std::string outputPath(StringRef suffix) const;
   unsigned threads() const { return options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency()); }
 
@@ -386,7 +386,10 @@ Error Compilation::emitCode(CodeUnit &unit) {
   return object ? writeWholeFile(outputPath(".o"), StringRef(object->data(), object->size())) : object.takeError();
 }
 
-Error Compilation::emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit> units) {
+Error Compilation::emitArtifact(ArrayRef<Module> lowered, MutableArrayRef<CodeUnit> units) {
+  SmallVector<mlir::ModuleOp> variants;
+  for (const Module &variant : lowered)
+    variants.push_back(*variant);
   PackageOptions packaging;
   packaging.output = outputPath(".edge");
   packaging.alignment = target.alignment;
@@ -399,7 +402,7 @@ Error Compilation::emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit
   std::vector<CodeImage> images(options.code == CodeDelivery::Embedded ? units.size() : 0);
   Error failed = timed("code", [&]() -> Error {
     if (options.code == CodeDelivery::Static) {
-      auto code = writeStaticCode(units.front(), lowered, packaging.output, options.compiler);
+      auto code = writeStaticCode(units.front(), variants.front(), packaging.output, options.compiler);
       if (!code)
         return code.takeError();
       packaging.buildId = code->buildId;
@@ -421,7 +424,7 @@ Error Compilation::emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit
     report.code.push_back(
         {image.variant->name.str(), {image.variant->features.begin(), image.variant->features.end()}, image.bytes.size()});
 
-  auto summary = timed("package", [&] { return package(lowered, images, packaging); });
+  auto summary = timed("package", [&] { return package(variants, images, packaging); });
   if (!summary) {
     // The code is of no use without the artifact.
     for (const std::string &file : report.otherFiles)
@@ -432,7 +435,7 @@ Error Compilation::emitArtifact(mlir::ModuleOp lowered, MutableArrayRef<CodeUnit
   report.target = target.name;
   report.fileBytes = summary->fileBytes;
   report.metadataBytes = summary->metadataBytes;
-  report.describePlan(lowered, summary->weightBytes);
+  report.describePlan(variants.front(), summary->weightBytes);
   return Error::success();
 }
 
@@ -548,7 +551,7 @@ Expected<Report> Compilation::run() {
   auto units = timed("optimize", [&] { return generate(*lowered); });
   if (!units)
     return units.takeError();
-  if (Error error = options.emit == Emit::EdgeFile ? emitArtifact(*lowered->front(), *units) : emitCode(units->front()))
+  if (Error error = options.emit == Emit::EdgeFile ? emitArtifact(*lowered, *units) : emitCode(units->front()))
     return error;
   return std::move(report);
 }

@@ -21,6 +21,12 @@ config.environment["EDGECC_BUILD"] = config.build_dir
 config.environment["EDGECC_LLVM_TOOLS"] = config.llvm_tools_dir
 # A failing check then shows its input, a crash its stack.
 config.environment["FILECHECK_OPTS"] = "--dump-input=fail"
+# Freed memory is overwritten, so that reading it shows; tcache would keep it as it was. Compilers are slow with it: tests that build
+# C++ take it back.
+config.environment["MALLOC_PERTURB_"] = "165"
+config.environment["GLIBC_TUNABLES"] = "glibc.malloc.tcache_count=0"
+# Sessions lie between inaccessible pages (runtime/README.md).
+config.environment["EDGECC_FENCE"] = "1"
 for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_SYMBOLIZER_PATH"):
     if name in os.environ:
         config.environment[name] = os.environ[name]

@@ -1,6 +1,7 @@
 //===- Package.cpp - Places the segments and writes the file --------------------===//
 #include "compiler/package/Package.h"
 #include "compiler/package/ArtifactFile.h"
+#include "compiler/package/JoinPlans.h"
 #include "compiler/package/Metadata.h"
 #include "compiler/package/Progress.h"
 #include "compiler/package/Weights.h"
@@ -40,8 +41,8 @@ static rt::FileHeader header(ArrayRef<char> metadata, uint64_t fileBytes, uint64
   return header;
 }
 
-Expected<PackageSummary> package(mlir::ModuleOp module, ArrayRef<CodeImage> images, const PackageOptions &options) {
-  auto plan = findPlan(module);
+Expected<PackageSummary> package(ArrayRef<mlir::ModuleOp> variants, ArrayRef<CodeImage> images, const PackageOptions &options) {
+  auto plan = joinPlans(variants, images);
   if (!plan)
     return plan.takeError();
   auto weights = WeightSegment::collect(*plan);

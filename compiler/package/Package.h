@@ -25,9 +25,11 @@ struct PackageSummary {
   uint64_t fileBytes = 0, metadataBytes = 0, weightBytes = 0;
 };
 
-/// Writes the artifact of the module's plan.model with the given images (none for code that is linked into the application).
-/// Nothing of the file is left behind if it fails.
-llvm::Expected<PackageSummary> package(mlir::ModuleOp module, llvm::ArrayRef<CodeImage> images, const PackageOptions &options);
+/// Writes one artifact of the plans of all CPU variants with their images, in the same order; without images, of one plan, whose
+/// code is linked into the application. The arenas in the first plan become the largest ones (JoinPlans.h). Nothing of the file
+/// is left behind if it fails.
+llvm::Expected<PackageSummary> package(llvm::ArrayRef<mlir::ModuleOp> variants, llvm::ArrayRef<CodeImage> images,
+                                       const PackageOptions &options);
 
 /// The plan of a module, or an error that says there is none.
 llvm::Expected<plan::ModelOp> findPlan(mlir::ModuleOp module);

@@ -3,6 +3,9 @@
 // One for one with the tables of runtime/schema/model.fbs, so that the packager is a dumb serializer and the memory plan, the
 // states and the entries can be tested with FileCheck. Only plan.step and plan.leave have no table there: they become code.
 //
+// A plan is of one CPU variant. An artifact has one for all of its variants: all but steps and arenas must be the same, and the
+// largest arena of each entry is taken (compiler/package/JoinPlans.h).
+//
 //===----------------------------------------------------------------------===//
 #ifndef PLAN_OPS
 #define PLAN_OPS

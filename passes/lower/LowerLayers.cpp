@@ -69,15 +69,18 @@ struct LowerLayers : impl::LowerLayersBase<LowerLayers> {
         layers.push_back(op);
     });
     lower::InputQuantizer inputs(machine);
-    // A group is lowered where its first part stands; then none of its linears is left.
+    // A group is lowered where its first part stands, and this erases all its linears: no other one may be visited.
     DenseMap<Operation *, const lower::LinearGroup *> groups;
+    DenseSet<Operation *> erasedWithGroup;
     std::vector<lower::LinearGroup> found = lower::groupLinears(layers, machine);
     for (const lower::LinearGroup &group : found) {
-      for (edge::LinearOp part : group.parts)
-        groups[part] = part == group.parts.front() ? &group : nullptr;
+      groups[group.parts.front()] = &group;
+      for (edge::LinearOp part : ArrayRef(group.parts).drop_front())
+        erasedWithGroup.insert(part);
       if (group.gate)
-        groups[group.gate] = nullptr;
+        erasedWithGroup.insert(group.gate);
     }
+    llvm::erase_if(layers, [&](Operation *op) { return erasedWithGroup.contains(op); });
     SmallVector<Operation *> fused;
     for (Operation *op : layers) {
       if (auto rope = dyn_cast<edge::RopeOp>(op); rope && failed(lower::checkRope(rope)))
@@ -87,8 +90,6 @@ struct LowerLayers : impl::LowerLayersBase<LowerLayers> {
         continue;
       }
       auto group = groups.find(op);
-      if (group != groups.end() && !group->second)
-        continue;
       if (failed(group != groups.end() ? lower::lowerLinear(*group->second, inputs, machine) : lowerLayer(op, machine)))
         return signalPassFailure();
     }

@@ -49,9 +49,21 @@ struct PackWeights : impl::PackWeightsBase<PackWeights> {
         return signalPassFailure();
     }
     eraseUnreadWeights(getOperation());
+    getOperation().walk([](func::FuncOp function) { hoistWeights(function); });
   }
 
 private:
+  /// Moves weights before everything else. Their offsets follow their order (edge-plan-memory) and are in the code of every CPU
+  /// variant, so what a variant makes of the layers must not change it.
+  static void hoistWeights(func::FuncOp function) {
+    Operation *next = &function.front().front();
+    for (edge::WeightOp weight : llvm::to_vector(function.getOps<edge::WeightOp>()))
+      if (weight == next)
+        next = next->getNextNode();
+      else
+        weight->moveBefore(next);
+  }
+
   /// What a packed weight is known by: the same tensor may be read as [n, k] here and as [k, n] there.
   using Key = std::tuple<Attribute, int64_t, int64_t, bool>;
 

@@ -16,7 +16,10 @@ using Long = long long;
 
 static uint64_t roundUp(uint64_t bytes) { return (bytes + EDGECC_ALIGNMENT - 1) / EDGECC_ALIGNMENT * EDGECC_ALIGNMENT; }
 
-Slot::~Slot() { free(data); }
+Slot::~Slot() {
+  if (!fence.isUsed())
+    free(data);
+}
 
 EntrySlots::~EntrySlots() {
   for (uint32_t i = 0; inputs && i < inputCount; ++i)
@@ -52,6 +55,9 @@ edgecc_session::edgecc_session(edgecc_model *model) : model(model) { model->refe
 edgecc_session::~edgecc_session() {
   for (uint32_t i = 0; entries && i < model->metadata->entries()->size(); ++i)
     entries[i].~EntrySlots();
+  for (uint32_t i = 0; stateFences && i < model->metadata->states()->size(); ++i)
+    stateFences[i].~Fence();
+  free(stateFences);
   free(entries);
   free(dims);
   free(statePointers);
@@ -112,6 +118,8 @@ edgecc_status edgecc_session::open(const edgecc_session_options &options, edgecc
   memoryLimit = options.memory_limit ? options.memory_limit : model->memoryLimit;
   if (edgecc_status status = chooseContext(options.context, error))
     return status;
+  const char *fence = getenv("EDGECC_FENCE");
+  fenced = fence && strcmp(fence, "1") == 0;
   const fb::Model &metadata = *model->metadata;
   const uint32_t entryCount = metadata.entries()->size(), stateCount = metadata.states()->size();
   entries = newArray<EntrySlots>(entryCount);
@@ -127,34 +135,54 @@ edgecc_status edgecc_session::open(const edgecc_session_options &options, edgecc
     created = entries[i].create(metadata.entries()->Get(i)->inputs()->size(), metadata.entries()->Get(i)->outputs()->size());
   if (!created)
     return fail(error, EDGECC_OUT_OF_MEMORY, "the system has no memory left");
-  if (edgecc_status status = states.allocate(model->stateBytes(context), error))
+  if (edgecc_status status = allocateStates(error))
     return status;
-  if (edgecc_status status = arena.allocate(model->arenaBytes(), error))
-    return status;
-  uint64_t offset = 0;
-  for (uint32_t i = 0; i < stateCount; ++i) {
-    statePointers[i] = states.data() + offset;
-    offset += model->stateBytes(i, context);
-  }
+  if (!fenced)
+    if (edgecc_status status = arena.allocate(model->arenaBytes(), error))
+      return status;
   profiler = options.profiler;
   profilerUser = options.profiler_user;
   pool.start(options.threads ? options.threads : performanceCores());
   return EDGECC_OK;
 }
 
+edgecc_status edgecc_session::allocateStates(edgecc_error *error) {
+  const uint32_t count = model->metadata->states()->size();
+  if (fenced) {
+    bool allocated = (stateFences = newArray<Fence>(count)) != nullptr;
+    for (uint32_t i = 0; allocated && i < count; ++i)
+      allocated = (statePointers[i] = stateFences[i].place(model->exactStateBytes(i, context))) != nullptr;
+    return allocated ? EDGECC_OK : fail(error, EDGECC_OUT_OF_MEMORY, "the system has no memory left for fenced states");
+  }
+  if (edgecc_status status = states.allocate(model->stateBytes(context), error))
+    return status;
+  uint64_t offset = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    statePointers[i] = states.data() + offset;
+    offset += model->stateBytes(i, context);
+  }
+  return EDGECC_OK;
+}
+
 edgecc_status edgecc_session::reserve(Slot &slot, uint64_t bytes, const char *name, edgecc_error *error) {
-  if (slot.data && bytes <= slot.reserved)
+  const bool grows = !slot.data || bytes > slot.reserved;
+  if (!grows && !fenced)
     return EDGECC_OK;
-  const uint64_t wanted = roundUp(bytes ? bytes : 1);
+  const uint64_t wanted = grows ? roundUp(bytes ? bytes : 1) : slot.reserved;
   const uint64_t total = saturatingAdd(memory(), wanted - slot.reserved);
   if (memoryLimit && total > memoryLimit)
     return fail(error, EDGECC_OUT_OF_MEMORY, "'%s' needs %s; with it the session would hold %s, but %s are allowed", name,
                 HumanBytes(bytes).text, HumanBytes(total).text, HumanBytes(memoryLimit).text);
   void *place = nullptr;
-  if (wanted != size_t(wanted) || posix_memalign(&place, EDGECC_ALIGNMENT, size_t(wanted)) != 0)
+  if (fenced)
+    place = slot.fence.place(bytes);
+  else if (wanted != size_t(wanted) || posix_memalign(&place, EDGECC_ALIGNMENT, size_t(wanted)) != 0)
+    place = nullptr;
+  if (!place)
     return fail(error, EDGECC_OUT_OF_MEMORY, "'%s' needs %s, which the system does not have", name, HumanBytes(bytes).text);
   slotBytes += wanted - slot.reserved;
-  free(slot.data);
+  if (!fenced)
+    free(slot.data);
   slot.data = static_cast<uint8_t *>(place);
   slot.reserved = wanted;
   return EDGECC_OK;
@@ -271,9 +299,12 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
     slots.outputPointers[i] = slot.data;
   }
   setThresholds();
-  const uint8_t *weights = model->weights ? model->file.data() + model->weights->offset() : arena.data();
-  edgecc_call call = {dims,        arena.data(), weights, statePointers, slots.inputPointers, slots.outputPointers,
-                      parallelFor, &pool,        exits,   &exitTaken};
+  uint8_t *const workspace = fenced ? arenaFence.place(entry.arena_size()) : arena.data();
+  if (!workspace)
+    return fail(error, EDGECC_OUT_OF_MEMORY, "the system has no memory left for a fenced arena");
+  const uint8_t *weights = model->weights ? model->file.data() + model->weights->offset() : workspace;
+  edgecc_call call = {dims,        workspace, weights, statePointers, slots.inputPointers, slots.outputPointers,
+                      parallelFor, &pool,     exits,   &exitTaken};
   if (!profiler) {
     model->functions[index](&call);
   } else {
@@ -283,6 +314,9 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
     model->functions[index](&call);
     profile(reinterpret_cast<uintptr_t>(model->functions[index]), 0, begin);
   }
+  if (fenced)
+    if (edgecc_status status = checkFences(entry, slots, error))
+      return status;
   for (uint32_t i = 0; i < slots.outputCount; ++i)
     slots.outputs[i].filled = true;
   position += advance;
@@ -291,11 +325,11 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
 }
 
 void edgecc_session::zeroStates(bool onlyWithoutPositions) {
-  if (!onlyWithoutPositions)
+  if (!onlyWithoutPositions && !fenced)
     return states.zero();
   for (uint32_t i = 0; i < model->metadata->states()->size(); ++i)
-    if (!model->stateHasPositions(i))
-      memset(statePointers[i], 0, model->stateBytes(i, context));
+    if (!onlyWithoutPositions || !model->stateHasPositions(i))
+      memset(statePointers[i], 0, model->exactStateBytes(i, context));
 }
 
 edgecc_status edgecc_session::setPosition(int64_t wanted, edgecc_error *error) {

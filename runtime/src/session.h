@@ -2,6 +2,7 @@
 #ifndef EDGECC_RUNTIME_SESSION_H
 #define EDGECC_RUNTIME_SESSION_H
 
+#include "runtime/src/fence.h"
 #include "runtime/src/format.h"
 #include "runtime/src/model.h"
 #include "runtime/src/threadpool.h"
@@ -19,6 +20,7 @@ struct Slot {
   uint64_t reserved = 0, bytes = 0;
   int64_t shape[kMaxRank] = {};
   bool filled = false;
+  Fence fence; ///< owns `data` in a fenced session
 };
 
 /// The slots of one entry, with the pointer arrays that generated code takes.
@@ -57,6 +59,8 @@ struct edgecc_session {
   edgecc_model *const model;
   edgecc::rt::ThreadPool pool;
   edgecc::rt::Mapping states, arena;
+  bool fenced = false; ///< EDGECC_FENCE: arena, states, inputs and outputs lie between inaccessible pages
+  edgecc::rt::Fence arenaFence, *stateFences = nullptr; ///< instead of `arena` and `states`
   edgecc::rt::EntrySlots *entries = nullptr;
   int64_t *dims = nullptr; ///< one per symbol
   uint8_t **statePointers = nullptr;
@@ -88,11 +92,15 @@ struct edgecc_session {
   void forgetExits(int64_t from);
   int64_t pending(uint32_t exit) const { return position - seen[exit]; }
 
+  /// fence.cpp: fails if a call of the entry wrote between its memory and a fence.
+  edgecc_status checkFences(const edgecc::fb::Entry &entry, const edgecc::rt::EntrySlots &slots, edgecc_error *error) const;
+
   /// Tells the profiler what began at `begin` and has just ended.
   void profile(uintptr_t function, int64_t tasks, uint64_t begin) const;
 
 private:
   edgecc_status chooseContext(int64_t wanted, edgecc_error *error);
+  edgecc_status allocateStates(edgecc_error *error);
   edgecc_status reserve(edgecc::rt::Slot &slot, uint64_t bytes, const char *name, edgecc_error *error);
 };
 

@@ -37,6 +37,15 @@ SavedHeader describe(const edgecc_session &session) {
   return saved;
 }
 
+/// Calls copy(offset in the saved states, state, bytes) for each state.
+template <typename Copy> void copyStates(const edgecc_session &session, Copy copy) {
+  uint64_t offset = 0;
+  for (uint32_t i = 0; i < session.model->metadata->states()->size(); ++i) {
+    copy(offset, session.statePointers[i], session.model->exactStateBytes(i, session.context));
+    offset += session.model->stateBytes(i, session.context);
+  }
+}
+
 edgecc_status noEntry(const edgecc_session *session, const char *name, edgecc_error *error) {
   return fail(error, EDGECC_INVALID_ARGUMENT, "%s has no entry '%s'; its first is '%s'",
               session->model->metadata->name()->c_str(), name ? name : "",
@@ -156,7 +165,8 @@ edgecc_status edgecc_session_save(const edgecc_session *session, void *data, siz
   memcpy(data, &saved, sizeof(saved));
   const uint64_t extra = seenBytes(*session);
   uint8_t *to = static_cast<uint8_t *>(data) + sizeof(saved);
-  memcpy(to, session->states.data(), saved.bytes - extra);
+  memset(to, 0, saved.bytes - extra);
+  copyStates(*session, [&](uint64_t offset, uint8_t *state, uint64_t bytes) { memcpy(to + offset, state, bytes); });
   memcpy(to + saved.bytes - extra, session->seen, extra);
   return EDGECC_OK;
 }
@@ -186,7 +196,7 @@ edgecc_status edgecc_session_restore(edgecc_session *session, const void *data, 
       return fail(error, EDGECC_INVALID_ARGUMENT, "the saved session has %lld of %lld positions behind exit %u, which cannot be",
                   static_cast<long long>(positions), static_cast<long long>(saved.position), unsigned(i));
   }
-  memcpy(session->states.data(), from, saved.bytes - extra);
+  copyStates(*session, [&](uint64_t offset, uint8_t *state, uint64_t bytes) { memcpy(state, from + offset, bytes); });
   memcpy(session->seen, seen, extra);
   session->position = saved.position;
   session->left.exit = -1;

@@ -19,6 +19,8 @@ QUICK_HOST = {
 QUICK_AARCH64 = {"minilm", "stories260K", "babyllama_tok105", "gpt2-f32", "llama-f16", "qwen3-f32", "tiny-graph-capture-gqa"}
 
 ROOT = Path(__file__).resolve().parents[2]
+# For this process and its children, emulated ones too: sessions lie between inaccessible pages (runtime/README.md, "Fences").
+os.environ["EDGECC_FENCE"] = "1"
 sys.path[:0] = [str(ROOT / "python"), str(Path(__file__).resolve().parent)]
 
 

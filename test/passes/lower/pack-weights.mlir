@@ -20,6 +20,20 @@ func.func @columns(%x: tensor<4x3xf32>) -> tensor<4x2xf32> {
   return %y : tensor<4x2xf32>
 }
 
+// Weights come first, packed or not: a variant that moves layers leaves their order, and so their offsets, as it is.
+// CHECK-LABEL: @hoisted
+// CHECK-NEXT: edge.weight "w.panels"
+// CHECK-NEXT: edge.weight "scale"
+// CHECK-NEXT: edge.rms_norm
+func.func @hoisted(%x: tensor<4x3xf32>, %z: tensor<4x3xf32>) -> (tensor<4x2xf32>, tensor<4x3xf32>) {
+  %w = edge.weight "w" {value = dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>} : tensor<2x3xf32>
+  %n = edge.rms_norm %z {epsilon = 1.0e-06 : f32} : tensor<4x3xf32> -> tensor<4x3xf32>
+  %y = edge.linear %x, %w : tensor<4x3xf32>, tensor<2x3xf32> -> tensor<4x2xf32>
+  %s = edge.weight "scale" {value = dense<[1.0, 2.0, 3.0]> : tensor<3xf32>} : tensor<3xf32>
+  %m = edge.rms_norm %n, %s : tensor<3xf32> {epsilon = 1.0e-06 : f32} : tensor<4x3xf32> -> tensor<4x3xf32>
+  return %y, %m : tensor<4x2xf32>, tensor<4x3xf32>
+}
+
 // A tied head: one tensor, and the lookup knows how many rows are real.
 // CHECK-LABEL: @tied
 // CHECK: %[[T:.*]] = edge.weight "table.panels" {value = dense_resource<table.panels> : tensor<2x2x16xf16>}
