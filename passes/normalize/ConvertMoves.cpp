@@ -50,6 +50,8 @@ LogicalResult convertGather(NodeContext &node) {
   bool isUnsigned = node.isUnsigned(0), unsignedIndices = node.isUnsigned(1);
   if (!known && failed(node.rowsInside(node.tensor(1), data[axis])))
     return failure();
+  if (!known)
+    node.idsInside(1, data[axis], /*fromEnd=*/true);
   // A float table of rows is an embedding; its layout may later be that of the head it is tied to.
   if (axis == 0 && data.size() == 2 && node.isFloat(0) && node.info(0).constant && !known) {
     Value ids = node.tensor(1), table = node.tensor(0);

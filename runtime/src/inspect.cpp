@@ -117,7 +117,8 @@ void edgecc_model_input_values(const edgecc_model *model, size_t entryIndex, siz
   if (size)
     text[0] = 0;
   if (size && entry && index < inputCount(*entry))
-    writeValues(inputAt(*entry, uint32_t(index)), *model->metadata->symbols(), text, size);
+    writeValues(inputAt(*entry, uint32_t(index)), edgecc_model_input_is_optional(model, entryIndex, index),
+                *model->metadata->symbols(), text, size);
 }
 
 int edgecc_model_input_range(const edgecc_model *model, size_t entryIndex, size_t index, int64_t *low, int64_t *high) {

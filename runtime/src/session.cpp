@@ -252,9 +252,9 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
     return status;
   if (edgecc_status status = checkResume(entry, advance, error))
     return status;
-  for (uint32_t i = entry.inputs()->size(); i < slots.inputCount; ++i)
-    if (slots.inputs[i].filled)
-      if (edgecc_status status = checkRule(entry, inputAt(entry, i), slots.inputs[i], dims, error))
+  for (uint32_t i = 0; i < slots.inputCount; ++i)
+    if (slots.inputs[i].filled && inputAt(entry, i).base())
+      if (edgecc_status status = checkRule(entry, i, slots.inputs[i], dims, error))
         return status;
   if (exitsAreFull(entry)) {
     edgecc_status status = run(size_t(model->metadata->fill()), error);

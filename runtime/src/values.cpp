@@ -75,8 +75,9 @@ edgecc_status checkRange(const fb::Entry &entry, const fb::Tensor &tensor, const
   return EDGECC_OK;
 }
 
-edgecc_status checkRule(const fb::Entry &entry, const fb::Tensor &tensor, const Slot &slot, const int64_t *dims,
-                        edgecc_error *error) {
+edgecc_status checkRule(const fb::Entry &entry, uint32_t index, const Slot &slot, const int64_t *dims, edgecc_error *error) {
+  const fb::Tensor &tensor = inputAt(entry, index);
+  const bool isOptional = index >= entry.inputs()->size();
   const uint32_t rank = tensor.shape()->size();
   const size_t size = edgecc_type_size(edgecc_type(tensor.type()));
   const int64_t base = evaluate(*tensor.base(), dims), last = rank ? slot.shape[rank - 1] : 1;
@@ -89,25 +90,27 @@ edgecc_status checkRule(const fb::Entry &entry, const fb::Tensor &tensor, const 
     if (value != double(expected))
       return fail(error, EDGECC_INVALID_ARGUMENT,
                   "entry '%s': input '%s' is %.15g at %s, but must be %lld there: the model counts by itself, for sequences "
-                  "without padding that all have one length. Run sequences of other lengths one by one, or leave this input out",
-                  entry.name()->c_str(), tensor.name()->c_str(), value, placeOf(i, slot.shape, rank).text, Long(expected));
+                  "without padding that all have one length. Run sequences of other lengths one by one%s",
+                  entry.name()->c_str(), tensor.name()->c_str(), value, placeOf(i, slot.shape, rank).text, Long(expected),
+                  isOptional ? ", or leave this input out" : "");
   }
   return EDGECC_OK;
 }
 
-void writeValues(const fb::Tensor &tensor, const flatbuffers::Vector<flatbuffers::Offset<fb::Symbol>> &symbols, char *text,
-                 size_t size) {
+void writeValues(const fb::Tensor &tensor, bool isOptional, const flatbuffers::Vector<flatbuffers::Offset<fb::Symbol>> &symbols,
+                 char *text, size_t size) {
   char base[128];
+  const char *const optional = isOptional ? "optional, " : "";
   if (tensor.base())
     writeExtent(*tensor.base(), symbols, base, sizeof(base));
   if (!tensor.base())
     snprintf(text, size, tensor.ranged() ? "must be %lld to %lld" : "", Long(tensor.low()), Long(tensor.high()));
   else if (tensor.rule() == fb::Rule::Equal)
-    snprintf(text, size, "optional, must be %s", base);
+    snprintf(text, size, "%smust be %s", optional, base);
   else if (tensor.rule() == fb::Rule::Counting)
-    snprintf(text, size, "optional, must count up from %s", base);
+    snprintf(text, size, "%smust count up from %s", optional, base);
   else
-    snprintf(text, size, "optional, must be 1 in the first %s, 0 in the others", base);
+    snprintf(text, size, "%smust be 1 in the first %s, 0 in the others", optional, base);
 }
 
 } // namespace edgecc::rt

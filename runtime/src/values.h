@@ -15,13 +15,12 @@ namespace edgecc::rt {
 edgecc_status checkRange(const fb::Entry &entry, const fb::Tensor &tensor, const int64_t *shape, const void *data,
                          edgecc_error *error);
 
-/// Refuses elements of a checked input that are not what its rule says at these values of the symbols.
-edgecc_status checkRule(const fb::Entry &entry, const fb::Tensor &tensor, const Slot &slot, const int64_t *dims,
-                        edgecc_error *error);
+/// Refuses elements of input `index` that are not what its rule says at these values of the symbols.
+edgecc_status checkRule(const fb::Entry &entry, uint32_t index, const Slot &slot, const int64_t *dims, edgecc_error *error);
 
 /// "must be 0 to 49", "optional, must count up from past", or "" if any value will do.
-void writeValues(const fb::Tensor &tensor, const flatbuffers::Vector<flatbuffers::Offset<fb::Symbol>> &symbols, char *text,
-                 size_t size);
+void writeValues(const fb::Tensor &tensor, bool isOptional, const flatbuffers::Vector<flatbuffers::Offset<fb::Symbol>> &symbols,
+                 char *text, size_t size);
 
 } // namespace edgecc::rt
 #endif // EDGECC_RUNTIME_VALUES_H

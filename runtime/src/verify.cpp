@@ -265,8 +265,10 @@ edgecc_status Verifier::bindings(const fb::Entry &entry) {
       for (const fb::Extent *extent : *tensor->shape())
         if (edgecc_status status = check(tensor->name()->c_str(), *extent))
           return status;
-  for (uint32_t i = entry.inputs()->size(); i < inputCount(entry); ++i) {
+  for (uint32_t i = 0; i < inputCount(entry); ++i) {
     const fb::Tensor &tensor = inputAt(entry, i);
+    if (!tensor.base())
+      continue;
     if (edgecc_status status = check(tensor.name()->c_str(), *tensor.base()))
       return status;
     // A size of its own means nothing to the others: any will do.
@@ -288,15 +290,15 @@ edgecc_status Verifier::values(const fb::Entry &entry) {
     if (tensor.ranged() && (tensor.type() < fb::ElementType::i64 || !exact(tensor.low(), tensor.high())))
       return fail(error, EDGECC_MALFORMED, "entry '%s', input '%s' has the range %lld..%lld", entry.name()->c_str(), name,
                   static_cast<long long>(tensor.low()), static_cast<long long>(tensor.high()));
-    if (i < entry.inputs()->size())
+    const bool optional = i >= entry.inputs()->size();
+    if (!tensor.base() && !optional)
       continue;
     Interval bounds;
     if (tensor.rule() > fb::Rule::MAX || !tensor.base() || checkExtent(*tensor.base(), *model->symbols(), bounds) ||
         !exact(bounds.min, bounds.max))
-      return fail(error, EDGECC_MALFORMED, "entry '%s', checked input '%s' does not say what it must be", entry.name()->c_str(),
-                  name);
-    for (const fb::Tensor *other : *entry.inputs())
-      if (strcmp(other->name()->c_str(), name) == 0)
+      return fail(error, EDGECC_MALFORMED, "entry '%s', input '%s' does not say what it must be", entry.name()->c_str(), name);
+    for (uint32_t j = 0; optional && j < entry.inputs()->size(); ++j)
+      if (strcmp(inputAt(entry, j).name()->c_str(), name) == 0)
         return fail(error, EDGECC_MALFORMED, "entry '%s' has '%s' as an input and as a checked input", entry.name()->c_str(),
                     name);
   }

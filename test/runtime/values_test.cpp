@@ -210,6 +210,25 @@ TEST_F(ValuesTest, EveryElementTypeIsUnderstood) {
   EXPECT_SAYS(run(), "is 0 at [1], but must be 1 there");
 }
 
+TEST_F(ValuesTest, ARequiredInputMayHaveARule) {
+  ArtifactSpec spec = smallArtifact();
+  spec.entries[1].inputs[1].base = {constant(1)};
+  const AlignedBytes file(write(spec));
+  ASSERT_TRUE(model.openMemory(file.data, file.size));
+  ASSERT_TRUE(session.open(model));
+  EXPECT_EQ(values(1), "must be 1");
+  EXPECT_OK(ids({5, 7}));
+  EXPECT_SAYS(run(), "input 'attention_mask' has not been set");
+  EXPECT_OK(give<int64_t>("attention_mask", {1, 2}, {1, 0}));
+  Status status = run();
+  EXPECT_SAYS(status, "input 'attention_mask' is 0 at [0, 1], but must be 1 there");
+  EXPECT_FALSE(strstr(status.message(), "leave this input out"));
+  EXPECT_OK(give<int64_t>("attention_mask", {1, 2}, {1, 1}));
+  EXPECT_OK(run());
+  session = Session();
+  model = Model();
+}
+
 TEST_F(ValuesTest, IdsOutOfRangeAreRefusedWhenTheyAreSet) {
   open({});
   EXPECT_SAYS(ids({5, 300}), "entry 'step': input 'input_ids' is 300 at [0, 1], but it can be 0 to 299");

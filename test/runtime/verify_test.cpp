@@ -276,13 +276,13 @@ TEST(Verify, InputsSayWhichValuesTheyMayHave) {
   TensorSpec &checked = spec.entries[1].checked[0];
   const TensorSpec sound = checked;
   checked.rule = fb::Rule(3);
-  EXPECT_REFUSED(spec, "checked input 'position_ids' does not say what it must be");
+  EXPECT_REFUSED(spec, "input 'position_ids' does not say what it must be");
   checked = sound, checked.base = {};
-  EXPECT_REFUSED(spec, "checked input 'position_ids' does not say what it must be");
+  EXPECT_REFUSED(spec, "input 'position_ids' does not say what it must be");
   checked = sound, checked.base = {symbol(9)};
-  EXPECT_REFUSED(spec, "checked input 'position_ids' does not say what it must be");
+  EXPECT_REFUSED(spec, "input 'position_ids' does not say what it must be");
   checked = sound, checked.base = {constant(INT64_MAX)}; // counting on would overflow
-  EXPECT_REFUSED(spec, "checked input 'position_ids' does not say what it must be");
+  EXPECT_REFUSED(spec, "input 'position_ids' does not say what it must be");
   checked = sound, checked.base = {symbol(0)};
   EXPECT_REFUSED(spec, "position_ids: symbol 'n' is not bound");
   checked = sound, checked.shape[0] = {symbol(0), constant(1), op(Opcode::Add)};
@@ -301,6 +301,9 @@ TEST(Verify, InputsSayWhichValuesTheyMayHave) {
   spec = smallArtifact();
   spec.entries[0].inputs[0].ranged = true;
   EXPECT_REFUSED(spec, "input 'x' has the range");
+  spec = smallArtifact();
+  spec.entries[1].inputs[1].base = {symbol(0)};
+  EXPECT_REFUSED(spec, "attention_mask: symbol 'n' is not bound");
   spec = exitingArtifact();
   spec.entries[3].checked = {sound};
   spec.entries[3].checked[0].shape = {{constant(1)}};
