@@ -3,6 +3,7 @@
 #include "dialects/edge/Checked.h"
 #include "dialects/edge/EdgeDialect.h"
 #include "dialects/edge/Shape.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace llvm;
 namespace edgecc {
@@ -70,7 +71,7 @@ Error checkCounted(mlir::func::FuncOp main, const std::map<std::string, arrays::
         return createStringError(
             "'%s' is %s at element %zu of row %zu, but the model counts %lld there by itself: sequences of one "
             "file have one length and no padding; give shorter ones in another file, or leave '%s' out",
-            name.str().c_str(), value ? std::to_string(*value).c_str() : "of another type", size_t(along), i / last,
+            name.str().c_str(), value ? formatv("{0}", *value).str().c_str() : "of another type", size_t(along), i / last,
             static_cast<long long>(wanted), name.str().c_str());
     }
   }

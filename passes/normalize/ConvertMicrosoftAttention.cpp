@@ -231,6 +231,23 @@ Value causalByRow(NodeContext &node, Value first, AffineExpr tokens, AffineExpr 
   });
 }
 
+/// Lengths beside caches that come as inputs, or beside none. ONNX Runtime's rule for total_sequence_length: a cache that grows
+/// ends with this call's tokens, a buffer of fixed size has room for them.
+LogicalResult checkLengths(NodeContext &node, AffineExpr tokens) {
+  if (node.has(6) && node.rank(6) == 1 && failed(node.sameSize(node.shape(6)[0], node.expr(1))))
+    return failure();
+  AffineExpr past = node.has(3) ? node.shape(3)[2] : node.expr(0);
+  if (auto room = dyn_cast<AffineConstantExpr>(past); room && node.has(3)) {
+    if (node.has(5))
+      node.idsInside(5, 0, room.getValue() - 1);
+    if (node.has(6))
+      node.idsInside(6, 1, room.getValue());
+  } else if (BlockArgument total = node.has(6) ? node.converter.handedOn(node.node.getInputs()[6]) : BlockArgument()) {
+    node.converter.requireValues(total, past + tokens);
+  }
+  return success();
+}
+
 LogicalResult convertGroupQueryAttention(NodeContext &node) {
   int64_t heads = node.intAttr("num_heads", 0), kvHeads = node.intAttr("kv_num_heads", 0);
   if (node.intAttr("smooth_softmax", 0) == 1 || node.has(11))
@@ -261,15 +278,9 @@ LogicalResult convertGroupQueryAttention(NodeContext &node) {
     return node.unsupported("num_heads and kv_num_heads must divide the last size of query, key and value");
   AffineExpr queries = tokensOf(parts.query, parts.queryHeadsFirst);
   // In a session all sequences are equally long; caches that come as inputs have their lengths beside them.
-  bool isByRow = node.has(3) && !node.stateBuffer(3) && node.has(5);
-  if (node.has(3) && node.stateBuffer(3) && failed(checkSessionLengths(node)))
+  bool isSession = node.has(3) && node.stateBuffer(3), isByRow = node.has(3) && !isSession && node.has(5);
+  if (failed(isSession ? checkSessionLengths(node) : checkLengths(node, queries)))
     return failure();
-  if (isByRow && node.has(6) && node.rank(6) == 1 && failed(node.sameSize(node.shape(6)[0], node.expr(1))))
-    return failure();
-  // A cache that grows has room for this call's tokens; total_sequence_length must say the same.
-  BlockArgument total = isByRow && node.has(6) ? node.converter.handedOn(node.node.getInputs()[6]) : BlockArgument();
-  if (total && !isa<AffineConstantExpr>(node.shape(3)[2]))
-    node.converter.requireValues(total, node.shape(3)[2] + queries);
   Value first = isByRow ? firstPositions(node, queries) : Value();
   if (node.intAttr("do_rotary", 0)) {
     if (!node.has(7) || !node.has(8))
