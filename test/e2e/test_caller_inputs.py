@@ -262,6 +262,44 @@ def test_lengths_of_a_cache_that_come_from_elsewhere_are_refused(build_dir, tmp_
         edgecc.compile(tmp_path / "model.onnx", tmp_path / "model.edge")
 
 
+def test_a_padded_prompt_without_a_cache_is_right_where_it_has_tokens(compiled):
+    g = Graph()
+    q = g.input("query", T.FLOAT, ["batch", "sequence", 32])
+    k, v = (g.input(n, T.FLOAT, ["batch", "sequence", 16]) for n in ("key", "value"))
+    y = g("GroupQueryAttention", q, k, v, "", "", g.input("seqlens_k", T.INT32, ["batch"]), g.input("total_sequence_length", T.INT32, []),
+          outputs=3, domain="com.microsoft", num_heads=2, kv_num_heads=1)
+    model, oracle = compiled(g.model([("y", y[0], T.FLOAT, ["batch", "sequence", 32])]), dims={"batch": 2})
+    given = {n: RNG.normal(size=(2, 5, width)).astype(np.float32) for n, width in (("query", 32), ("key", 16), ("value", 16))}
+    given |= {"seqlens_k": np.array([4, 2], np.int32), "total_sequence_length": np.array(5, np.int32)}
+    got, expected = model.run(given)["y"], oracle.run(given)["y"]
+    assert relative_error(got[0], expected[0]) < 1e-5 and relative_error(got[1, :3], expected[1, :3]) < 1e-5
+    with pytest.raises(edgecc.RunError, match=r"'total_sequence_length' is 9 at \[\], but must be 5 there"):
+        model.run({**given, "total_sequence_length": np.array(9, np.int32)})
+
+
+def test_samples_with_padding_are_refused(build_dir, tmp_path):
+    onnx.save(decoder(), tmp_path / "model.onnx")
+    samples = {"input_ids": RNG.integers(0, VOCABULARY, (6, 8)), "attention_mask": np.ones((6, 8), np.int64)}
+    for padded in False, True:
+        if padded:
+            samples["attention_mask"][2, 5:] = 0
+        np.savez(tmp_path / "samples.npz", **samples)
+        command = [build_dir / "bin/edgecc", tmp_path / "model.onnx", "-o", tmp_path / "model.edge", "--quiet", "--quant=w8",
+                   "--quant-algorithm=gptq", "--calibrate", tmp_path / "samples.npz"]
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+        assert done.returncode == padded
+    assert "'attention_mask' is 0" in done.stderr and "at element 5 of row 2, but the model counts 1 there" in done.stderr
+
+
+@pytest.mark.parametrize("index", [4, -5])
+def test_a_constant_index_outside_of_a_table_is_not_compiled(index, build_dir, tmp_path):
+    g = Graph()
+    y = g("Gather", g.input("x", T.FLOAT, ["n", 4]), g.weight(np.array(index)), axis=1)
+    onnx.save(g.model([("y", y, T.FLOAT, ["n"])]), tmp_path / "model.onnx")
+    with pytest.raises(edgecc.CompileError, match=f"index {index} is outside of 4 elements of dimension 1"):
+        edgecc.compile(tmp_path / "model.onnx", tmp_path / "model.edge")
+
+
 @pytest.mark.parametrize("kind", [T.INT64, T.INT32])
 def test_ids_outside_of_the_vocabulary_are_refused(kind, compiled):
     model, oracle = compiled(decoder(ids=kind))
