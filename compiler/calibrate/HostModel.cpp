@@ -117,6 +117,8 @@ Error HostModel::run(function_ref<std::optional<ArrayView>(StringRef)> find) {
   edgecc_tensor_info input;
   for (size_t i = 0; edgecc_model_input(model.handle(), 0, i, &input) == EDGECC_OK; ++i) {
     std::optional<ArrayView> array = find(input.name);
+    if (!array && edgecc_model_input_is_optional(model.handle(), 0, i))
+      continue;
     if (!array)
       return createStringError("there is no array for the model's input '%s'", input.name);
     Status status = Status::of([&](edgecc_error *error) {

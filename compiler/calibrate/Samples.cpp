@@ -1,6 +1,8 @@
 //===- Samples.cpp ------------------------------------------------------------===//
 #include "compiler/calibrate/Samples.h"
+#include "compiler/calibrate/Counted.h"
 #include "compiler/calibrate/Segment.h"
+#include "dialects/edge/Checked.h"
 #include "dialects/edge/Shape.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
@@ -61,7 +63,7 @@ std::vector<Input> inputsOf(mlir::func::FuncOp main) {
 
 class Reader {
 public:
-  Reader(const SampleOptions &options, mlir::func::FuncOp main) : options(options), inputs(inputsOf(main)) {}
+  Reader(const SampleOptions &options, mlir::func::FuncOp main) : options(options), main(main), inputs(inputsOf(main)) {}
 
   Expected<std::vector<Sample>> read() {
     StringRef file = options.file;
@@ -90,6 +92,7 @@ private:
   void addDocument(ArrayRef<int64_t> ids, int64_t prompt);
 
   const SampleOptions &options;
+  mlir::func::FuncOp main;
   std::vector<Input> inputs;
   std::vector<Sample> samples;
 };
@@ -107,6 +110,8 @@ Error Reader::readArrays() {
   std::map<std::string, arrays::Array> all;
   if (std::string fault = arrays::readNpz(options.file, all); !fault.empty())
     return createStringError(Twine(options.flag) + " " + fault);
+  if (Error error = checkCounted(main, all))
+    return fail(toString(std::move(error)));
   int64_t rows = -1, atOnce = INT64_MAX;
   bool isPiece = any_of(inputs, [](const Input &input) { return StringRef(input.name).starts_with(kBeginName); });
   for (const Input &input : inputs) {
@@ -342,11 +347,11 @@ Expected<std::vector<Sample>> randomSamples(const SampleOptions &options, mlir::
         array.bytes.insert(array.bytes.end(), bytes, bytes + sizeof(value));
       };
       bool isMask = name.contains("mask"), isType = name.contains("type");
+      auto values = main.getArgAttrOfType<mlir::DictionaryAttr>(number, edge::kValuesAttr);
+      auto range = values ? values.getAs<mlir::DenseI64ArrayAttr>("range") : mlir::DenseI64ArrayAttr();
+      int64_t most = std::min<int64_t>(range ? range[1] : vocabulary - 1, (1 << 20) - 1);
       for (int64_t i = 0; i < count; ++i) {
-        int64_t integer = isMask ? 1
-                          : isType
-                              ? 0
-                              : std::uniform_int_distribution<int64_t>(0, std::min<int64_t>(vocabulary, 1 << 20) - 1)(random);
+        int64_t integer = isMask ? 1 : isType ? 0 : std::uniform_int_distribution<int64_t>(0, most)(random);
         switch (*type) {
         case EDGECC_F32: append(std::normal_distribution<float>()(random)); break;
         case EDGECC_I64: append(int64_t(integer)); break;

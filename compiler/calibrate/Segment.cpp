@@ -1,5 +1,6 @@
 //===- Segment.cpp ------------------------------------------------------------===//
 #include "compiler/calibrate/Segment.h"
+#include "dialects/edge/Checked.h"
 #include "dialects/edge/Shape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -47,6 +48,7 @@ OwningOpRef<ModuleOp> cutSegment(func::FuncOp function, ArrayRef<Value> begins, 
       other.erase();
   main.setName("main");
   main->removeAttr("edge.advance");
+  main->removeAttr(edge::kCheckedAttr);
   MLIRContext *context = main.getContext();
   OpBuilder builder(context);
 

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/package/Metadata.h"
 #include "compiler/package/Extent.h"
+#include "dialects/edge/Checked.h"
 #include "dialects/edge/EdgeDialect.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -41,6 +42,7 @@ private:
   Offset<fb::Extent> extent(mlir::AffineExpr expr, const Twine &where);
   Offset<flatbuffers::Vector<Offset<fb::Extent>>> shape(mlir::AffineMap map, const Twine &where);
   fb::ElementType element(StringRef name, const Twine &where);
+  Offset<fb::Tensor> tensor(plan::TensorOp op, const Twine &where);
   Offsets<fb::Symbol> symbols();
   Offsets<fb::State> states();
   Offset<fb::Entry> entry(plan::EntryOp op);
@@ -106,14 +108,39 @@ Offsets<fb::State> Writer::states() {
   return list;
 }
 
-Offset<fb::Entry> Writer::entry(plan::EntryOp op) {
-  Offsets<fb::Tensor> inputs, outputs;
-  for (plan::TensorOp tensor : op.getBody().getOps<plan::TensorOp>()) {
-    std::string where = ("entry '" + op.getName() + "', tensor '" + tensor.getName() + "'").str();
-    auto sizes = shape(tensor.getShape(), where);
-    (tensor.getOutput() ? outputs : inputs)
-        .push_back(fb::CreateTensor(builder, text(tensor.getName()), element(tensor.getElement(), where), sizes));
+Offset<fb::Tensor> Writer::tensor(plan::TensorOp op, const Twine &where) {
+  auto sizes = shape(op.getShape(), where);
+  fb::Rule rule = fb::Rule::Equal;
+  Offset<fb::Extent> base;
+  ArrayRef<int64_t> range;
+  auto values = op->getAttrOfType<mlir::DictionaryAttr>(edge::kValuesAttr);
+  for (mlir::NamedAttribute value : values ? values.getValue() : ArrayRef<mlir::NamedAttribute>()) {
+    auto known = StringSwitch<std::optional<fb::Rule>>(value.getName())
+                     .Case("equal", fb::Rule::Equal)
+                     .Case("counting", fb::Rule::Counting)
+                     .Case("below", fb::Rule::Below)
+                     .Default(std::nullopt);
+    if (auto map = dyn_cast<mlir::AffineMapAttr>(value.getValue()); map && known) {
+      rule = *known;
+      base = extent(map.getValue().getResult(0), where + ", values");
+    } else if (auto bounds = dyn_cast<mlir::DenseI64ArrayAttr>(value.getValue());
+               bounds && bounds.size() == 2 && value.getName() == "range") {
+      range = bounds.asArrayRef();
+    } else {
+      fail(where, "the values '" + value.getName().getValue() + "' are none that the runtime knows");
+    }
   }
+  return fb::CreateTensor(builder, text(op.getName()), element(op.getElement(), where), sizes, rule, base, !range.empty(),
+                          range.empty() ? 0 : range[0], range.empty() ? 0 : range[1]);
+}
+
+Offset<fb::Entry> Writer::entry(plan::EntryOp op) {
+  Offsets<fb::Tensor> inputs, outputs, checked;
+  for (plan::TensorOp part : op.getBody().getOps<plan::TensorOp>())
+    (part.getOutput()                    ? outputs
+     : part->hasAttr(edge::kCheckedAttr) ? checked
+                                         : inputs)
+        .push_back(tensor(part, "entry '" + op.getName() + "', tensor '" + part.getName() + "'"));
   std::vector<uint64_t> offsets;
   for (const CodeImage &image : images)
     offsets.push_back(image.entries.lookup(op.getFunction()));
@@ -121,9 +148,12 @@ Offset<fb::Entry> Writer::entry(plan::EntryOp op) {
   if (auto map = op.getAdvance())
     advance = extent(map->getResult(0), "entry '" + op.getName() + "', advance");
   auto inputVector = builder.CreateVector(inputs), outputVector = builder.CreateVector(outputs);
+  Offset<flatbuffers::Vector<Offset<fb::Tensor>>> checkedVector;
+  if (!checked.empty())
+    checkedVector = builder.CreateVector(checked);
   bool exits = !op.getBody().getOps<plan::LeaveOp>().empty();
   return fb::CreateEntry(builder, text(op.getName()), inputVector, outputVector, op.getArena(), builder.CreateVector(offsets),
-                         advance, exits, int32_t(op.getResumes().value_or(-1)));
+                         advance, exits, int32_t(op.getResumes().value_or(-1)), checkedVector);
 }
 
 Offsets<fb::Exit> Writer::exits() {

@@ -1,5 +1,6 @@
 //===- ExitEntries.cpp - What else a model with exits can be asked ----------===//
 #include "passes/lower/ExitEntries.h"
+#include "dialects/edge/Checked.h"
 #include "dialects/edge/Shape.h"
 #include "passes/Passes.h"
 #include "passes/earlyexit/KeptStates.h"
@@ -96,6 +97,7 @@ void keepFill(func::FuncOp function) {
     inputs[i] = !function.getArgAttr(i, edge::EdgeDialect::kStateAttr);
   (void)function.eraseArguments(inputs);
   function->removeAttr("edge.advance");
+  function->removeAttr(edge::kCheckedAttr);
   function->setAttr(edge::EdgeDialect::kFillsAttr, UnitAttr::get(function.getContext()));
 }
 

@@ -4,6 +4,7 @@
 // steps. It is all stated as a plan.model; EmitEntries turns the steps into code.
 //
 //===----------------------------------------------------------------------===//
+#include "dialects/edge/Checked.h"
 #include "dialects/edge/Shape.h"
 #include "passes/Passes.h"
 #include "passes/lower/Outline.h"
@@ -273,20 +274,31 @@ void EntryPlanner::state(lower::KernelOutliner &outliner, OpBuilder &planBuilder
       function->getAttrOfType<IntegerAttr>(edge::EdgeDialect::kResumesAttr), function->hasAttr(edge::EdgeDialect::kFillsAttr));
   OpBuilder inside(context);
   inside.createBlock(&entry.getBody());
-  auto planTensor = [&](Type type, Attribute name, Attribute element, bool output) {
-    auto tensor = cast<RankedTensorType>(type);
-    plan::TensorOp::create(inside, loc, stringAttr(name, "unnamed"), stringAttr(element, "f32"),
-                           AffineMapAttr::get(edge::symbolMap(edge::shapeOf(tensor), context)),
-                           output ? inside.getUnitAttr() : UnitAttr());
+  auto planTensor = [&](StringAttr name, StringAttr element, AffineMapAttr shape, bool output) {
+    return plan::TensorOp::create(inside, loc, name, element, shape, output ? inside.getUnitAttr() : UnitAttr());
+  };
+  auto planValue = [&](Type type, Attribute name, Attribute element, bool output) {
+    AffineMap shape = edge::symbolMap(edge::shapeOf(cast<RankedTensorType>(type)), context);
+    return planTensor(stringAttr(name, "unnamed"), stringAttr(element, "f32"), AffineMapAttr::get(shape), output);
   };
   for (BlockArgument arg : function.getArguments())
-    if (unsigned i = arg.getArgNumber(); !function.getArgAttr(i, edge::EdgeDialect::kStateAttr))
-      planTensor(arg.getType(), function.getArgAttr(i, edge::EdgeDialect::kNameAttr),
-                 function.getArgAttr(i, edge::EdgeDialect::kElementAttr), false);
+    if (unsigned i = arg.getArgNumber(); !function.getArgAttr(i, edge::EdgeDialect::kStateAttr)) {
+      auto input = planValue(arg.getType(), function.getArgAttr(i, edge::EdgeDialect::kNameAttr),
+                             function.getArgAttr(i, edge::EdgeDialect::kElementAttr), false);
+      if (Attribute values = function.getArgAttr(i, edge::kValuesAttr))
+        input->setAttr(edge::kValuesAttr, values);
+    }
   for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
     if (!function.getResultAttr(i, edge::EdgeDialect::kStateAttr))
-      planTensor(type, function.getResultAttr(i, edge::EdgeDialect::kNameAttr),
-                 function.getResultAttr(i, edge::EdgeDialect::kElementAttr), true);
+      planValue(type, function.getResultAttr(i, edge::EdgeDialect::kNameAttr),
+                function.getResultAttr(i, edge::EdgeDialect::kElementAttr), true);
+  if (auto checked = function->getAttrOfType<ArrayAttr>(edge::kCheckedAttr))
+    for (auto input : checked.getAsRange<DictionaryAttr>()) {
+      auto tensor = planTensor(input.getAs<StringAttr>("name"), input.getAs<StringAttr>("element"),
+                               input.getAs<AffineMapAttr>("shape"), false);
+      tensor->setAttr(edge::kCheckedAttr, inside.getUnitAttr());
+      tensor->setAttr(edge::kValuesAttr, input.get("values"));
+    }
 
   auto step = [&](OpBuilder &builder, edge::KernelOp kernel) {
     SmallVector<Attribute> buffers;

@@ -347,6 +347,7 @@ LogicalResult convertAttention(NodeContext &node) {
 LogicalResult convertRotary(NodeContext &node) {
   Value cos = node.tensor(1), sin = node.tensor(2);
   if (node.has(3)) {
+    node.idsInside(3, node.shape(1)[0], /*fromEnd=*/false);
     cos = gatherRows(node, node.tensor(3), cos);
     sin = gatherRows(node, node.tensor(3), sin);
   }

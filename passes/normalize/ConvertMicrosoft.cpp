@@ -78,6 +78,9 @@ LogicalResult convertSkipNorm(NodeContext &node, bool isRms) {
 
 LogicalResult convertEmbedNorm(NodeContext &node) {
   edge::SymbolicShape ids = node.shape(0);
+  for (auto [input, table] : {std::pair(0, 2), {8, 3}, {1, 4}})
+    if (node.has(input) && node.has(table))
+      node.idsInside(input, node.shape(table)[0], /*fromEnd=*/false);
   SmallVector<Value> terms{gatherRows(node, node.tensor(0), node.tensor(2))};
   Type element = node.element(2);
   AffineExpr width = node.shape(2).back();

@@ -159,17 +159,37 @@ Value rowsAt(NodeContext &node, Value table, AffineExpr past, AffineExpr tokens)
   });
 }
 
-/// Where the tokens of this call begin in each batch element: seqlens_k + 1 - tokens; a prompt that is padded begins at 0.
+/// Where the tokens of this call begin in each batch element: seqlens_k + 1 - tokens; a prompt, which total_sequence_length says
+/// to be no longer than its tokens, begins at 0, padded or not.
 Value firstPositions(NodeContext &node, AffineExpr tokens) {
   AffineExpr batch = node.shape(0)[0];
   Value last = node.reshape(node.tensor(5), {batch});
+  Value total = node.has(6) ? node.reshape(node.tensor(6), {node.expr(1)}) : Value();
   return node.compute({batch}, node.builder.getI64Type(), [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
-    Value count = TensorBuilder::castScalar(b, loc, TensorBuilder::load(b, loc, last, i), b.getIndexType());
-    count = arith::AddIOp::create(b, loc, count, TensorBuilder::index(b, loc, 1));
-    Value first = arith::SubIOp::create(b, loc, count, TensorBuilder::size(b, loc, tokens));
-    first = arith::MaxSIOp::create(b, loc, first, TensorBuilder::index(b, loc, 0));
+    auto number = [&](Value tensor, ValueRange at) {
+      return TensorBuilder::castScalar(b, loc, TensorBuilder::load(b, loc, tensor, at), b.getIndexType());
+    };
+    Value zero = TensorBuilder::index(b, loc, 0), given = TensorBuilder::size(b, loc, tokens);
+    Value count = arith::AddIOp::create(b, loc, number(last, i), TensorBuilder::index(b, loc, 1));
+    Value first = arith::MaxSIOp::create(b, loc, arith::SubIOp::create(b, loc, count, given), zero);
+    if (total) {
+      Value isPrompt = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, number(total, zero), given);
+      first = arith::SelectOp::create(b, loc, isPrompt, zero, first);
+    }
     return TensorBuilder::castScalar(b, loc, first, b.getI64Type());
   });
+}
+
+/// Lengths are not read in a session, which counts them: they must follow from what it knows.
+LogicalResult checkSessionLengths(NodeContext &node) {
+  for (unsigned input : {5u, 6u})
+    if (StringRef given = node.has(input) ? node.converter.givenBehind(node.node.getInputs()[input]) : StringRef();
+        !given.empty())
+      return node.unsupported(
+          Twine(input == 5 ? "seqlens_k" : "total_sequence_length") + " is computed from the input " + given +
+          ", but the caches of a session count their lengths by themselves; make it an input of the graph, or "
+          "compute it from attention_mask");
+  return success();
 }
 
 /// [batch, tokens]: first + 0, 1, ...
@@ -211,6 +231,23 @@ Value causalByRow(NodeContext &node, Value first, AffineExpr tokens, AffineExpr 
   });
 }
 
+/// Lengths beside caches that come as inputs, or beside none. ONNX Runtime's rule for total_sequence_length: a cache that grows
+/// ends with this call's tokens, a buffer of fixed size has room for them.
+LogicalResult checkLengths(NodeContext &node, AffineExpr tokens) {
+  if (node.has(6) && node.rank(6) == 1 && failed(node.sameSize(node.shape(6)[0], node.expr(1))))
+    return failure();
+  AffineExpr past = node.has(3) ? node.shape(3)[2] : node.expr(0);
+  if (auto room = dyn_cast<AffineConstantExpr>(past); room && node.has(3)) {
+    if (node.has(5))
+      node.idsInside(5, 0, room.getValue() - 1);
+    if (node.has(6))
+      node.idsInside(6, 1, room.getValue());
+  } else if (BlockArgument total = node.has(6) ? node.converter.handedOn(node.node.getInputs()[6]) : BlockArgument()) {
+    node.converter.requireValues(total, past + tokens);
+  }
+  return success();
+}
+
 LogicalResult convertGroupQueryAttention(NodeContext &node) {
   int64_t heads = node.intAttr("num_heads", 0), kvHeads = node.intAttr("kv_num_heads", 0);
   if (node.intAttr("smooth_softmax", 0) == 1 || node.has(11))
@@ -241,13 +278,17 @@ LogicalResult convertGroupQueryAttention(NodeContext &node) {
     return node.unsupported("num_heads and kv_num_heads must divide the last size of query, key and value");
   AffineExpr queries = tokensOf(parts.query, parts.queryHeadsFirst);
   // In a session all sequences are equally long; caches that come as inputs have their lengths beside them.
-  bool isByRow = node.has(3) && !node.stateBuffer(3) && node.has(5);
+  bool isSession = node.has(3) && node.stateBuffer(3), isByRow = node.has(3) && !isSession && node.has(5);
+  if (failed(isSession ? checkSessionLengths(node) : checkLengths(node, queries)))
+    return failure();
   Value first = isByRow ? firstPositions(node, queries) : Value();
   if (node.intAttr("do_rotary", 0)) {
     if (!node.has(7) || !node.has(8))
       return node.unsupported("do_rotary needs cos_cache and sin_cache");
     AffineExpr past = node.has(3) ? node.shape(3)[2] : node.expr(0);
     bool interleaved = node.intAttr("rotary_interleaved", 0);
+    if (node.has(9))
+      node.idsInside(9, node.shape(7)[0], /*fromEnd=*/false);
     auto table = [&](unsigned input) {
       if (node.has(9) || isByRow)
         return gatherRows(node, node.has(9) ? node.tensor(9) : positionsFrom(node, first, queries), node.tensor(input));
@@ -374,12 +415,19 @@ LogicalResult convertMicrosoftRotary(NodeContext &node) {
     return node.unsupported("num_heads must divide the last size of the input");
   AffineExpr tokens = tokensOf(input, headsFirst);
   Value positions = node.tensor(1);
-  // One number is where the first token stands.
-  if (node.rank(1) == 1 || (node.rank(1) == 2 && NodeContext::isOne(node.shape(1)[1]) && !NodeContext::isOne(tokens))) {
-    Value first = node.reshape(positions, {node.expr(1)});
+  auto rows = dyn_cast<AffineConstantExpr>(node.shape(2)[0]);
+  bool isFirst = node.rank(1) == 1 || (node.rank(1) == 2 && NodeContext::isOne(node.shape(1)[1]) && !NodeContext::isOne(tokens));
+  // The last of the fewest tokens that a call can have is inside; more are clamped.
+  int64_t fewest = isFirst ? std::max<int64_t>(edge::boundsOf(tokens, edge::symbolsOf(node.node)).first, 1) : 1;
+  if (rows && rows.getValue() >= fewest)
+    node.idsInside(1, 0, rows.getValue() - fewest);
+  // One number is where the first token of a row, or of all rows, stands.
+  if (isFirst) {
+    edge::SymbolicShape starts{node.rank(1) == 1 ? node.expr(1) : node.shape(1)[0]};
+    Value first = node.reshape(positions, starts);
     Type element = node.element(1);
-    positions = node.compute({node.expr(1), tokens}, element, [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
-      Value start = TensorBuilder::load(b, loc, first, {TensorBuilder::index(b, loc, 0)});
+    positions = node.compute({starts[0], tokens}, element, [&](OpBuilder &b, Location loc, ValueRange i) -> Value {
+      Value start = TensorBuilder::load(b, loc, first, {i[0]});
       return arith::AddIOp::create(b, loc, start, TensorBuilder::castScalar(b, loc, i[1], element));
     });
   }

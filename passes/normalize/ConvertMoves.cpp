@@ -50,6 +50,13 @@ LogicalResult convertGather(NodeContext &node) {
   bool isUnsigned = node.isUnsigned(0), unsignedIndices = node.isUnsigned(1);
   if (!known && failed(node.rowsInside(node.tensor(1), data[axis])))
     return failure();
+  if (!known)
+    node.idsInside(1, data[axis], /*fromEnd=*/true);
+  auto rows = constantOf(data[axis]);
+  auto outside = [&](int64_t index) { return index < -*rows || index >= *rows; };
+  if (auto wrong = known && rows ? llvm::find_if(*known, outside) : nullptr; wrong && wrong != known->end())
+    return node.unsupported("index " + Twine(*wrong) + " is outside of " + Twine(*rows) + " elements of dimension " +
+                            Twine(axis));
   // A float table of rows is an embedding; its layout may later be that of the head it is tied to.
   if (axis == 0 && data.size() == 2 && node.isFloat(0) && node.info(0).constant && !known) {
     Value ids = node.tensor(1), table = node.tensor(0);
@@ -70,8 +77,10 @@ LogicalResult convertGather(NodeContext &node) {
     Value index;
     if (ids)
       index = safeIndex(b, loc, TensorBuilder::load(b, loc, ids, at.slice(axis, indices.size())), unsignedIndices, data[axis]);
-    else
+    else if (rows || (*known)[0] == 0 || (*known)[0] == -1) // a size that varies is 1 at least
       index = TensorBuilder::size(b, loc, (*known)[0] < 0 ? data[axis] + (*known)[0] : node.expr((*known)[0]));
+    else
+      index = safeIndex(b, loc, TensorBuilder::index(b, loc, (*known)[0]), /*isUnsigned=*/false, data[axis]);
     SmallVector<Value> from(at.take_front(axis));
     from.push_back(index);
     llvm::append_range(from, at.drop_front(axis + indices.size()));

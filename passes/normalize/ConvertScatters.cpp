@@ -1,8 +1,9 @@
 //===- ConvertScatters.cpp - Reads and writes at computed places ------------===//
 //
 // A scatter updates its data in place (the planner copies it where somebody else still needs it). Updates of the same element
-// keep their order: what is spread over tasks never meets. Indices come from data: one that is outside is skipped by a scatter
-// and read at the nearest element by a gather, so no model can be made to touch other memory.
+// keep their order: what is spread over tasks never meets. Indices come from data: one that is outside is refused by the
+// runtime where the graph's input has it, else it is skipped by a scatter and read at the nearest element by a gather: no model
+// can be made to touch other memory.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/normalize/Loops.h"
@@ -59,6 +60,7 @@ LogicalResult convertScatterElements(NodeContext &node) {
   bool isUnsigned = node.isUnsigned(0);
   if (failed(node.sameSizes(indices, node.shape(2))) || failed(staysInside(node, indices, data, axis)))
     return failure();
+  node.idsInside(1, data[axis], /*fromEnd=*/true);
   // Two updates meet only along the axis.
   ArrayRef<AffineExpr> outer = ArrayRef(indices).take_front(axis), inner = ArrayRef(indices).drop_front(axis);
   auto result = rowKernel(node, "scatter_elements", edge::product(outer, node.context()), edge::product(inner, node.context()),
@@ -96,6 +98,8 @@ LogicalResult convertScatterND(NodeContext &node) {
   llvm::append_range(wanted, ArrayRef(data).drop_front(k));
   if (failed(node.sameSizes(wanted, node.shape(2))))
     return failure();
+  if (k == 1)
+    node.idsInside(1, data[0], /*fromEnd=*/true);
   AffineExpr rows = edge::product(ArrayRef(indices).drop_back(), context),
              slice = edge::product(ArrayRef(data).drop_front(k), context);
   Value flatData = node.reshape(node.tensor(0), {edge::product(ArrayRef(data).take_front(k), context), slice});
@@ -157,6 +161,7 @@ LogicalResult convertGatherElements(NodeContext &node) {
   int64_t axis = *checkedAxis;
   if (failed(staysInside(node, node.shape(1), data, axis)))
     return failure();
+  node.idsInside(1, data[axis], /*fromEnd=*/true);
   Value input = node.tensor(0), indices = node.tensor(1);
   bool isUnsigned = node.isUnsigned(0);
   node.set(0,
@@ -184,6 +189,8 @@ LogicalResult convertGatherND(NodeContext &node) {
   llvm::append_range(shape, ArrayRef(data).drop_front(batches + k));
   if (failed(node.sameSizes(ArrayRef(data).take_front(batches), ArrayRef(indices).take_front(batches))))
     return failure();
+  if (k == 1)
+    node.idsInside(1, data[batches], /*fromEnd=*/true);
   Value input = node.tensor(0), places = node.tensor(1);
   bool isUnsigned = node.isUnsigned(0);
   node.set(0,

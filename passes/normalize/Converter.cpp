@@ -2,6 +2,7 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Verifier.h"
 #include "passes/Passes.h"
+#include "passes/normalize/Inputs.h"
 #include "passes/normalize/Raise.h"
 #include "passes/normalize/SizeParser.h"
 #include "llvm/ADT/StringExtras.h"
@@ -20,7 +21,7 @@ static Type signless(Type type) {
   return integer ? IntegerType::get(type.getContext(), integer.getWidth()) : type;
 }
 
-static StringRef elementName(Type type) {
+StringRef elementName(Type type) {
   if (type.isF32())
     return "f32";
   if (type.isF16())
@@ -213,6 +214,12 @@ LogicalResult Converter::collectSymbols(func::FuncOp source) {
     position = renumber(position);
     tokens = renumber(tokens);
   }
+  for (Implicit &input : implicit) {
+    input.base = renumber(input.base);
+    // A mask that ends with this call's tokens.
+    if (input.rule == Implicit::Below && argShapes[input.argument].back() == input.base)
+      input = {input.argument, Implicit::Equal, getAffineConstantExpr(1, context())};
+  }
   setSymbols(attributes);
   return success();
 }
@@ -292,7 +299,6 @@ Value Converter::tensor(Value onnxValue) {
 
 LogicalResult Converter::createFunction(func::FuncOp source) {
   builder.setInsertionPoint(source);
-  auto isState = [&](unsigned i) { return llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; }); };
   SmallVector<Type> types;
   SmallVector<DictionaryAttr> attributes;
   SmallVector<unsigned> order;
@@ -304,8 +310,7 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     attributes.push_back(builder.getDictionaryAttr(more));
   };
   for (unsigned i = 0; i < source.getNumArguments(); ++i) {
-    if (isState(i) || isa<NoneType>(source.getArgument(i).getType()) ||
-        llvm::any_of(implicit, [&](Implicit &known) { return known.argument == i; }))
+    if (isState(i) || isImplicit(i) || isa<NoneType>(source.getArgument(i).getType()))
       continue;
     types.push_back(
         edge::tensorType(argShapes[i], signless(cast<RankedTensorType>(source.getArgument(i).getType()).getElementType())));
@@ -332,6 +337,7 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
   }
   function = func::FuncOp::create(builder, source.getLoc(), "main", builder.getFunctionType(types, {}));
   function.setAllArgAttrs(attributes);
+  listChecked(source);
   builder.setInsertionPointToStart(function.addEntryBlock());
   for (auto [i, argument] : llvm::zip(order, function.getArguments())) {
     TensorInfo &known = infos[source.getArgument(i)];
@@ -363,11 +369,12 @@ LogicalResult Converter::createFunction(func::FuncOp source) {
     if (stateIO[number].kind == StateIO::Filled)
       known.held = position;
   }
-  for (auto [i, kind] : implicit) {
-    TensorInfo &known = infos[source.getArgument(i)];
-    known.shape = argShapes[i];
-    known.element = signless(cast<RankedTensorType>(source.getArgument(i).getType()).getElementType());
-    known.value = implicitInput(kind, edge::tensorType(known.shape, known.element), source.getLoc());
+  for (const Implicit &input : implicit) {
+    BlockArgument argument = source.getArgument(input.argument);
+    TensorInfo &known = infos[argument];
+    known.shape = argShapes[input.argument];
+    known.element = signless(cast<RankedTensorType>(argument.getType()).getElementType());
+    known.value = implicitInput(input, edge::tensorType(known.shape, known.element), source.getLoc());
   }
   return success();
 }

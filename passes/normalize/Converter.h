@@ -195,6 +195,10 @@ public:
   mlir::FailureOr<bool> endsInside(mlir::AffineExpr end, mlir::AffineExpr size, const llvm::Twine &what);
   /// The same for the rows of a table that ids look up, as far as these follow from sizes (positions do).
   mlir::LogicalResult rowsInside(mlir::Value ids, mlir::AffineExpr rows);
+  /// Where input `ids` is one of the graph: a call with other values than [low, high] becomes an error.
+  void idsInside(unsigned ids, int64_t low, int64_t high);
+  /// The same for ids of rows, if their number is known; without `fromEnd` they are not negative.
+  void idsInside(unsigned ids, mlir::AffineExpr rows, bool fromEnd);
   /// For each size whether it is the constant 1.
   static bool isOne(mlir::AffineExpr size);
 
@@ -279,6 +283,14 @@ public:
   mlir::LogicalResult limit(onnx::NodeOp node, LargestValue largest, int64_t most, Complaint complaint);
   /// Fixes the symbol of a size that must be this number, or reports that it cannot be.
   mlir::LogicalResult fix(onnx::NodeOp node, mlir::AffineExpr size, int64_t number);
+  /// The graph's input that this value hands on as it is, through `views` of ONNX; null if it is computed, or no argument.
+  mlir::BlockArgument handedOn(mlir::Value onnxValue);
+  /// Which values an argument may have; what it was given before is kept, and the tightest range counts.
+  void limitValues(mlir::BlockArgument argument, int64_t low, int64_t high);
+  void requireValues(mlir::BlockArgument argument, mlir::AffineExpr equal);
+  /// The name of an input whose values, not only its sizes, this one is computed from; empty if there is none but those that the
+  /// session knows.
+  llvm::StringRef givenBehind(mlir::Value onnxValue);
   /// Upper bound of a size, with what is known of a session.
   int64_t largest(mlir::AffineExpr value, llvm::ArrayRef<edge::SymbolAttr> symbols);
 
@@ -304,11 +316,13 @@ private:
   mlir::LogicalResult collectSymbols(mlir::func::FuncOp source);
   unsigned symbolNamed(llvm::StringRef name);
   void setSymbols(llvm::SmallVector<edge::SymbolAttr> symbols);
-  /// An input whose value a session knows.
+  /// An input whose values a session knows. It is no argument, but one that a caller may give and the runtime checks
+  /// (dialects/edge/Checked.h has the rules).
   struct Implicit {
-    enum Kind { Mask, Positions, Held, Filled };
+    enum Rule { Equal, Counting, Below };
     unsigned argument; // of the source
-    Kind kind;
+    Rule rule;
+    mlir::AffineExpr base;
   };
   void findStates(mlir::func::FuncOp source);
   void remarkOnPair(mlir::func::FuncOp source, unsigned argument, unsigned result, const llvm::Twine &reason);
@@ -318,8 +332,13 @@ private:
   void nameSession(mlir::AffineExpr past, mlir::AffineExpr filled);
   void findTokens(mlir::func::FuncOp source);
   void findImplicit(mlir::BlockArgument argument, llvm::StringRef name);
-  void findCounts(onnx::NodeOp scatter);
-  void addImplicit(mlir::BlockArgument argument, Implicit::Kind kind);
+  void findIndices(onnx::NodeOp scatter);
+  void findLengths(onnx::NodeOp node);
+  void addImplicit(mlir::BlockArgument argument, Implicit::Rule rule, mlir::AffineExpr base);
+  bool isState(unsigned argument);
+  bool isImplicit(unsigned argument);
+  void alignBatches(mlir::func::FuncOp source);
+  void listChecked(mlir::func::FuncOp source);
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
   void convertNodes(mlir::func::FuncOp source, bool inputsKnown);
   void claim(NodeContext &node, const Conversion &row);
@@ -330,7 +349,7 @@ private:
   mlir::LogicalResult convertReturn(mlir::func::FuncOp source);
   mlir::Value replaceState(mlir::Value state, mlir::Value contents, mlir::Location loc);
   void convertConstant(onnx::ConstantOp constant);
-  mlir::Value implicitInput(Implicit::Kind kind, mlir::RankedTensorType type, mlir::Location loc);
+  mlir::Value implicitInput(const Implicit &input, mlir::RankedTensorType type, mlir::Location loc);
 
   struct SymbolInfo {
     std::string name;
@@ -359,6 +378,7 @@ private:
   };
   llvm::SmallVector<StateIO> stateIO;
   llvm::SmallVector<Implicit> implicit;
+  mlir::AffineExpr batch; // sequences of a call, by the first numbers of the symbols; null if nothing says
   Findings found;
   RaiseChecker *checker;
   std::vector<Claim> claims;

@@ -2,17 +2,17 @@
 //
 // past_key_values.0.key and present.0.key (and other spellings) are one state if the present is the past with this call's rows:
 // joined to it (its dimension 2 grows), or written into it behind what it holds (TensorScatter; its size is the context). What a
-// session knows by itself - how much is held, the positions, the mask of a sequence without padding - is no input any more.
+// session knows by itself is no input any more (Implicit.cpp).
 //
 //===----------------------------------------------------------------------===//
 #include "passes/normalize/Converter.h"
+#include "passes/normalize/Inputs.h"
 #include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 namespace edgecc {
 
-/// What a value was before nodes that only hand it on.
-static Value behind(Value value, ArrayRef<StringRef> skipped) {
+Value sourceOf(Value value, ArrayRef<StringRef> skipped) {
   auto op = value.getDefiningOp<onnx::NodeOp>();
   while (op && op.getDomain().empty() && llvm::is_contained(skipped, op.getOp()) && !op.getInputs().empty()) {
     value = op.getInputs()[0];
@@ -21,10 +21,9 @@ static Value behind(Value value, ArrayRef<StringRef> skipped) {
   return value;
 }
 
-/// The input of the graph with these numbers; null for anything computed.
-static BlockArgument inputOf(Value value) { return dyn_cast<BlockArgument>(behind(value, {"Identity", "Cast"})); }
+BlockArgument inputOf(Value value) { return dyn_cast<BlockArgument>(sourceOf(value, {"Identity", "Cast"})); }
 
-static StringRef nameOf(func::FuncOp source, unsigned argument) {
+StringRef nameOf(func::FuncOp source, unsigned argument) {
   return source.getArgAttrOfType<StringAttr>(argument, "onnx.name").getValue();
 }
 
@@ -51,9 +50,9 @@ static SmallVector<std::pair<unsigned, unsigned>> pairsOf(func::FuncOp source) {
 
 /// The TensorScatter that makes result `result` of argument `argument`; null if it is made in another way.
 static onnx::NodeOp scatterOf(func::FuncOp source, unsigned argument, unsigned result) {
-  auto op = behind(source.front().getTerminator()->getOperand(result), {"Identity"}).getDefiningOp<onnx::NodeOp>();
+  auto op = sourceOf(source.front().getTerminator()->getOperand(result), {"Identity"}).getDefiningOp<onnx::NodeOp>();
   bool fits = op && op.getDomain().empty() && op.getOp() == "TensorScatter" && !op.getInputs().empty() &&
-              behind(op.getInputs()[0], {"Identity"}) == source.getArgument(argument);
+              sourceOf(op.getInputs()[0], {"Identity"}) == source.getArgument(argument);
   return fits ? op : onnx::NodeOp();
 }
 
@@ -95,7 +94,7 @@ static std::string refusal(ArrayRef<AffineExpr> shape) {
 /// Names the node that makes the present.
 void Converter::remarkOnPair(func::FuncOp source, unsigned argument, unsigned result, const Twine &reason) {
   std::string text = ("the cache " + nameOf(source, argument) + " stays an input and an output: " + reason).str();
-  if (auto op = behind(source.front().getTerminator()->getOperand(result), {"Identity"}).getDefiningOp<onnx::NodeOp>())
+  if (auto op = sourceOf(source.front().getTerminator()->getOperand(result), {"Identity"}).getDefiningOp<onnx::NodeOp>())
     remark(op, text);
   else
     remarks.push_back({source.getLoc(), text});
@@ -105,11 +104,11 @@ void Converter::remarkOnPair(func::FuncOp source, unsigned argument, unsigned re
 void Converter::remarkOnNames(func::FuncOp source) {
   SmallVector<std::pair<unsigned, unsigned>> pairs = pairsOf(source);
   for (auto [result, value] : llvm::enumerate(source.front().getTerminator()->getOperands())) {
-    auto op = behind(value, {"Identity"}).getDefiningOp<onnx::NodeOp>();
+    auto op = sourceOf(value, {"Identity"}).getDefiningOp<onnx::NodeOp>();
     if (!op || !op.getDomain().empty() || op.getOp() != "Concat" || op.getInputs().size() != 2 ||
         llvm::any_of(pairs, [result = result](auto pair) { return pair.second == result; }))
       continue;
-    auto past = dyn_cast<BlockArgument>(behind(op.getInputs()[0], {"Identity"}));
+    auto past = dyn_cast<BlockArgument>(sourceOf(op.getInputs()[0], {"Identity"}));
     auto axis = dyn_cast_or_null<IntegerAttr>(op.getParams().get("axis"));
     if (!past || !axis || llvm::any_of(pairs, [&](auto pair) { return pair.first == past.getArgNumber(); }))
       continue;
@@ -122,23 +121,6 @@ void Converter::remarkOnNames(func::FuncOp source) {
                  "pairs are told by their names, past_key_values.0.key and present.0.key; rename it and " +
                      source.getResultAttrOfType<StringAttr>(result, "onnx.name").getValue() +
                      (reason.empty() ? "" : "; and " + reason));
-  }
-}
-
-void Converter::addImplicit(BlockArgument argument, Implicit::Kind kind) {
-  // What the import refused is no input.
-  if (isa<RankedTensorType>(argument.getType()) &&
-      !llvm::any_of(implicit, [&](Implicit &known) { return known.argument == argument.getArgNumber(); }))
-    implicit.push_back({argument.getArgNumber(), kind});
-}
-
-/// What attention counts of a cache that TensorScatter fills: write_indices + tokens.
-void Converter::findCounts(onnx::NodeOp scatter) {
-  for (Operation *user : scatter.getOutputs()[0].getUsers()) {
-    auto attention = dyn_cast<onnx::NodeOp>(user);
-    if (attention && attention.getDomain().empty() && attention.getOp() == "Attention" && attention.getInputs().size() > 6)
-      if (BlockArgument count = inputOf(attention.getInputs()[6]))
-        addImplicit(count, Implicit::Filled);
   }
 }
 
@@ -169,8 +151,6 @@ void Converter::findStates(func::FuncOp source) {
         continue;
       }
       filled = shape[2];
-      addImplicit(inputOf(scatter.getInputs()[2]), Implicit::Held);
-      findCounts(scatter);
       stateIO.push_back({i, result, -1, StateIO::Filled});
       continue;
     }
@@ -188,7 +168,6 @@ void Converter::findStates(func::FuncOp source) {
     else
       stateIO.push_back({i, result});
   }
-  auto isState = [&](unsigned i) { return llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; }); };
   // Beside a cache, a pair of one fixed size is memory of the session, too.
   for (auto [i, result] : pairs)
     if ((past || filled) && !isState(i) && argShapes[i].size() > 1 && !scatterOf(source, i, result) &&
@@ -204,9 +183,21 @@ void Converter::findStates(func::FuncOp source) {
   }
   nameSession(past, filled);
   findTokens(source);
-  for (BlockArgument arg : source.getArguments())
-    if (!isState(arg.getArgNumber()))
-      findImplicit(arg, nameOf(source, arg.getArgNumber()));
+  for (StateIO &state : stateIO)
+    if (state.kind == StateIO::Filled)
+      findIndices(scatterOf(source, state.argument, state.result));
+  source.walk([&](onnx::NodeOp node) { findLengths(node); });
+  // Masks first: what is as long as past + tokens together is no size of positions.
+  for (bool masks : {true, false})
+    for (BlockArgument arg : source.getArguments())
+      if (StringRef name = nameOf(source, arg.getArgNumber());
+          !isState(arg.getArgNumber()) && (name == "attention_mask") == masks)
+        findImplicit(arg, name);
+  alignBatches(source);
+}
+
+bool Converter::isState(unsigned argument) {
+  return llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == argument; });
 }
 
 int64_t modelContext(ModuleOp module) {
@@ -243,8 +234,10 @@ void Converter::findTokens(func::FuncOp source) {
     StringRef name = nameOf(source, arg.getArgNumber());
     if ((name == "input_ids" || name == "inputs_embeds" ||
          (isa<AffineConstantExpr>(tokens) && name.contains("ids") && name != "position_ids")) &&
-        argShapes[arg.getArgNumber()].size() >= 2)
+        argShapes[arg.getArgNumber()].size() >= 2) {
+      batch = argShapes[arg.getArgNumber()][0];
       tokens = argShapes[arg.getArgNumber()][1];
+    }
   }
   // Whatever else is [batch, tokens, ...].
   for (BlockArgument arg : source.getArguments()) {
@@ -254,26 +247,12 @@ void Converter::findTokens(func::FuncOp source) {
     AffineExpr size = argShapes[i][1];
     auto symbol = dyn_cast<AffineSymbolExpr>(size);
     bool isSession = symbol && symbols[symbol.getPosition()].role != edge::SymbolRole::Free;
-    bool isState = llvm::any_of(stateIO, [&](StateIO &state) { return state.argument == i; });
     StringRef name = nameOf(source, i);
-    if (!isState && !isSession && name != "attention_mask" && name != "position_ids" && name != "cache_position")
+    if (!isState(i) && !isSession && name != "attention_mask" && name != "position_ids" && name != "cache_position") {
+      batch = argShapes[i][0];
       tokens = size;
+    }
   }
-}
-
-void Converter::findImplicit(BlockArgument argument, StringRef name) {
-  ArrayRef<AffineExpr> shape = argShapes[argument.getArgNumber()];
-  bool isMask = name == "attention_mask";
-  if ((!isMask && name != "position_ids" && name != "cache_position") || shape.empty())
-    return;
-  // A mask by query and key is more than which tokens there are.
-  if (isMask && (shape.size() > 2 || (!isa<AffineConstantExpr>(tokens) && shape[0] == tokens)))
-    return;
-  addImplicit(argument, isMask ? Implicit::Mask : Implicit::Positions);
-  // A name of its own for past + sequence says the same.
-  auto symbol = dyn_cast<AffineSymbolExpr>(shape.back());
-  if (symbol && symbol != tokens && symbols[symbol.getPosition()].role == edge::SymbolRole::Free)
-    symbols[symbol.getPosition()].replacement = isMask ? position + tokens : tokens;
 }
 
 /// Without a session, a mask of its own size is still one of past and tokens.
@@ -287,26 +266,6 @@ void Converter::alignMask(func::FuncOp source, AffineExpr past) {
     if (symbol && symbol != tokens && symbol != past)
       symbols[symbol.getPosition()].replacement = past + tokens;
   }
-}
-
-// In a session with one sequence nothing is padded, and positions count on from what the cache holds.
-Value Converter::implicitInput(Implicit::Kind kind, RankedTensorType type, Location loc) {
-  TensorBuilder t(builder, loc);
-  Type element = type.getElementType();
-  edge::SymbolicShape shape = edge::shapeOf(type);
-  AffineExpr all = edge::canonical(position + tokens);
-  return t.compute(shape, element, [&](OpBuilder &b, Location l, ValueRange indices) -> Value {
-    if (kind == Implicit::Mask && shape.back() == all)
-      return TensorBuilder::scalar(b, l, computeType(element), 1);
-    if (kind == Implicit::Mask) {
-      Value seen = arith::CmpIOp::create(b, l, arith::CmpIPredicate::slt, indices.back(), edge::materialize(b, l, all));
-      return TensorBuilder::castScalar(b, l, seen, computeType(element));
-    }
-    Value value = edge::materialize(b, l, kind == Implicit::Filled ? all : position);
-    if (kind == Implicit::Positions)
-      value = arith::AddIOp::create(b, l, indices.back(), value);
-    return TensorBuilder::castScalar(b, l, value, element);
-  });
 }
 
 Value Converter::readState(TensorInfo &known, Location loc) {

@@ -92,6 +92,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgecc_model_state": (c_int, [_P, c_size_t, POINTER(TensorInfo)]),
     "edgecc_model_entry": (c_int, [_P, c_size_t, POINTER(EntryInfo)]),
     "edgecc_model_input": (c_int, [_P, c_size_t, c_size_t, POINTER(TensorInfo)]),
+    "edgecc_model_input_is_optional": (c_int, [_P, c_size_t, c_size_t]),
+    "edgecc_model_input_values": (None, [_P, c_size_t, c_size_t, c_char_p, c_size_t]),
     "edgecc_model_output": (c_int, [_P, c_size_t, c_size_t, POINTER(TensorInfo)]),
     "edgecc_model_extent": (c_int, [_P, POINTER(TensorInfo), c_uint32, POINTER(ExtentInfo)]),
     "edgecc_model_advance": (c_int, [_P, POINTER(EntryInfo), POINTER(ExtentInfo)]),

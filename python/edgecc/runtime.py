@@ -6,7 +6,7 @@ import ctypes
 import os
 import re
 from ctypes import byref, c_char_p, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -29,9 +29,12 @@ class Tensor:
     name: str
     type: str
     shape: tuple[Dim, ...]
+    optional: bool = False  # an input that a call may leave out: the model counts by itself, and refuses other values
+    values: str = ""  # which values an input may have, in words; "" if any will do
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.type} [{', '.join(d.text for d in self.shape)}]"
+        text = f"{self.name}: {self.type} [{', '.join(d.text for d in self.shape)}]"
+        return f"{text}, {self.values}" if self.values else text
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ class Session:
 
     def run(self, inputs: Mapping[str, Any], entry: str | None = None) -> dict[str, np.ndarray]:
         """Runs an entry: by default the model's only one, or for a language model the one that fits the number of tokens.
-        Arrays are converted to the input's type where that loses nothing; outputs are copies. bf16 travels as uint16."""
+        Arrays are converted to the input's type where that loses nothing; outputs are copies. bf16 travels as uint16. Inputs
+        that are `optional` may be left out; other values than the model's own counting gives are refused."""
         index = self.model._entry_index(entry, inputs)
         info, error = self.model.entries[index], abi.Error()
         unknown = set(inputs) - {t.name for t in info.inputs}
@@ -110,6 +114,8 @@ class Session:
                                f"{'; '.join(map(str, info.inputs))}", 1, "invalid argument")
         for i, tensor in enumerate(info.inputs):
             if tensor.name not in inputs:
+                if tensor.optional:  # takes back what a call that was refused has left
+                    self._lib.edgecc_session_set_input(self._handle, index, i, 0, None, 0, None, None)
                 continue
             kind = abi.TYPE_NAMES.index(tensor.type)
             array = _convert(inputs[tensor.name], abi.DTYPES[kind], tensor)
@@ -355,13 +361,19 @@ class Model:
             shape.append(Dim(extent.text.decode(), extent.min, extent.max))
         return Tensor(info.name.decode(), abi.TYPE_NAMES[info.type], tuple(shape))
 
+    def _input(self, entry: int, index: int) -> Tensor:
+        values = ctypes.create_string_buffer(256)
+        self._lib.edgecc_model_input_values(self._handle, entry, index, values, len(values))
+        optional = bool(self._lib.edgecc_model_input_is_optional(self._handle, entry, index))
+        return replace(self._tensor(self._lib.edgecc_model_input, entry, index), optional=optional, values=values.value.decode())
+
     def _entry(self, index: int) -> Entry:
         info, advance = abi.EntryInfo(), abi.ExtentInfo()
         self._lib.edgecc_model_entry(self._handle, index, byref(info))
         if info.advances:
             self._lib.edgecc_model_advance(self._handle, byref(info), byref(advance))
         return Entry(info.name.decode(),
-                     tuple(self._tensor(self._lib.edgecc_model_input, index, i) for i in range(info.input_count)),
+                     tuple(self._input(index, i) for i in range(info.input_count)),
                      tuple(self._tensor(self._lib.edgecc_model_output, index, i) for i in range(info.output_count)),
                      info.arena_size, advance.text.decode())
 
@@ -425,8 +437,11 @@ class Model:
         for tensor in self._token_entry(tokens.shape[1]).inputs:
             if tensor.name == "input_ids":
                 inputs[tensor.name] = tokens
-            elif tensor.name == "position_ids":
-                inputs[tensor.name] = np.arange(position, position + tokens.shape[1])[None]
+            elif tensor.optional:
+                continue
+            elif tensor.name == "position_ids":  # of rank 3, too: text has the same ones in each row
+                leading = [max(d.min, 1) for d in tensor.shape[:-1]]
+                inputs[tensor.name] = np.broadcast_to(np.arange(position, position + tokens.shape[1]), leading + [tokens.shape[1]])
             elif tensor.name == "attention_mask":
                 inputs[tensor.name] = np.ones((1, position + tokens.shape[1]), np.int64)
             else:

@@ -19,9 +19,12 @@ static void look(edgecc_model *model) {
   edgecc_memory_info memory;
   for (size_t e = 0; edgecc_model_entry(model, e, &entry) == EDGECC_OK; ++e) {
     edgecc_model_advance(model, &entry, &extent);
-    for (size_t i = 0; edgecc_model_input(model, e, i, &tensor) == EDGECC_OK; ++i)
+    for (size_t i = 0; edgecc_model_input(model, e, i, &tensor) == EDGECC_OK; ++i) {
+      char text[64];
+      edgecc_model_input_values(model, e, i, text, sizeof(text));
       for (uint32_t d = 0; d < tensor.rank; ++d)
         edgecc_model_extent(model, &tensor, d, &extent);
+    }
     for (size_t i = 0; edgecc_model_output(model, e, i, &tensor) == EDGECC_OK; ++i)
       for (uint32_t d = 0; d < tensor.rank; ++d)
         edgecc_model_extent(model, &tensor, d, &extent);
@@ -49,16 +52,20 @@ static void bind(edgecc_model *model) {
   static uint8_t zeros[1 << 16];
   edgecc_tensor_info tensor;
   edgecc_extent_info extent;
-  for (size_t e = 0; edgecc_model_input(model, e, 0, &tensor) == EDGECC_OK; ++e) {
-    int64_t shape[kMaxRank];
-    uint64_t bytes = edgecc_type_size(tensor.type);
-    for (uint32_t d = 0; d < tensor.rank; ++d) {
-      edgecc_model_extent(model, &tensor, d, &extent);
-      shape[d] = extent.min < 0 ? 0 : extent.min;
-      bytes = shape[d] > 1 << 16 ? UINT64_MAX : bytes > sizeof(zeros) ? bytes : bytes * uint64_t(shape[d]);
+  edgecc_entry_info entry;
+  for (size_t e = 0; edgecc_model_entry(model, e, &entry) == EDGECC_OK; ++e) {
+    for (size_t i = 0; edgecc_model_input(model, e, i, &tensor) == EDGECC_OK; ++i) {
+      int64_t shape[kMaxRank];
+      uint64_t bytes = edgecc_type_size(tensor.type);
+      for (uint32_t d = 0; d < tensor.rank; ++d) {
+        edgecc_model_extent(model, &tensor, d, &extent);
+        shape[d] = extent.min < 0 ? 0 : extent.min;
+        bytes = shape[d] > 1 << 16 ? UINT64_MAX : bytes > sizeof(zeros) ? bytes : bytes * uint64_t(shape[d]);
+      }
+      if (bytes <= sizeof(zeros))
+        edgecc_session_set_input(session, e, i, tensor.type, shape, tensor.rank, zeros, &error);
     }
-    if (bytes <= sizeof(zeros))
-      edgecc_session_set_input(session, e, 0, tensor.type, shape, tensor.rank, zeros, &error);
+    edgecc_session_run(session, e, &error);
   }
   edgecc_session_close(session);
 }

@@ -36,7 +36,9 @@ edgecc_status edgecc_session::bind(const fb::Entry &entry, const EntrySlots &slo
     dims[model->metadata->exits()->Get(i)->pending()] = pending(i);
 
   for (uint32_t i = 0; i < slots.inputCount; ++i) {
-    const fb::Tensor &input = *entry.inputs()->Get(i);
+    const fb::Tensor &input = inputAt(entry, i);
+    if (!slots.inputs[i].filled && i >= entry.inputs()->size())
+      continue;
     if (!slots.inputs[i].filled)
       return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': input '%s' has not been set", entryName, input.name()->c_str());
     for (uint32_t d = 0; d < input.shape()->size(); ++d) {
@@ -51,8 +53,8 @@ edgecc_status edgecc_session::bind(const fb::Entry &entry, const EntrySlots &slo
       dims[i] = model->symbol(i).min();
 
   for (uint32_t i = 0; i < slots.inputCount; ++i) {
-    const fb::Tensor &input = *entry.inputs()->Get(i);
-    for (uint32_t d = 0; d < input.shape()->size(); ++d) {
+    const fb::Tensor &input = inputAt(entry, i);
+    for (uint32_t d = 0; slots.inputs[i].filled && d < input.shape()->size(); ++d) {
       const int64_t expected = evaluate(*input.shape()->Get(d), dims);
       if (slots.inputs[i].shape[d] == expected)
         continue;

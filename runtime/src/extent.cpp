@@ -153,26 +153,34 @@ static uint32_t startOf(const flatbuffers::Vector<const fb::Instruction *> &code
   }
 }
 
+static void writeNumber(int64_t value, TextBuffer &out) {
+  char number[24];
+  snprintf(number, sizeof(number), "%lld", static_cast<long long>(value));
+  out.append(number);
+}
+
 // Operators of lower precedence get parentheses inside ones of higher; the depth is bounded by kMaxExtentCode.
 static void writeValue(const flatbuffers::Vector<const fb::Instruction *> &code, uint32_t end, const Symbols &symbols, bool inner,
                        TextBuffer &out) {
   if (out.cut)
     return;
   const fb::Instruction &instruction = *code.Get(end);
-  if (instruction.opcode() == fb::Opcode::Constant) {
-    char number[24];
-    snprintf(number, sizeof(number), "%lld", static_cast<long long>(instruction.operand()));
-    return out.append(number);
-  }
+  if (instruction.opcode() == fb::Opcode::Constant)
+    return writeNumber(instruction.operand(), out);
   if (instruction.opcode() == fb::Opcode::Symbol)
     return out.append(symbols.Get(uint32_t(instruction.operand()))->name()->c_str());
   const char *const operators[] = {"", "", " + ", " * ", " floordiv ", " ceildiv ", " mod "};
+  const fb::Instruction &right = *code.Get(end - 1);
   const bool sum = instruction.opcode() == fb::Opcode::Add;
+  const bool less = sum && right.opcode() == fb::Opcode::Constant && right.operand() < 0 && right.operand() != INT64_MIN;
   if (inner)
     out.append("(");
   writeValue(code, startOf(code, end - 1) - 1, symbols, !sum, out);
-  out.append(operators[unsigned(instruction.opcode())]);
-  writeValue(code, end - 1, symbols, !sum, out);
+  out.append(less ? " - " : operators[unsigned(instruction.opcode())]);
+  if (less)
+    writeNumber(-right.operand(), out);
+  else
+    writeValue(code, end - 1, symbols, !sum, out);
   if (inner)
     out.append(")");
 }

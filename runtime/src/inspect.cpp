@@ -2,6 +2,7 @@
 #include "runtime/src/extent.h"
 #include "runtime/src/format.h"
 #include "runtime/src/model.h"
+#include "runtime/src/values.h"
 
 #include <string.h>
 
@@ -93,17 +94,40 @@ edgecc_status edgecc_model_entry(const edgecc_model *model, size_t index, edgecc
   const fb::Entry *entry = entryAt(model, index);
   if (!entry)
     return EDGECC_INVALID_ARGUMENT;
-  *info = {entry->name()->c_str(), entry->inputs()->size(),     entry->outputs()->size(),
+  *info = {entry->name()->c_str(), inputCount(*entry),          entry->outputs()->size(),
            entry->arena_size(),    entry->advance() != nullptr, entry};
   return EDGECC_OK;
 }
 
 edgecc_status edgecc_model_input(const edgecc_model *model, size_t entryIndex, size_t index, edgecc_tensor_info *info) {
   const fb::Entry *entry = entryAt(model, entryIndex);
-  if (!entry || index >= entry->inputs()->size())
+  if (!entry || index >= inputCount(*entry))
     return EDGECC_INVALID_ARGUMENT;
-  describe(*entry->inputs()->Get(uint32_t(index)), info);
+  describe(inputAt(*entry, uint32_t(index)), info);
   return EDGECC_OK;
+}
+
+int edgecc_model_input_is_optional(const edgecc_model *model, size_t entryIndex, size_t index) {
+  const fb::Entry *entry = entryAt(model, entryIndex);
+  return entry && index >= entry->inputs()->size() && index < inputCount(*entry);
+}
+
+void edgecc_model_input_values(const edgecc_model *model, size_t entryIndex, size_t index, char *text, size_t size) {
+  const fb::Entry *entry = entryAt(model, entryIndex);
+  if (size)
+    text[0] = 0;
+  if (size && entry && index < inputCount(*entry))
+    writeValues(inputAt(*entry, uint32_t(index)), edgecc_model_input_is_optional(model, entryIndex, index),
+                *model->metadata->symbols(), text, size);
+}
+
+int edgecc_model_input_range(const edgecc_model *model, size_t entryIndex, size_t index, int64_t *low, int64_t *high) {
+  const fb::Entry *entry = entryAt(model, entryIndex);
+  if (!entry || index >= inputCount(*entry) || !inputAt(*entry, uint32_t(index)).ranged())
+    return 0;
+  *low = inputAt(*entry, uint32_t(index)).low();
+  *high = inputAt(*entry, uint32_t(index)).high();
+  return 1;
 }
 
 edgecc_status edgecc_model_output(const edgecc_model *model, size_t entryIndex, size_t index, edgecc_tensor_info *info) {
@@ -177,7 +201,9 @@ ptrdiff_t edgecc_model_find_entry(const edgecc_model *model, const char *name) {
 
 ptrdiff_t edgecc_model_find_input(const edgecc_model *model, size_t entryIndex, const char *name) {
   const fb::Entry *entry = entryAt(model, entryIndex);
-  return entry ? findName(*entry->inputs(), name) : -1;
+  const ptrdiff_t read = entry ? findName(*entry->inputs(), name) : -1;
+  const ptrdiff_t checked = entry && entry->checked() ? findName(*entry->checked(), name) : -1;
+  return read < 0 && checked >= 0 ? ptrdiff_t(entry->inputs()->size()) + checked : read;
 }
 
 ptrdiff_t edgecc_model_find_output(const edgecc_model *model, size_t entryIndex, const char *name) {

@@ -9,6 +9,15 @@
 
 namespace edgecc::rt {
 
+/// The entry's inputs, those that are only checked behind the others: as callers number them.
+inline uint32_t inputCount(const fb::Entry &entry) {
+  return entry.inputs()->size() + (entry.checked() ? entry.checked()->size() : 0);
+}
+inline const fb::Tensor &inputAt(const fb::Entry &entry, uint32_t index) {
+  const uint32_t read = entry.inputs()->size();
+  return index < read ? *entry.inputs()->Get(index) : *entry.checked()->Get(index - read);
+}
+
 /// a + b, or the largest number: sums of sizes are compared with limits, never used as sizes.
 inline uint64_t saturatingAdd(uint64_t a, uint64_t b) { return a + b < a ? UINT64_MAX : a + b; }
 

@@ -3,6 +3,7 @@
 #include "runtime/src/cpu.h"
 #include "runtime/src/extent.h"
 #include "runtime/src/status.h"
+#include "runtime/src/values.h"
 
 #include <new>
 #include <stdlib.h>
@@ -132,7 +133,7 @@ edgecc_status edgecc_session::open(const edgecc_session_options &options, edgecc
   for (uint32_t i = 0; created && i < model->exitCount(); ++i)
     thresholds[i] = metadata.exits()->Get(i)->threshold();
   for (uint32_t i = 0; created && i < entryCount; ++i)
-    created = entries[i].create(metadata.entries()->Get(i)->inputs()->size(), metadata.entries()->Get(i)->outputs()->size());
+    created = entries[i].create(inputCount(*metadata.entries()->Get(i)), metadata.entries()->Get(i)->outputs()->size());
   if (!created)
     return fail(error, EDGECC_OUT_OF_MEMORY, "the system has no memory left");
   if (edgecc_status status = allocateStates(error))
@@ -194,11 +195,16 @@ edgecc_status edgecc_session::setInput(size_t entryIndex, size_t index, edgecc_t
     return fail(error, EDGECC_INVALID_ARGUMENT, "there is no entry %llu, the model has %u",
                 static_cast<unsigned long long>(entryIndex), unsigned(model->metadata->entries()->size()));
   const fb::Entry &entry = *model->metadata->entries()->Get(uint32_t(entryIndex));
-  if (index >= entry.inputs()->size())
+  if (index >= inputCount(entry))
     return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' has no input %llu, it has %u", entry.name()->c_str(),
-                static_cast<unsigned long long>(index), unsigned(entry.inputs()->size()));
-  const fb::Tensor &input = *entry.inputs()->Get(uint32_t(index));
+                static_cast<unsigned long long>(index), unsigned(inputCount(entry)));
+  const fb::Tensor &input = inputAt(entry, uint32_t(index));
   const char *name = input.name()->c_str();
+  Slot &slot = entries[entryIndex].inputs[index];
+  if (!data && index >= entry.inputs()->size()) {
+    slot.filled = false;
+    return EDGECC_OK;
+  }
   if (type != edgecc_type(input.type()))
     return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': input '%s' is %s, but %s was given", entry.name()->c_str(), name,
                 edgecc_type_name(edgecc_type(input.type())), edgecc_type_name(type));
@@ -220,7 +226,8 @@ edgecc_status edgecc_session::setInput(size_t entryIndex, size_t index, edgecc_t
   }
   if (bytes && !data)
     return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s': input '%s' has no data", entry.name()->c_str(), name);
-  Slot &slot = entries[entryIndex].inputs[index];
+  if (edgecc_status status = checkRange(entry, input, shape, data, error))
+    return status;
   if (edgecc_status status = reserve(slot, bytes, name, error))
     return status;
   if (bytes)
@@ -273,6 +280,10 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
     return status;
   if (edgecc_status status = checkResume(entry, advance, error))
     return status;
+  for (uint32_t i = 0; i < slots.inputCount; ++i)
+    if (slots.inputs[i].filled && inputAt(entry, i).base())
+      if (edgecc_status status = checkRule(entry, i, slots.inputs[i], dims, error))
+        return status;
   if (exitsAreFull(entry)) {
     edgecc_status status = run(size_t(model->metadata->fill()), error);
     if (status == EDGECC_OK)
@@ -319,6 +330,9 @@ edgecc_status edgecc_session::run(size_t index, edgecc_error *error) {
       return status;
   for (uint32_t i = 0; i < slots.outputCount; ++i)
     slots.outputs[i].filled = true;
+  // What was true of this call is not of the next one.
+  for (uint32_t i = entry.inputs()->size(); i < slots.inputCount; ++i)
+    slots.inputs[i].filled = false;
   position += advance;
   countExits(index, position - advance);
   return EDGECC_OK;

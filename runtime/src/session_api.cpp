@@ -106,9 +106,9 @@ edgecc_status edgecc_session_set_input_by_name(edgecc_session *session, const ch
   // Name what there is: a wrong name is the commonest mistake.
   char known[512] = "";
   size_t used = 0;
-  for (const fb::Tensor *tensor : *session->model->metadata->entries()->Get(uint32_t(entryIndex))->inputs())
-    if (used < sizeof(known))
-      used += size_t(snprintf(known + used, sizeof(known) - used, "%s'%s'", used ? ", " : "", tensor->name()->c_str()));
+  const fb::Entry &owner = *session->model->metadata->entries()->Get(uint32_t(entryIndex));
+  for (uint32_t i = 0; i < inputCount(owner) && used < sizeof(known); ++i)
+    used += size_t(snprintf(known + used, sizeof(known) - used, "%s'%s'", used ? ", " : "", inputAt(owner, i).name()->c_str()));
   return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' has no input '%s'; its inputs are %s", entry, input ? input : "",
               used ? known : "none");
 }

@@ -2,6 +2,7 @@
 
 #include "runtime/src/extent.h"
 #include "runtime/src/format.h"
+#include "runtime/src/model.h"
 #include "runtime/src/sha256.h"
 #include "runtime/src/status.h"
 
@@ -32,6 +33,7 @@ private:
   edgecc_status entries();
   edgecc_status exits();
   edgecc_status bindings(const fb::Entry &entry);
+  edgecc_status values(const fb::Entry &entry);
   edgecc_status properties();
   edgecc_status tensors(const char *entry, const char *what, const TensorVector &list);
   edgecc_status shape(const char *where, const char *name, fb::ElementType type, const ExtentVector &extents);
@@ -251,9 +253,9 @@ edgecc_status Verifier::bindings(const fb::Entry &entry) {
     for (const fb::Extent *extent : *input->shape())
       if (int64_t symbol = pureSymbol(*extent); symbol >= 0)
         bound[symbol] = true;
-  auto check = [&](const char *what, const fb::Extent &extent) {
+  auto check = [&](const char *what, const fb::Extent &extent, int64_t own = -1) {
     for (const fb::Instruction *instruction : *extent.code())
-      if (instruction->opcode() == fb::Opcode::Symbol && !bound[instruction->operand()])
+      if (instruction->opcode() == fb::Opcode::Symbol && !bound[instruction->operand()] && instruction->operand() != own)
         return fail(error, EDGECC_MALFORMED, "entry '%s', %s: symbol '%s' is not bound, no input has it as a size",
                     entry.name()->c_str(), what, symbols.Get(uint32_t(instruction->operand()))->name()->c_str());
     return EDGECC_OK;
@@ -263,7 +265,44 @@ edgecc_status Verifier::bindings(const fb::Entry &entry) {
       for (const fb::Extent *extent : *tensor->shape())
         if (edgecc_status status = check(tensor->name()->c_str(), *extent))
           return status;
+  for (uint32_t i = 0; i < inputCount(entry); ++i) {
+    const fb::Tensor &tensor = inputAt(entry, i);
+    if (!tensor.base())
+      continue;
+    if (edgecc_status status = check(tensor.name()->c_str(), *tensor.base()))
+      return status;
+    // A size of its own means nothing to the others: any will do.
+    for (const fb::Extent *extent : *tensor.shape())
+      if (edgecc_status status = check(tensor.name()->c_str(), *extent, pureSymbol(*extent)))
+        return status;
+  }
   return entry.advance() ? check("advance", *entry.advance()) : EDGECC_OK;
+}
+
+// After the tensors themselves: which values inputs may have.
+edgecc_status Verifier::values(const fb::Entry &entry) {
+  // Doubles, in which values are compared, hold all integers up to there.
+  constexpr int64_t kMost = int64_t(1) << 53;
+  auto exact = [&](int64_t low, int64_t high) { return -kMost <= low && low <= high && high <= kMost; };
+  for (uint32_t i = 0; i < inputCount(entry); ++i) {
+    const fb::Tensor &tensor = inputAt(entry, i);
+    const char *name = tensor.name()->c_str();
+    if (tensor.ranged() && (tensor.type() < fb::ElementType::i64 || !exact(tensor.low(), tensor.high())))
+      return fail(error, EDGECC_MALFORMED, "entry '%s', input '%s' has the range %lld..%lld", entry.name()->c_str(), name,
+                  static_cast<long long>(tensor.low()), static_cast<long long>(tensor.high()));
+    const bool optional = i >= entry.inputs()->size();
+    if (!tensor.base() && !optional)
+      continue;
+    Interval bounds;
+    if (tensor.rule() > fb::Rule::MAX || !tensor.base() || checkExtent(*tensor.base(), *model->symbols(), bounds) ||
+        !exact(bounds.min, bounds.max))
+      return fail(error, EDGECC_MALFORMED, "entry '%s', input '%s' does not say what it must be", entry.name()->c_str(), name);
+    for (uint32_t j = 0; optional && j < entry.inputs()->size(); ++j)
+      if (strcmp(inputAt(entry, j).name()->c_str(), name) == 0)
+        return fail(error, EDGECC_MALFORMED, "entry '%s' has '%s' as an input and as a checked input", entry.name()->c_str(),
+                    name);
+  }
+  return EDGECC_OK;
 }
 
 edgecc_status Verifier::entries() {
@@ -276,6 +315,11 @@ edgecc_status Verifier::entries() {
     if (edgecc_status status = tensors(name, "input", *entry->inputs()))
       return status;
     if (edgecc_status status = tensors(name, "output", *entry->outputs()))
+      return status;
+    if (entry->checked())
+      if (edgecc_status status = tensors(name, "checked input", *entry->checked()))
+        return status;
+    if (edgecc_status status = values(*entry))
       return status;
     if (entry->arena_size() > kMaxBytes)
       return fail(error, EDGECC_MALFORMED, "entry '%s' has an arena of %llu bytes", name, ull(entry->arena_size()));
@@ -354,8 +398,7 @@ edgecc_status Verifier::exits() {
                   entry.name()->c_str(), int(entry.resumes()));
     if (entry.exits() && (count == 0 || entry.resumes() >= 0))
       return fail(error, EDGECC_MALFORMED, "entry '%s' may end early, but there is no exit in it", entry.name()->c_str());
-    if (counts && int64_t(i) == model->fill() &&
-        (entry.inputs()->size() || entry.advance() || entry.exits() || entry.resumes() >= 0))
+    if (counts && int64_t(i) == model->fill() && (inputCount(entry) || entry.advance() || entry.exits() || entry.resumes() >= 0))
       return fail(error, EDGECC_MALFORMED, "entry '%s' would fill the caches, but it has inputs, advances, or ends early",
                   entry.name()->c_str());
   }

@@ -25,7 +25,8 @@ std::string LanguageModel::describe(size_t index, Entry &entry) {
   edgecc_tensor_info tensor, tokens = {}, logits = {};
   for (size_t i = info.input_count; i-- > 0;) {
     edgecc_model_input(model, index, i, &tensor);
-    const bool fits = isInteger(tensor.type) && (tensor.rank == 1 || tensor.rank == 2);
+    const bool fits =
+        !edgecc_model_input_is_optional(model, index, i) && isInteger(tensor.type) && (tensor.rank == 1 || tensor.rank == 2);
     if (fits && (strcmp(tensor.name, "input_ids") == 0 || !tokens.name || strcmp(tokens.name, "input_ids") != 0)) {
       tokens = tensor;
       entry.tokens = i;
@@ -118,18 +119,27 @@ void LanguageModel::reset() {
   everything.clear();
 }
 
-std::string LanguageModel::setIntegers(const Entry &entry, size_t input, edgecc_type type, uint32_t rank,
-                                       const std::vector<int64_t> &values) {
-  std::vector<int64_t> shape(rank, 1);
+std::string LanguageModel::setIntegers(const Entry &entry, size_t input, const edgecc_tensor_info &tensor,
+                                       std::vector<int64_t> values) {
+  std::vector<int64_t> shape(tensor.rank, 1);
   shape.back() = int64_t(values.size());
+  // Positions [3, batch, tokens]: text has the same ones in each row.
+  for (uint32_t d = 0; tensor.rank > 2 && d + 1 < tensor.rank; ++d) {
+    edgecc_extent_info extent;
+    edgecc_model_extent(model, &tensor, d, &extent);
+    shape[d] = std::max<int64_t>(extent.min, 1);
+    const std::vector<int64_t> once = values;
+    for (int64_t i = 1; i < shape[d]; ++i)
+      values.insert(values.end(), once.begin(), once.end());
+  }
   std::vector<int32_t> narrow;
   const void *data = values.data();
-  if (type == EDGECC_I32) {
+  if (tensor.type == EDGECC_I32) {
     narrow.assign(values.begin(), values.end());
     data = narrow.data();
   }
   Status status = Status::of([&](edgecc_error *error) {
-    return edgecc_session_set_input(session, entry.index, input, type, shape.data(), rank, data, error);
+    return edgecc_session_set_input(session, entry.index, input, tensor.type, shape.data(), tensor.rank, data, error);
   });
   return status.message();
 }
@@ -138,6 +148,9 @@ std::string LanguageModel::call(const Entry &entry, const int64_t *tokens, int64
   const int64_t position = entry.advances ? edgecc_session_position(session) : 0;
   edgecc_tensor_info tensor;
   for (size_t i = 0; edgecc_model_input(model, entry.index, i, &tensor) == EDGECC_OK; ++i) {
+    // What the model counts by itself need not be said.
+    if (edgecc_model_input_is_optional(model, entry.index, i))
+      continue;
     std::vector<int64_t> values(tokens, tokens + count);
     // What exporters add and the compiler could not remove: one sequence, nothing masked, positions in order.
     if (i != entry.tokens) {
@@ -155,7 +168,7 @@ std::string LanguageModel::call(const Entry &entry, const int64_t *tokens, int64
       if (!isInteger(tensor.type) || tensor.rank == 0)
         return "input '" + name + "' of entry '" + entry.name + "' is not of an integer type with a rank";
     }
-    if (std::string fault = setIntegers(entry, i, tensor.type, tensor.rank, values); !fault.empty())
+    if (std::string fault = setIntegers(entry, i, tensor, std::move(values)); !fault.empty())
       return fault;
   }
   Status status = Status::of([&](edgecc_error *error) { return edgecc_session_run(session, entry.index, error); });

@@ -57,7 +57,7 @@ private:
   std::string describe(size_t index, Entry &entry);
   template <typename Read> std::string feedPieces(const std::vector<int64_t> &tokens, uint32_t chunk, Read read);
   std::string call(const Entry &entry, const int64_t *tokens, int64_t count);
-  std::string setIntegers(const Entry &entry, size_t input, edgecc_type type, uint32_t rank, const std::vector<int64_t> &values);
+  std::string setIntegers(const Entry &entry, size_t input, const edgecc_tensor_info &tensor, std::vector<int64_t> values);
   std::string readLogits(const Entry &entry, size_t rows, std::vector<float> &logits) const;
   std::string forceExit(int64_t exit);
 

@@ -45,6 +45,9 @@ ArtifactSpec smallArtifact() {
   step.name = "step";
   step.inputs = {{"input_ids", ElementType::i64, {{constant(1)}, {symbol(1)}}},
                  {"attention_mask", ElementType::i64, {{constant(1)}, {symbol(2), symbol(1), op(Opcode::Add)}}}};
+  step.inputs[0].ranged = true;
+  step.inputs[0].high = 299;
+  step.checked = {{"position_ids", ElementType::i32, {{constant(1)}, {symbol(1)}}, fb::Rule::Counting, {symbol(2)}}};
   step.outputs = {{"logits", ElementType::f32, {{constant(1)}, {symbol(1)}, {constant(300)}}}};
   step.codeOffsets = {0x400};
   step.advance = {symbol(1)};
@@ -107,7 +110,9 @@ flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fb::Tensor>>> tensor
   std::vector<flatbuffers::Offset<fb::Tensor>> result;
   for (const TensorSpec &spec : specs) {
     auto sizes = shape(builder, spec);
-    result.push_back(fb::CreateTensor(builder, builder.CreateString(spec.name), spec.type, sizes));
+    auto base = spec.base.empty() ? flatbuffers::Offset<fb::Extent>() : extent(builder, spec.base);
+    result.push_back(fb::CreateTensor(builder, builder.CreateString(spec.name), spec.type, sizes, spec.rule, base, spec.ranged,
+                                      spec.low, spec.high));
   }
   return builder.CreateVector(result);
 }
@@ -128,7 +133,9 @@ std::vector<uint8_t> metadata(const ArtifactSpec &spec, const std::vector<uint64
     auto inputs = tensors(builder, e.inputs), outputs = tensors(builder, e.outputs);
     auto code = builder.CreateVector(e.codeOffsets);
     auto advance = e.advance.empty() ? flatbuffers::Offset<fb::Extent>() : extent(builder, e.advance);
-    entries.push_back(fb::CreateEntry(builder, name, inputs, outputs, e.arena, code, advance, e.exits, e.resumes));
+    auto checked = e.checked.empty() ? flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fb::Tensor>>>()
+                                     : tensors(builder, e.checked);
+    entries.push_back(fb::CreateEntry(builder, name, inputs, outputs, e.arena, code, advance, e.exits, e.resumes, checked));
   }
   std::vector<flatbuffers::Offset<fb::Segment>> segments;
   for (size_t i = 0; i < spec.segments.size(); ++i) {

@@ -24,6 +24,12 @@ struct TensorSpec {
   std::string name;
   fb::ElementType type;
   std::vector<Program> shape;
+  // Of a checked input.
+  fb::Rule rule = fb::Rule::Equal;
+  Program base = {};
+  // Of an input whose integers have a range.
+  bool ranged = false;
+  int64_t low = 0, high = 0;
 };
 
 struct SymbolSpec {
@@ -51,6 +57,7 @@ struct EntrySpec {
   Program advance;
   bool exits = false;
   int32_t resumes = -1;
+  std::vector<TensorSpec> checked = {};
 };
 
 struct ExitSpec {
@@ -73,7 +80,8 @@ struct ArtifactSpec {
   uint64_t features = 0;
 };
 
-/// Symbols n (0), sequence (1), past (2), capacity (3); entries main and step of kernels.cpp.
+/// Symbols n (0), sequence (1), past (2), capacity (3); entries main and step of kernels.cpp; ids of step are 0 to 299,
+/// and its position_ids, which may be left out, count up from past.
 ArtifactSpec smallArtifact();
 /// A "model" of three layers with exits after the first two, and a cache; its code, for who runs it, is exits_test.cpp's. Symbols
 /// sequence (0), past (1), capacity (2), pending.1 (3), pending.2 (4); entries prefill, decode, verify.1, fill.

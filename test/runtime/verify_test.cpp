@@ -271,6 +271,46 @@ TEST(Verify, StatesAndSizesHaveValues) {
   EXPECT_REFUSED(spec, "unknown element type 13");
 }
 
+TEST(Verify, InputsSayWhichValuesTheyMayHave) {
+  ArtifactSpec spec = smallArtifact();
+  TensorSpec &checked = spec.entries[1].checked[0];
+  const TensorSpec sound = checked;
+  checked.rule = fb::Rule(3);
+  EXPECT_REFUSED(spec, "input 'position_ids' does not say what it must be");
+  checked = sound, checked.base = {};
+  EXPECT_REFUSED(spec, "input 'position_ids' does not say what it must be");
+  checked = sound, checked.base = {symbol(9)};
+  EXPECT_REFUSED(spec, "input 'position_ids' does not say what it must be");
+  checked = sound, checked.base = {constant(INT64_MAX)}; // counting on would overflow
+  EXPECT_REFUSED(spec, "input 'position_ids' does not say what it must be");
+  checked = sound, checked.base = {symbol(0)};
+  EXPECT_REFUSED(spec, "position_ids: symbol 'n' is not bound");
+  checked = sound, checked.shape[0] = {symbol(0), constant(1), op(Opcode::Add)};
+  EXPECT_REFUSED(spec, "position_ids: symbol 'n' is not bound");
+  checked = sound, checked.shape.assign(17, {constant(1)});
+  EXPECT_REFUSED(spec, "checked input 'position_ids' has rank 17");
+  checked = sound, checked.name = "input_ids";
+  EXPECT_REFUSED(spec, "has 'input_ids' as an input and as a checked input");
+  checked = sound, spec.entries[1].checked.push_back(sound);
+  EXPECT_REFUSED(spec, "'position_ids' exists twice");
+  for (auto [low, high] : {std::pair<int64_t, int64_t>(1, 0), {INT64_MIN, 0}, {0, INT64_MAX}}) {
+    spec = smallArtifact();
+    spec.entries[1].inputs[0].low = low, spec.entries[1].inputs[0].high = high;
+    EXPECT_REFUSED(spec, "input 'input_ids' has the range");
+  }
+  spec = smallArtifact();
+  spec.entries[0].inputs[0].ranged = true;
+  EXPECT_REFUSED(spec, "input 'x' has the range");
+  spec = smallArtifact();
+  spec.entries[1].inputs[1].base = {symbol(0)};
+  EXPECT_REFUSED(spec, "attention_mask: symbol 'n' is not bound");
+  spec = exitingArtifact();
+  spec.entries[3].checked = {sound};
+  spec.entries[3].checked[0].shape = {{constant(1)}};
+  spec.entries[3].checked[0].base = {symbol(1)};
+  EXPECT_REFUSED(spec, "would fill the caches, but it has inputs");
+}
+
 TEST(Verify, PropertiesAreSorted) {
   ArtifactSpec spec = smallArtifact();
   std::swap(spec.properties[0], spec.properties[1]);

@@ -8,8 +8,8 @@
 namespace edgecc::tools {
 namespace {
 
-/// Numbers that are sane for any layer: floats in [-1, 1), integers 0 or 1 (ids and masks alike).
-std::vector<uint8_t> someValues(edgecc_type type, uint64_t count) {
+/// Numbers that are sane for any layer: floats in [-1, 1), integers 0 or `one` (1, but where 0 alone is allowed).
+std::vector<uint8_t> someValues(edgecc_type type, uint64_t count, bool one) {
   std::vector<uint8_t> bytes(count * edgecc_type_size(type));
   uint32_t state = 1;
   for (uint64_t i = 0; i < count; ++i) {
@@ -26,7 +26,7 @@ std::vector<uint8_t> someValues(edgecc_type type, uint64_t count) {
       memcpy(&bytes[8 * i], &wide, 8);
       break;
     }
-    default: bytes[i * edgecc_type_size(type)] = uint8_t(state >> 31); break;
+    default: bytes[i * edgecc_type_size(type)] = uint8_t(one ? state >> 31 : 0); break;
     }
   }
   return bytes;
@@ -58,6 +58,8 @@ std::string fillInputs(const edgecc_model *model, edgecc_session *session, size_
                        const std::map<std::string, int64_t> &dims) {
   edgecc_tensor_info tensor;
   for (size_t i = 0; edgecc_model_input(model, entry, i, &tensor) == EDGECC_OK; ++i) {
+    if (edgecc_model_input_is_optional(model, entry, i))
+      continue;
     std::vector<int64_t> shape;
     uint64_t count = 1;
     for (uint32_t d = 0; d < tensor.rank; ++d) {
@@ -70,7 +72,9 @@ std::string fillInputs(const edgecc_model *model, edgecc_session *session, size_
       shape.push_back(found == dims.end() ? extent.min : found->second);
       count *= uint64_t(shape.back());
     }
-    const std::vector<uint8_t> values = someValues(tensor.type, count);
+    int64_t low, high;
+    const bool onlyZero = edgecc_model_input_range(model, entry, i, &low, &high) && high < 1;
+    const std::vector<uint8_t> values = someValues(tensor.type, count, !onlyZero);
     Status status = Status::of([&](edgecc_error *error) {
       return edgecc_session_set_input(session, entry, i, tensor.type, shape.data(), tensor.rank, values.data(), error);
     });

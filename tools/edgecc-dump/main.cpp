@@ -46,8 +46,15 @@ Json describeEntry(const edgecc_model *model, size_t index) {
   edgecc_model_entry(model, index, &entry);
   edgecc_model_advance(model, &entry, &advance);
   Json inputs = Json::array(), outputs = Json::array();
-  for (size_t i = 0; edgecc_model_input(model, index, i, &tensor) == EDGECC_OK; ++i)
+  for (size_t i = 0; edgecc_model_input(model, index, i, &tensor) == EDGECC_OK; ++i) {
     inputs.push_back(describeTensor(model, tensor));
+    char values[256];
+    edgecc_model_input_values(model, index, i, values, sizeof(values));
+    if (*values)
+      inputs.back()["values"] = values;
+    if (edgecc_model_input_is_optional(model, index, i))
+      inputs.back()["optional"] = true;
+  }
   for (size_t i = 0; edgecc_model_output(model, index, i, &tensor) == EDGECC_OK; ++i)
     outputs.push_back(describeTensor(model, tensor));
   Json result = {{"name", entry.name}, {"inputs", inputs}, {"outputs", outputs}, {"arena_bytes", entry.arena_size}};
@@ -186,7 +193,8 @@ std::string tensorText(const Json &tensor) {
   std::string shape;
   for (const Json &extent : tensor["shape"])
     shape += (shape.empty() ? "" : ", ") + (extent.is_object() ? plain(extent["size"]) : extent.dump());
-  return plain(tensor["name"]) + ": " + plain(tensor["type"]) + " [" + shape + "]";
+  return plain(tensor["name"]) + ": " + plain(tensor["type"]) + " [" + shape + "]" +
+         (tensor.contains("values") ? ", " + plain(tensor["values"]) : "");
 }
 
 /// An entry as edge-quantize-weights and edge-quantize-cache write it; others are shown as they are.

@@ -17,6 +17,13 @@ static std::string shapeText(const edgecc_model *model, const edgecc_tensor_info
   return text + "]";
 }
 
+/// ", optional, must count up from past", or "".
+static std::string valuesText(const edgecc_model *model, size_t entry, size_t input) {
+  char text[256];
+  edgecc_model_input_values(model, entry, input, text, sizeof(text));
+  return *text ? std::string(", ") + text : "";
+}
+
 static int list(const edgecc_model *model) {
   edgecc_model_info info;
   edgecc_model_get_info(model, &info);
@@ -32,7 +39,7 @@ static int list(const edgecc_model *model) {
     printf("entry %s\n", entry.name);
     edgecc_tensor_info tensor;
     for (size_t i = 0; edgecc_model_input(model, e, i, &tensor) == EDGECC_OK; ++i)
-      printf("  input  %s: %s\n", tensor.name, shapeText(model, tensor).c_str());
+      printf("  input  %s: %s%s\n", tensor.name, shapeText(model, tensor).c_str(), valuesText(model, e, i).c_str());
     for (size_t i = 0; edgecc_model_output(model, e, i, &tensor) == EDGECC_OK; ++i)
       printf("  output %s: %s\n", tensor.name, shapeText(model, tensor).c_str());
   }

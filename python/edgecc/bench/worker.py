@@ -40,6 +40,8 @@ class Edgecc:
             index = self.model._entry_index(None, inputs)
             error = self.abi.Error()
             for i, tensor in enumerate(self.model.entries[index].inputs):
+                if tensor.optional:
+                    continue
                 kind = self.abi.TYPE_NAMES.index(tensor.type)
                 array = np.ascontiguousarray(inputs[tensor.name], self.abi.DTYPES[kind])
                 shape = (ctypes.c_int64 * array.ndim)(*array.shape)

@@ -145,7 +145,7 @@ typedef struct edgecc_extent_info {
 
 typedef struct edgecc_entry_info {
   const char *name;
-  size_t input_count, output_count;
+  size_t input_count, output_count; ///< optional inputs are counted; they come last
   uint64_t arena_size;
   int advances;      ///< whether a call moves the session's position
   const void *entry; ///< for edgecc_model_advance
@@ -182,6 +182,13 @@ EDGECC_API edgecc_status edgecc_model_symbol(const edgecc_model *model, size_t i
 EDGECC_API edgecc_status edgecc_model_state(const edgecc_model *model, size_t index, edgecc_tensor_info *info);
 EDGECC_API edgecc_status edgecc_model_entry(const edgecc_model *model, size_t index, edgecc_entry_info *info);
 EDGECC_API edgecc_status edgecc_model_input(const edgecc_model *model, size_t entry, size_t index, edgecc_tensor_info *info);
+/// Whether a call may leave the input out: the model counts these values by itself (a mask without padding, positions, lengths),
+/// and a call that gives others is refused.
+EDGECC_API int edgecc_model_input_is_optional(const edgecc_model *model, size_t entry, size_t index);
+/// Writes which values the input may have: "must be 0 to 49", "optional, must count up from past", or "" if any will do.
+EDGECC_API void edgecc_model_input_values(const edgecc_model *model, size_t entry, size_t index, char *text, size_t size);
+/// Whether the input's integers have a range, as ids of a vocabulary have; then it is [*low, *high].
+EDGECC_API int edgecc_model_input_range(const edgecc_model *model, size_t entry, size_t index, int64_t *low, int64_t *high);
 EDGECC_API edgecc_status edgecc_model_output(const edgecc_model *model, size_t entry, size_t index, edgecc_tensor_info *info);
 EDGECC_API edgecc_status edgecc_model_extent(const edgecc_model *model, const edgecc_tensor_info *tensor, uint32_t dimension,
                                              edgecc_extent_info *info);
@@ -247,13 +254,15 @@ EDGECC_API edgecc_status edgecc_session_open(edgecc_model *model, const edgecc_s
                                              edgecc_error *error);
 EDGECC_API void edgecc_session_close(edgecc_session *session);
 
-/// Copies a contiguous, row-major tensor of the given shape; it stays set until it is set again.
+/// Copies a contiguous, row-major tensor of the given shape. It stays set until it is set again. An optional input is set for the
+/// entry's next successful run only, and `data` NULL takes it back. Integers that are looked up in a table are checked here, the
+/// values of optional inputs by the run.
 EDGECC_API edgecc_status edgecc_session_set_input(edgecc_session *session, size_t entry, size_t index, edgecc_type type,
                                                   const int64_t *shape, uint32_t rank, const void *data, edgecc_error *error);
 EDGECC_API edgecc_status edgecc_session_set_input_by_name(edgecc_session *session, const char *entry, const char *input,
                                                           edgecc_type type, const int64_t *shape, uint32_t rank, const void *data,
                                                           edgecc_error *error);
-/// Sizes come from the inputs' shapes; all inputs of the entry must be set.
+/// Sizes come from the inputs' shapes; all inputs of the entry that are not optional must be set. A refused run changes nothing.
 EDGECC_API edgecc_status edgecc_session_run(edgecc_session *session, size_t entry, edgecc_error *error);
 EDGECC_API edgecc_status edgecc_session_run_by_name(edgecc_session *session, const char *entry, edgecc_error *error);
 

@@ -244,3 +244,19 @@ func.func @main(%x: tensor<8xf32> {edge.name = "x", edge.element = "f32"}) -> (t
   return %4 : tensor<8xf32>
 }
 }
+
+// -----
+
+// Checked inputs have no place in a call: they stand behind what code reads and writes, with what they must be.
+// CHECK: #[[ROW:.*]] = affine_map<()[s0] -> (1, s0)>
+// CHECK: plan.tensor "ids" : "i64" #[[ROW]] {edge.values = {range = array<i64: -50, 49>}}
+// CHECK-NEXT: plan.tensor output "y" : "i64"
+// CHECK-NEXT: plan.tensor "position_ids" : "i32" #[[ROW]] {edge.checked, edge.values = {counting = #{{.*}}}}
+// CHECK-NEXT: plan.step @copy_0.task tasks {{.*}} [#plan.place<input 0>, #plan.place<output 0>]
+module attributes {edge.symbols = [#edge.symbol<"sequence", 1, 16, free>, #edge.symbol<"past", 0, 64, position>]} {
+func.func @main(%ids: tensor<1x?xi64, affine_map<()[s0] -> (1, s0)>> {edge.name = "ids", edge.element = "i64", edge.values = {range = array<i64: -50, 49>}})
+    -> (tensor<1x?xi64, affine_map<()[s0] -> (1, s0)>> {edge.name = "y", edge.element = "i64"})
+    attributes {edge.checked = [{name = "position_ids", element = "i32", shape = affine_map<()[s0] -> (1, s0)>, values = {counting = affine_map<()[s0, s1] -> (s1)>}}]} {
+  return %ids : tensor<1x?xi64, affine_map<()[s0] -> (1, s0)>>
+}
+}

@@ -139,3 +139,22 @@ func.func @main(%x: tensor<1x?x8xf32, affine_map<()[s0] -> (1, s0, 8)>>, %cache:
   return %logits, %filled : tensor<1x?x32xf32, affine_map<()[s0] -> (1, s0, 32)>>, tensor<1x1x?x8xf32, affine_map<()[s0, s1, s2] -> (1, 1, s2, 8)>>
 }
 }
+
+// -----
+
+// Inputs that are only checked are those of the entry: one token at the position of the session.
+// CHECK-DAG: #[[ROW:.*]] = affine_map<()[s0] -> (1, s0)>
+// CHECK-DAG: #[[CELL:.*]] = affine_map<() -> (1, 1)>
+// CHECK-DAG: #[[ALL:.*]] = affine_map<()[s0, s1] -> (s0 + s1)>
+// CHECK-DAG: #[[ALL_OF_ONE:.*]] = affine_map<()[s0, s1] -> (s1 + 1)>
+// CHECK: func.func @prefill
+// CHECK-SAME: edge.checked = [{element = "i64", name = "ends", shape = #[[ROW]], values = {equal = #[[ALL]]}}]
+// CHECK: func.func @decode
+// CHECK-SAME: edge.checked = [{element = "i64", name = "ends", shape = #[[CELL]], values = {equal = #[[ALL_OF_ONE]]}}]
+module attributes {edge.symbols = [#edge.symbol<"tokens", 1, 64, free>, #edge.symbol<"past", 0, 128, position>, #edge.symbol<"context", 1, 128, capacity>]} {
+func.func @main(%x: tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>>) -> tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>>
+    attributes {edge.advance = affine_map<()[s0] -> (s0)>,
+                edge.checked = [{name = "ends", element = "i64", shape = affine_map<()[s0] -> (1, s0)>, values = {equal = affine_map<()[s0, s1] -> (s0 + s1)>}}]} {
+  return %x : tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>>
+}
+}
