@@ -251,9 +251,12 @@ private:
     LedgerEntry entry;
     entry.weight = entry.layer = "layer " + std::to_string(names[layer]);
     entry.scheme = "pruned layer";
-    if (calibrator)
+    if (calibrator) {
       if (llvm::Error error = handOver(layer, entry))
         return error;
+      // The cut is at values that may be dead soon, and the next pass must not begin there.
+      calibrator->restart();
+    }
     after.replaceAllUsesWith(before);
     hidden.erase(hidden.begin() + layer + 1);
     dropDead(main);

@@ -318,6 +318,15 @@ def test_width_with_everything(babyllama):
     assert {entry["scheme"].split()[1] for entry in report["ledger"] if entry["scheme"].startswith("pruned")} == {"width", "heads", "ffn"}
 
 
+def test_width_goes_after_layers(build_dir, tmp_path):
+    """The layer where the samples stood is gone, and the next pass begins at the first one again."""
+    rng = np.random.default_rng(4)
+    (tmp_path / "text.ids").write_text("".join(" ".join(map(str, rng.integers(3, 500, 24))) + "\n" for _ in range(12)))
+    report = edgecc.compile(model_directory("stories260K", build_dir) / "model.onnx", tmp_path / "model.edge", prune="layers=1,width=0.25",
+                            calibrate=tmp_path / "text.ids", context=64)
+    assert {entry["scheme"].split()[1] for entry in report["ledger"]} == {"layer", "width"}
+
+
 # --- A size or a speed to aim at --------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("quant", [None, "w8a8", "w4g32a8"])

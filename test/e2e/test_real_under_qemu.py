@@ -31,7 +31,7 @@ SCHEMES = ("w4g32a8", "w8a8")
 AARCH64 = {"cortex-a53": "arm64-neon", "cortex-a76": "arm64-dotprod", "max": "arm64-i8mm"}
 X86_64 = {"x86-64-v3": "x86-64-v3", "x86-64-v4": "x86-64-v4", "x86-64-v4-vnni": "x86-64-v4"}  # and the targets that have them
 LENGTHS = (2, 5, 64)
-# Sums of floats in another order, and activations that round to the neighbour because of it: 0.3 % of the largest logit were seen.
+# Sums of floats in another order, and activations that then round to their neighbour, move logits.
 MARGIN = 0.02
 RANDOM_SHAPE = dict(PRESETS["llama"], hidden=576, ffn=1536, layers=4, heads=9, kv_heads=3, vocabulary=2048)
 
@@ -130,17 +130,18 @@ def test_smollm2_on_aarch64(cpu, scheme, build_dir, under_qemu, request):
     check_aarch64("smollm2", scheme, cpu, 2 if request.config.getoption("--quick") else 8, build_dir, under_qemu)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("variant", X86_64)
-@pytest.mark.parametrize("name", ["llama-4x576", "smollm2"])
-def test_x86_64(name, variant, scheme, build_dir):
+@pytest.mark.parametrize("name, scheme", [
+    pytest.param(name, scheme, marks=pytest.mark.long if (name, scheme) == ("smollm2", "w8a8") else [])
+    for name in ("llama-4x576", "smollm2") for scheme in SCHEMES])
+def test_x86_64(name, scheme, variant, build_dir):
     if platform.machine() != "x86_64":
         pytest.skip("this machine is no x86-64")
-    edge = compiled(name, scheme, X86_64[variant], build_dir)
     try:
-        edgecc.load(edge, cpu=variant).close()
+        edgecc.load(compiled("llama-4x576", scheme, X86_64[variant], build_dir), cpu=variant).close()
     except edgecc.RunError as error:
         pytest.skip(f"this machine cannot run {variant}: {error}")
+    edge = compiled(name, scheme, X86_64[variant], build_dir)
     expected = greedy(compiled(name, scheme, "x86-64-v3", build_dir), name, 8)["texts"]
     actual = greedy(edge, name, 8, "--cpu", variant)
     assert actual["code"] == variant
