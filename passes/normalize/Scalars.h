@@ -1,7 +1,7 @@
 //===- Scalars.h - Scalar arithmetic that is defined for all operands -------===//
 //
 // ONNX leaves integer division by zero, shifts by the width or more, and casts of floats that do not fit undefined. Some targets
-// trap on them and others do not. These functions give one value on all targets (passes/normalize/README.md lists them).
+// trap on them and others do not. These functions give one value on all targets (README.md at the top lists them).
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_NORMALIZE_SCALARS_H
