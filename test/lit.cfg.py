@@ -21,6 +21,9 @@ config.environment["EDGECC_BUILD"] = config.build_dir
 config.environment["EDGECC_LLVM_TOOLS"] = config.llvm_tools_dir
 # A failing check then shows its input, a crash its stack.
 config.environment["FILECHECK_OPTS"] = "--dump-input=fail"
+# What was freed, and what nobody has written yet, reads as garbage: a use of it fails here, not now and then.
+config.environment["MALLOC_PERTURB_"] = "165"
+config.environment["GLIBC_TUNABLES"] = "glibc.malloc.tcache_count=0"
 for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_SYMBOLIZER_PATH"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
