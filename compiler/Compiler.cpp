@@ -1,5 +1,6 @@
 //===- Compiler.cpp ---------------------------------------------------------------===//
 #include "compiler/Compiler.h"
+#include "compiler/CheckOutputs.h"
 #include "compiler/StaticCode.h"
 #include "compiler/calibrate/HostCalibrator.h"
 #include "compiler/codegen/Codegen.h"
@@ -202,9 +203,14 @@ private:
   }
 
   /// Checks what was asked for and reads the model.
-  Error begin();
+  Error begin(ArrayRef<files::NamedFile> outputs);
+  std::vector<files::NamedFile> outputs() const;
+  Error checkLevel() const;
   Error openCache();
   Error normalize();
+  void warn(const Twine &what);
+  /// Says that nothing looks at the samples, if there are any.
+  void warnOfSamples();
   /// As far as the passes go that lose something.
   Error reachEdge();
   Error load();
@@ -224,6 +230,7 @@ private:
   Target target;
   Module module;
   std::optional<CalibrationCache> cache;
+  std::vector<std::string> externalFiles;
   enum class Level { Onnx, Edge, Lowered } level = Level::Onnx;
   Report report;
 };
@@ -234,6 +241,7 @@ Error Compilation::load() {
     import.weightsDirs = options.weightsDirs;
     // The conversion lists what could not be imported with what it cannot convert.
     import.placeholders = options.emit != Emit::Onnx;
+    import.externalFiles = &externalFiles;
     auto imported = onnx::importOnnx(options.input, context, import);
     if (!imported)
       return imported.takeError();
@@ -278,10 +286,19 @@ Error Compilation::runPasses(mlir::ModuleOp on, function_ref<void(mlir::OpPassMa
   return Error::success();
 }
 
+void Compilation::warn(const Twine &what) { mlir::emitWarning(mlir::UnknownLoc::get(&context)) << what; }
+
+void Compilation::warnOfSamples() {
+  if (!options.calibrate.empty())
+    warn("--calibrate " + options.calibrate + " has no effect: nothing that was asked for looks at samples");
+}
+
 Error Compilation::compress() {
   CompressRequest request = compression(options);
-  if (!request.any())
+  if (!request.any()) {
+    warnOfSamples();
     return Error::success();
+  }
   std::optional<HostCalibrator> calibrator;
   if (!options.calibrate.empty()) {
     auto samples = readSamples({options.calibrate, options.tokenizer, options.input, options.calibrateSamples,
@@ -312,6 +329,8 @@ Error Compilation::compress() {
       return make_error<AlreadyReported>();
     return runPasses(*module, [&](mlir::OpPassManager &passes) { buildCompressPipeline(passes, request); });
   });
+  if (!error && calibrator && !calibrator->wasAsked())
+    warnOfSamples();
   // What was found before an error is found.
   if (cache) {
     cache->trim();
@@ -444,15 +463,30 @@ Error Compilation::openCache() {
     return Error::success();
   if (options.calibrate.empty())
     return createStringError("--calibration-cache keeps what samples show, and there are none: give --calibrate FILE");
-  auto opened = CalibrationCache::open(options.calibrationCache, options.calibrationCacheSize,
-                                       [this](const Twine &what) { mlir::emitWarning(mlir::UnknownLoc::get(&context)) << what; });
+  auto opened =
+      CalibrationCache::open(options.calibrationCache, options.calibrationCacheSize, [this](const Twine &what) { warn(what); });
   if (!opened)
     return opened.takeError();
   cache = std::move(*opened);
   return Error::success();
 }
 
-Error Compilation::begin() {
+/// The files that this compile writes.
+std::vector<files::NamedFile> Compilation::outputs() const {
+  if (options.emit == Emit::Object)
+    return {{"-o", outputPath(".o")}};
+  if (options.emit != Emit::EdgeFile)
+    return {{"-o", options.output}};
+  std::vector<files::NamedFile> written = {{"-o", outputPath(".edge")}};
+  if (options.code == CodeDelivery::Static)
+    for (const std::string &file : staticCodeFiles(written.front().path))
+      written.push_back({"--code=static", file});
+  return written;
+}
+
+Error Compilation::begin(ArrayRef<files::NamedFile> outputs) {
+  if (Error error = checkOutputs(options, outputs, {}))
+    return error;
   auto found = findTarget(options.target);
   if (!found)
     return found.takeError();
@@ -480,6 +514,10 @@ Error Compilation::begin() {
     return error;
   if (Error error = timed("import", [&] { return load(); }))
     return error;
+  if (Error error = checkOutputs(options, outputs, externalFiles))
+    return error;
+  if (Error error = checkLevel())
+    return error;
   annotate();
   return Error::success();
 }
@@ -494,15 +532,34 @@ Error Compilation::normalize() {
   return runPasses(*module, [&](mlir::OpPassManager &passes) { buildNormalizePipeline(passes, checker ? &*checker : nullptr); });
 }
 
+/// What a later level of the pipeline, or one that is printed earlier, cannot be asked for any more.
+Error Compilation::checkLevel() const {
+  bool sizes = !options.dims.empty() || options.context, compresses = compression(options).any();
+  if (level != Level::Onnx && sizes)
+    return createStringError(options.input + " has its sizes already: --dim and --context are for ONNX models");
+  if (level == Level::Lowered && compresses)
+    return createStringError(options.input + " is lowered already: options that change the model come too late");
+  if (options.emit == Emit::Onnx && (sizes || compresses))
+    return createStringError(
+        "--emit=onnx shows the graph as it was imported: leave sizes and options that change the model away, "
+        "or see what becomes of it with --emit=edge");
+  return Error::success();
+}
+
 Error Compilation::reachEdge() {
   if (level == Level::Onnx)
     if (Error error = timed("normalize", [&] { return normalize(); }))
       return error;
+  bool hasCache = llvm::any_of(edge::symbolsOf(*module),
+                               [](edge::SymbolAttr symbol) { return symbol.getRole() == edge::SymbolRole::Capacity; });
+  if (options.context && !hasCache)
+    warn("--context " + Twine(*options.context) +
+         " has no effect: the model has no KV cache that a session keeps; sizes of its inputs are set with --dim");
   return level == Level::Lowered ? Error::success() : compress();
 }
 
 Expected<Module> Compilation::compressed() {
-  if (Error error = begin())
+  if (Error error = begin({}))
     return error;
   if (level == Level::Lowered)
     return createStringError("%s is lowered already", options.input.c_str());
@@ -512,7 +569,7 @@ Expected<Module> Compilation::compressed() {
 }
 
 Expected<Report> Compilation::run() {
-  if (Error error = begin())
+  if (Error error = begin(outputs()))
     return error;
   if (options.emit == Emit::Onnx) {
     if (level != Level::Onnx)

@@ -9,6 +9,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "passes/earlyexit/Exits.h"
 #include "passes/prune/Request.h"
+#include "runtime/files/Outputs.h"
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -61,9 +62,11 @@ struct Options {
   int64_t calibrateLength = 512;                   ///< tokens of a sample at most
   std::string calibrationCache;                    ///< folder of results of calibration; empty: none are kept
   int64_t calibrationCacheSize = int64_t(4) << 30; ///< bytes at most
-  std::string kv;          ///< what KV caches are kept as: f32, f16, int8 or int4; empty: as the model has them
-  bool checkRaises = true; ///< compare layers that were raised with their nodes, on random values
-  unsigned threads = 0;    ///< for code generation; 0: as many as the machine has
+  std::string kv;                            ///< what KV caches are kept as: f32, f16, int8 or int4; empty: as the model has them
+  std::vector<files::NamedFile> otherInputs; ///< files that the caller reads: no output may overwrite them
+  std::vector<files::NamedFile> otherOutputs; ///< files that the caller writes afterwards
+  bool checkRaises = true;                   ///< compare layers that were raised with their nodes, on random values
+  unsigned threads = 0;                       ///< for code generation; 0: as many as the machine has
   bool progress = false;
   std::string compiler = "edgecc";
   std::string commandLine;

@@ -50,6 +50,13 @@ std::string headerText(StringRef model, plan::ModelOp plan, ArrayRef<std::string
 
 } // namespace
 
+std::vector<std::string> staticCodeFiles(StringRef artifact) {
+  SmallString<128> object(artifact), header(artifact);
+  sys::path::replace_extension(object, ".o");
+  sys::path::replace_extension(header, ".h");
+  return {object.str().str(), header.str().str()};
+}
+
 Expected<StaticCode> writeStaticCode(CodeUnit &unit, mlir::ModuleOp lowered, StringRef artifact, StringRef compiler) {
   auto plan = findPlan(lowered);
   if (!plan)
@@ -60,17 +67,16 @@ Expected<StaticCode> writeStaticCode(CodeUnit &unit, mlir::ModuleOp lowered, Str
   if (!object)
     return object.takeError();
   StaticCode code{buildId(*object, *plan), {}, object->size()};
-  SmallString<128> path(artifact);
-  auto write = [&](StringRef suffix, StringRef contents) {
-    sys::path::replace_extension(path, suffix);
+  std::vector<std::string> paths = staticCodeFiles(artifact);
+  auto write = [&](const std::string &path, StringRef contents) {
     Error error = writeWholeFile(path, contents);
     if (!error)
-      code.files.push_back(path.str().str());
+      code.files.push_back(path);
     return error;
   };
-  if (Error error = write(".o", StringRef(object->data(), object->size())))
+  if (Error error = write(paths[0], StringRef(object->data(), object->size())))
     return error;
-  if (Error error = write(".h", headerText(model, *plan, unit.entries(), code.buildId, compiler))) {
+  if (Error error = write(paths[1], headerText(model, *plan, unit.entries(), code.buildId, compiler))) {
     sys::fs::remove(code.files.front());
     return error;
   }

@@ -14,6 +14,9 @@ struct StaticCode {
   uint64_t bytes = 0;             ///< of the object
 };
 
+/// Returns the paths of the object and the header beside `artifact`.
+std::vector<std::string> staticCodeFiles(llvm::StringRef artifact);
+
 /// Writes `model.o` and `model.h` beside `artifact` (`model.edge`). The header defines `model_code`, to be passed to
 /// edgecc_model_open in edgecc_model_options.code.
 llvm::Expected<StaticCode> writeStaticCode(CodeUnit &unit, mlir::ModuleOp lowered, llvm::StringRef artifact,

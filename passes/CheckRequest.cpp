@@ -14,6 +14,7 @@
 #include "passes/prune/SliceWidth.h"
 #include "passes/quantize/CacheType.h"
 #include "passes/quantize/ChooseOutliers.h"
+#include "passes/quantize/KeptWeights.h"
 #include "passes/quantize/Tensors.h"
 
 using namespace mlir;
@@ -92,6 +93,7 @@ private:
       llvm::consumeError(tensors.takeError());
       return expect(Tensors::collect(module, quantize.scheme, others).takeError());
     }
+    checkThatSomeAreQuantized(*tensors);
     if (algorithms.llmInt8 && !quantize.budget.any())
       expect(layersOfRoundedInputs(*tensors).takeError());
     if (!algorithms.gptq || !request.calibrator || othersLater)
@@ -100,6 +102,20 @@ private:
     for (auto [tensor, scheme] : tensors->chosen())
       rounded.push_back(tensor);
     holds &= succeeded(checkTokens(rounded, *request.calibrator));
+  }
+
+  /// What the model has quantized itself stays as it is: that is said, and an error if there is nothing else.
+  void checkThatSomeAreQuantized(Tensors &tensors) {
+    bool any = request.quantize.budget.any() ? !tensors.worthIt().empty() : !tensors.chosen().empty();
+    std::string kept = describeKeptWeights(module);
+    std::string asked = request.quantize.budget.any() ? "quantization within a budget" : "--quant=" + request.quantize.scheme;
+    if (!any)
+      expect(llvm::createStringError(asked +
+                                     ": the model has no float weight to quantize (a linear of 16 outputs and 32 inputs " +
+                                     "at least, or a table of tokens)" + (kept.empty() ? "" : "; " + kept) +
+                                     "; leave it away, or name layers with --quant-layer"));
+    else if (!kept.empty())
+      main.emitWarning() << asked << ": " << kept << "; they stay as they are";
   }
 
   /// Those of --quant-layer but what may be meant for the parts of fused layers, which only merging makes.

@@ -213,6 +213,7 @@ Error HostCalibrator::runEach(StringRef what, Segment segment, size_t values, Ra
 }
 
 Error HostCalibrator::run(StringRef what, mlir::func::FuncOp function, ArrayRef<mlir::Value> values, RawSink sink) {
+  isAsked = true;
   if (Error error = catchUp())
     return error;
   return runEach(what, cutSegment(function, begins, values), values.size(), sink);
@@ -261,6 +262,7 @@ private:
 };
 
 std::unique_ptr<Replay> HostCalibrator::prepare(ArrayRef<mlir::Value> values) {
+  isAsked = true;
   return std::make_unique<HostReplay>(*this, cutSegment(functionOf(values), begins, values), values.size());
 }
 
@@ -318,6 +320,7 @@ std::string HostCalibrator::identify(ArrayRef<mlir::Value> values) {
 
 Error HostCalibrator::remember(StringRef what, StringRef identity, function_ref<void(Archive &)> variables,
                                function_ref<Error()> work) {
+  isAsked = true;
   if (!cache)
     return work();
   std::string key = Digest().add(what).add(identity).text();

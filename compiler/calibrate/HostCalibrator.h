@@ -22,6 +22,8 @@ public:
   HostCalibrator(std::vector<Sample> samples, unsigned threads, bool progress, CalibrationCache *cache = nullptr);
 
   size_t samples() const override { return given.size(); }
+  /// Returns whether anything was observed, or taken from the cache.
+  bool wasAsked() const { return isAsked; }
   int64_t promptOf(size_t sample) const override { return given[sample].prompt; }
   using Calibrator::tokensOf;
   std::optional<int64_t> tokensOf(mlir::Value value, llvm::function_ref<bool(size_t sample)> chosen) const override;
@@ -61,7 +63,7 @@ private:
   std::vector<Sample> given;
   int64_t tokensOfPrompts = 0, otherTokens = 0;
   unsigned threads;
-  bool progress;
+  bool progress, isAsked = false;
   /// The cut: what is known there, and its contents for each sample as soon as nothing is ahead.
   std::vector<mlir::Value> begins;
   std::vector<std::vector<Kept>> contents;

@@ -179,6 +179,8 @@ static llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> import(std::shared_ptr<
   ConstantLoader constants(&context, store, file, options.inlineBytes);
   Importer importer(context, *model, constants, options);
   mlir::OwningOpRef<mlir::ModuleOp> module = importer.run();
+  if (options.externalFiles)
+    options.externalFiles->assign(store.mapped().begin(), store.mapped().end());
   if (importer.problems.any()) {
     if (!options.placeholders || !module->lookupSymbol("main"))
       return importer.problems.error(path);

@@ -13,6 +13,8 @@ namespace edgecc::onnx {
 struct ImportOptions {
   /// Folders, beside the model's own, in which external data may lie.
   std::vector<std::string> weightsDirs;
+  /// Receives the paths of the files of external data, if not null.
+  std::vector<std::string> *externalFiles = nullptr;
   /// Constants up to this size become `dense`.
   size_t inlineBytes = 1024;
   /// Local functions are inlined; a file that multiplies into more nodes than this is refused.

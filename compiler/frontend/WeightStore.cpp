@@ -96,6 +96,7 @@ llvm::Expected<std::shared_ptr<const FileBytes>> WeightStore::open(StringRef loc
     if (!llvm::any_of(folders, holds))
       return failure("'", location, "' is a link that leads out of the model's folder, to ", real,
                      "; name that folder with --weights-dir if you trust it");
+    paths.push_back(real.str().str());
     return FileBytes::map(real);
   }
   return failure("there is no file '", location, "' in ", folders.empty() ? "the model's folder" : folders.front(),

@@ -48,10 +48,13 @@ public:
   /// The `size` bytes of a tensor with external data. Errors name the tensor and the file.
   llvm::Expected<SharedBytes> find(const proto::Tensor &tensor, uint64_t size);
 
+  /// Returns the real paths of the files that were mapped.
+  llvm::ArrayRef<std::string> mapped() const { return paths; }
+
 private:
   llvm::Expected<std::shared_ptr<const FileBytes>> open(llvm::StringRef location);
 
-  llvm::SmallVector<std::string> folders;
+  llvm::SmallVector<std::string> folders, paths;
   llvm::StringMap<std::shared_ptr<const FileBytes>> files; ///< by location
 };
 

@@ -33,9 +33,13 @@ struct Atom {
 using Monomial = std::vector<Atom>; // sorted; empty for the constant
 using Polynomial = std::map<Monomial, int64_t>;
 
+// Numbers of a graph may be the ends of the type: what overflows wraps, as it does when the graph is run.
+int64_t wrappingSum(int64_t a, int64_t b) { return int64_t(uint64_t(a) + uint64_t(b)); }
+int64_t wrappingProduct(int64_t a, int64_t b) { return int64_t(uint64_t(a) * uint64_t(b)); }
+
 void addTo(Polynomial &sum, const Monomial &monomial, int64_t factor) {
   int64_t &entry = sum[monomial];
-  entry += factor;
+  entry = wrappingSum(entry, factor);
   if (entry == 0)
     sum.erase(monomial);
 }
@@ -47,7 +51,7 @@ Polynomial multiply(const Polynomial &a, const Polynomial &b) {
       Monomial m = ma;
       m.insert(m.end(), mb.begin(), mb.end());
       std::sort(m.begin(), m.end());
-      addTo(result, m, fa * fb);
+      addTo(result, m, wrappingProduct(fa, fb));
     }
   return result;
 }
@@ -131,8 +135,9 @@ std::optional<Polynomial> divide(const Polynomial &a, const Polynomial &b) {
   const Monomial &divisor = b.begin()->first;
   Polynomial quotient;
   if (b.size() == 1) {
+    int64_t number = b.begin()->second;
     for (auto &[monomial, factor] : a) {
-      if (factor % b.begin()->second != 0)
+      if (number != -1 && factor % number != 0)
         return std::nullopt;
       Monomial rest = monomial;
       for (const Atom &atom : divisor) {
@@ -141,7 +146,7 @@ std::optional<Polynomial> divide(const Polynomial &a, const Polynomial &b) {
           return std::nullopt;
         rest.erase(it);
       }
-      addTo(quotient, rest, factor / b.begin()->second);
+      addTo(quotient, rest, number == -1 ? wrappingProduct(factor, -1) : factor / number);
     }
     return quotient;
   }
@@ -154,7 +159,7 @@ std::optional<Polynomial> divide(const Polynomial &a, const Polynomial &b) {
     for (auto &[monomial, factor] : *term)
       addTo(quotient, monomial, factor);
     for (auto &[monomial, factor] : multiply(*term, b))
-      addTo(rest, monomial, -factor);
+      addTo(rest, monomial, wrappingProduct(factor, -1));
   }
   if (!rest.empty())
     return std::nullopt;
@@ -242,7 +247,14 @@ std::pair<int64_t, int64_t> boundsOf(AffineExpr expr, ArrayRef<SymbolAttr> symbo
   auto [la, ha] = boundsOf(binary.getLHS(), symbols);
   auto [lb, hb] = boundsOf(binary.getRHS(), symbols);
   switch (expr.getKind()) {
-  case AffineExprKind::Add: return {la + lb, ha + hb};
+  case AffineExprKind::Add: {
+    auto plus = [](int64_t a, int64_t b) {
+      int64_t result;
+      bool overflow = llvm::AddOverflow(a, b, result);
+      return !overflow ? result : a < 0 ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
+    };
+    return {plus(la, lb), plus(ha, hb)};
+  }
   case AffineExprKind::Mul: {
     auto times = [](int64_t a, int64_t b) {
       int64_t result;

@@ -38,10 +38,16 @@ template <typename Op, bool isCosine> struct ExpandTrigonometric : OpRewritePatt
     auto f = [&](double value) { return constantLike(rewriter, loc, type, value); };
     auto mul = [&](Value a, Value b) -> Value { return arith::MulFOp::create(rewriter, loc, a, b); };
     auto fma = [&](Value a, Value b, Value c) -> Value { return math::FmaOp::create(rewriter, loc, a, b, c); };
-    Value n = math::RoundEvenOp::create(rewriter, loc, mul(x, f(0.636619772367581343)));
+    // Where the quadrant has no correct digits left, the result stays a sine at least.
+    auto inside = [&](Value a, double limit) -> Value {
+      return arith::MaximumFOp::create(rewriter, loc, arith::MinimumFOp::create(rewriter, loc, a, f(limit)), f(-limit));
+    };
+    Value n = inside(math::RoundEvenOp::create(rewriter, loc, mul(x, f(0.636619772367581343))), 1 << 30);
     Value r = fma(n, f(-1.5703125), x);
     r = fma(n, f(-4.837512969970703125e-4), r);
-    r = fma(n, f(-7.54978995489188216e-8), r);
+    r = inside(fma(n, f(-7.54978995489188216e-8), r), 0.79);
+    // NaN for an infinite x, which was cut off.
+    r = arith::AddFOp::create(rewriter, loc, r, arith::SubFOp::create(rewriter, loc, x, x));
     Value r2 = mul(r, r);
     Value sine = fma(fma(fma(f(-1.9515295891e-4), r2, f(8.3321608736e-3)), r2, f(-1.6666654611e-1)), mul(r2, r), r);
     Value cosine = fma(fma(fma(f(2.443315711809948e-5), r2, f(-1.388731625493765e-3)), r2, f(4.166664568298827e-2)), mul(r2, r2),
@@ -53,7 +59,9 @@ template <typename Op, bool isCosine> struct ExpandTrigonometric : OpRewritePatt
         return arith::ConstantOp::create(rewriter, loc, DenseElementsAttr::get(vector, scalar));
       return arith::ConstantOp::create(rewriter, loc, cast<TypedAttr>(scalar));
     };
-    Value quadrant = arith::FPToSIOp::create(rewriter, loc, i32, n);
+    // The conversion of NaN is undefined; r is NaN, too.
+    Value isNumber = arith::CmpFOp::create(rewriter, loc, arith::CmpFPredicate::ORD, n, n);
+    Value quadrant = arith::FPToSIOp::create(rewriter, loc, i32, arith::SelectOp::create(rewriter, loc, isNumber, n, f(0)));
     if (isCosine)
       quadrant = arith::AddIOp::create(rewriter, loc, quadrant, i(1));
     auto bit = [&](int32_t mask) -> Value {
@@ -62,6 +70,29 @@ template <typename Op, bool isCosine> struct ExpandTrigonometric : OpRewritePatt
     };
     Value value = arith::SelectOp::create(rewriter, loc, bit(1), cosine, sine);
     rewriter.replaceOpWithNewOp<arith::SelectOp>(op, bit(2), arith::NegFOp::create(rewriter, loc, value), value);
+    return success();
+  }
+};
+
+// Upstream's logarithm takes denormals for the smallest normal number: they are scaled before, and that is subtracted.
+struct ScaleDenormalsOfLog : OpRewritePattern<math::LogOp> {
+  static constexpr StringLiteral kScaled = "edge.scaled";
+
+  explicit ScaleDenormalsOfLog(MLIRContext *context) : OpRewritePattern(context, /*benefit=*/10) {}
+
+  LogicalResult matchAndRewrite(math::LogOp op, PatternRewriter &rewriter) const override {
+    Type type = op.getType();
+    if (!getElementTypeOrSelf(type).isF32() || op->hasAttr(kScaled))
+      return rewriter.notifyMatchFailure(op, "not f32, or scaled already");
+    Location loc = op.getLoc();
+    Value x = op.getOperand(), zero = constantLike(rewriter, loc, type, 0);
+    Value isSmall = arith::CmpFOp::create(rewriter, loc, arith::CmpFPredicate::OLT, x,
+                                          constantLike(rewriter, loc, type, std::numeric_limits<float>::min()));
+    Value scaled = arith::MulFOp::create(rewriter, loc, x, constantLike(rewriter, loc, type, 1 << 24));
+    auto log = math::LogOp::create(rewriter, loc, arith::SelectOp::create(rewriter, loc, isSmall, scaled, x).getResult());
+    log->setAttr(kScaled, rewriter.getUnitAttr());
+    Value offset = arith::SelectOp::create(rewriter, loc, isSmall, constantLike(rewriter, loc, type, 16.635532333438686), zero);
+    rewriter.replaceOpWithNewOp<arith::SubFOp>(op, log.getResult(), offset);
     return success();
   }
 };
@@ -124,7 +155,7 @@ struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     patterns.add<ExpandTrigonometric<math::SinOp, false>, ExpandTrigonometric<math::CosOp, true>, ExpandTruncateToBf16,
-                 EvaluateInF32>(&getContext());
+                 ScaleDenormalsOfLog, EvaluateInF32>(&getContext());
     math::populateExpansionPatterns(patterns,
                                     {"tan", "sinh", "cosh", "asinh", "acosh", "atanh", "fpowi", "powf", "exp2", "rsqrt", "ctlz"});
     // f16 and bf16 functions are evaluated in f32.

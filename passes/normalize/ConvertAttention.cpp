@@ -222,6 +222,22 @@ private:
   AffineExpr group;
 };
 
+/// The weights of a query that sees no key are zero, as in `edge.attention`; a softmax alone would make NaN of them.
+Value withoutHiddenRows(NodeContext &node, Value weights, Value scores) {
+  edge::SymbolicShape shape = edge::shapeOf(scores), rows(shape);
+  rows.back() = node.expr(1);
+  FloatAttr lowest = node.builder.getF32FloatAttr(-INFINITY);
+  Value largest = node.reduce({scores}, {3}, lowest, [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+    return arith::MaximumFOp::create(b, loc, x[1], x[0]);
+  });
+  Type element = cast<RankedTensorType>(weights.getType()).getElementType();
+  return node.map({weights, node.reshape(largest, rows)}, shape, element, [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+    Value isHidden =
+        arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, x[1], NodeContext::scalar(b, loc, x[1].getType(), -INFINITY));
+    return arith::SelectOp::create(b, loc, isHidden, NodeContext::scalar(b, loc, x[0].getType(), 0), x[0]);
+  });
+}
+
 Value explicitAttention(NodeContext &node, AttentionParts parts) {
   auto turn = [&](Value &value, bool headsFirst) {
     if (!headsFirst)
@@ -244,6 +260,7 @@ Value explicitAttention(NodeContext &node, AttentionParts parts) {
   scores = steps.masked(scores);
   show(2, scores);
   Value weights = edge::SoftmaxOp::create(node.builder, node.loc, scores.getType(), scores, UnitAttr());
+  weights = withoutHiddenRows(node, weights, scores);
   show(3, weights);
   if (shown)
     node.set(3, node.cast(shown, node.element(0)));

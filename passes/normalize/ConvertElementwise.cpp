@@ -1,5 +1,6 @@
 //===- ConvertElementwise.cpp - One element at a time -----------------------===//
 #include "passes/normalize/Converter.h"
+#include "passes/normalize/Scalars.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -51,11 +52,8 @@ Conversion arithmetic(BinaryFn onFloat, BinaryFn onSigned, BinaryFn onUnsigned) 
   };
 }
 
-// A division by zero must not trap.
-template <typename Op> Value safeDivide(OpBuilder &b, Location loc, Value x, Value y) {
-  Value zero = constantLike(b, loc, y, 0);
-  Value isZero = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, y, zero);
-  return Op::create(b, loc, x, arith::SelectOp::create(b, loc, isZero, constantLike(b, loc, y, 1), y));
+template <bool isUnsigned> Value divideIntegers(OpBuilder &b, Location loc, Value x, Value y) {
+  return scalars::divide(b, loc, x, y, isUnsigned);
 }
 
 //===----------------------------------------------------------------------===//
@@ -90,9 +88,23 @@ Conversion onContents(ExprFn fn, Type (*element)(NodeContext &), Conversion othe
 Type sameElement(NodeContext &node) { return node.element(0); }
 Type boolElement(NodeContext &node) { return node.builder.getI1Type(); }
 
-// a - b has a known sign (or is zero) under the symbols' bounds.
+// Bounds of a - b under the symbols' bounds; less than nothing is known of differences that 64 bits do not hold.
+std::pair<int64_t, int64_t> differenceOf(NodeContext &node, AffineExpr a, AffineExpr b) {
+  SmallVector<edge::SymbolAttr> symbols = edge::symbolsOf(node.node->getParentOfType<ModuleOp>());
+  auto [lowA, highA] = edge::boundsOf(a, symbols);
+  auto [lowB, highB] = edge::boundsOf(b, symbols);
+  int64_t low, high;
+  bool overflows = llvm::SubOverflow(lowA, highB, low);
+  overflows |= llvm::SubOverflow(highA, lowB, high);
+  // The ends of the type, as exporters write for "all": only the order of the two ranges counts.
+  if (overflows)
+    return {lowA > highB ? 1 : INT64_MIN, highA < lowB ? -1 : INT64_MAX};
+  return edge::boundsOf(edge::canonical(a - b), symbols);
+}
+
+// a - b has a known sign (or is zero).
 AffineExpr decide(NodeContext &node, AffineExpr a, AffineExpr b, arith::CmpIPredicate predicate) {
-  auto [low, high] = edge::boundsOf(edge::canonical(a - b), edge::symbolsOf(node.node->getParentOfType<ModuleOp>()));
+  auto [low, high] = differenceOf(node, a, b);
   auto known = [&](bool value) { return node.expr(value); };
   switch (predicate) {
   case arith::CmpIPredicate::eq: return low == 0 && high == 0 ? known(true) : low > 0 || high < 0 ? known(false) : AffineExpr();
@@ -141,6 +153,10 @@ template <typename Op> ScalarFn unary() {
   return [](OpBuilder &b, Location loc, Args x) -> Value { return Op::create(b, loc, x[0]); };
 }
 
+ScalarFn ofOne(Value (*fn)(OpBuilder &, Location, Value)) {
+  return [fn](OpBuilder &b, Location loc, Args x) { return fn(b, loc, x[0]); };
+}
+
 Value mul(OpBuilder &b, Location loc, Value x, Value y) { return arith::MulFOp::create(b, loc, x, y); }
 Value add(OpBuilder &b, Location loc, Value x, Value y) { return arith::AddFOp::create(b, loc, x, y); }
 Value sub(OpBuilder &b, Location loc, Value x, Value y) { return arith::SubFOp::create(b, loc, x, y); }
@@ -160,6 +176,47 @@ Value softplus(OpBuilder &b, Location loc, Value x) {
 
 Value less(OpBuilder &b, Location loc, Value x, Value y) {
   return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x, y);
+}
+
+// The hyperbolic functions and their inverses: exact to the last bits near 0, where sums of exponentials cancel, and without
+// squares that overflow.
+
+Value sinh(OpBuilder &b, Location loc, Value x) {
+  Value length = math::AbsFOp::create(b, loc, x), one = constantLike(b, loc, x, 1);
+  Value rest = math::ExpM1Op::create(b, loc, length);
+  Value near = mul(b, loc, constantLike(b, loc, x, 0.5), add(b, loc, rest, div(b, loc, rest, add(b, loc, rest, one))));
+  return arith::SelectOp::create(b, loc, less(b, loc, length, one), math::CopySignOp::create(b, loc, near, x),
+                                 math::SinhOp::create(b, loc, x));
+}
+
+// log(2 x), for what has no square.
+Value logOfDouble(OpBuilder &b, Location loc, Value x) {
+  return add(b, loc, math::LogOp::create(b, loc, x), constantLike(b, loc, x, 0.6931471805599453));
+}
+
+Value asinh(OpBuilder &b, Location loc, Value x) {
+  Value length = math::AbsFOp::create(b, loc, x), one = constantLike(b, loc, x, 1), square = mul(b, loc, length, length);
+  Value root = math::SqrtOp::create(b, loc, add(b, loc, square, one));
+  Value near = math::Log1pOp::create(b, loc, add(b, loc, length, div(b, loc, square, add(b, loc, root, one))));
+  Value isNear = less(b, loc, length, constantLike(b, loc, x, 1e9));
+  return math::CopySignOp::create(b, loc, arith::SelectOp::create(b, loc, isNear, near, logOfDouble(b, loc, length)), x);
+}
+
+Value acosh(OpBuilder &b, Location loc, Value x) {
+  Value above = sub(b, loc, x, constantLike(b, loc, x, 1));
+  Value root = math::SqrtOp::create(b, loc, mul(b, loc, above, add(b, loc, above, constantLike(b, loc, x, 2))));
+  Value near = math::Log1pOp::create(b, loc, add(b, loc, above, root));
+  Value result = arith::SelectOp::create(b, loc, less(b, loc, x, constantLike(b, loc, x, 1e9)), near, logOfDouble(b, loc, x));
+  Value isOutside = less(b, loc, x, constantLike(b, loc, x, 1));
+  return arith::SelectOp::create(b, loc, isOutside, constantLike(b, loc, x, NAN), result);
+}
+
+Value atanh(OpBuilder &b, Location loc, Value x) {
+  Value length = math::AbsFOp::create(b, loc, x), one = constantLike(b, loc, x, 1);
+  Value ratio = div(b, loc, add(b, loc, length, length), sub(b, loc, one, length));
+  Value result = mul(b, loc, constantLike(b, loc, x, 0.5), math::Log1pOp::create(b, loc, ratio));
+  Value isOutside = less(b, loc, one, length);
+  return arith::SelectOp::create(b, loc, isOutside, constantLike(b, loc, x, NAN), math::CopySignOp::create(b, loc, result, x));
 }
 
 Value clamp(OpBuilder &b, Location loc, Value x, double low, double high) {
@@ -236,7 +293,8 @@ LogicalResult convertCastTo(NodeContext &node, Type element, bool isUnsigned) {
     node.setInfo(0, node.info(0));
     return success();
   }
-  if (auto contents = node.contents(0); contents && isa<IntegerType>(element) && element.getIntOrFloatBitWidth() >= 32) {
+  if (auto contents = node.contents(0);
+      contents && isa<IntegerType>(element) && element.getIntOrFloatBitWidth() >= 32 && !isUnsigned) {
     node.setContents(0, *contents, node.shape(0), element);
     return success();
   }
@@ -250,19 +308,31 @@ LogicalResult convertCast(NodeContext &node) {
   return convertCastTo(node, element, isUnsigned);
 }
 
-// base^power, also for a negative base: |base|^power with the sign that an odd power has; NaN for one that is no integer.
+// base^power as C has it: |base|^power with the sign that an odd power has, also of -0; NaN for a finite negative base and a
+// power that is no integer; 1 for a power of zero, a base of 1, and a base of -1 with an infinite power.
 Value signedPower(OpBuilder &b, Location loc, Value base, Value power) {
-  Value zero = constantLike(b, loc, base, 0), half = constantLike(b, loc, base, 0.5);
-  Value magnitude = math::PowFOp::create(b, loc, math::AbsFOp::create(b, loc, base), power);
-  auto isInteger = [&](Value x) -> Value {
-    return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, math::FloorOp::create(b, loc, x), x);
-  };
-  Value odd = arith::AndIOp::create(
-      b, loc, isInteger(power),
-      arith::XOrIOp::create(b, loc, isInteger(mul(b, loc, power, half)), arith::ConstantIntOp::create(b, loc, 1, 1)));
-  Value negative = arith::SelectOp::create(b, loc, odd, arith::NegFOp::create(b, loc, magnitude), magnitude);
-  negative = arith::SelectOp::create(b, loc, isInteger(power), negative, constantLike(b, loc, base, NAN));
-  return arith::SelectOp::create(b, loc, less(b, loc, base, zero), negative, magnitude);
+  Value half = constantLike(b, loc, base, 0.5), one = constantLike(b, loc, base, 1), zero = constantLike(b, loc, base, 0);
+  Value infinity = constantLike(b, loc, base, INFINITY), length = math::AbsFOp::create(b, loc, base);
+  auto equal = [&](Value x, Value y) -> Value { return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, x, y); };
+  auto both = [&](Value x, Value y) -> Value { return arith::AndIOp::create(b, loc, x, y); };
+  auto inverse = [&](Value x) -> Value { return arith::XOrIOp::create(b, loc, x, arith::ConstantIntOp::create(b, loc, 1, 1)); };
+  auto isInteger = [&](Value x) { return equal(math::FloorOp::create(b, loc, x), x); };
+  Value result = math::PowFOp::create(b, loc, length, power);
+  Value isOdd = both(isInteger(power), inverse(isInteger(mul(b, loc, power, half))));
+  result = arith::SelectOp::create(b, loc, isOdd, math::CopySignOp::create(b, loc, result, base), result);
+  Value isFiniteBelow = both(less(b, loc, base, zero), less(b, loc, length, infinity));
+  result =
+      arith::SelectOp::create(b, loc, both(isFiniteBelow, inverse(isInteger(power))), constantLike(b, loc, base, NAN), result);
+  Value isOne = arith::OrIOp::create(b, loc, equal(base, one), equal(power, zero));
+  isOne = arith::OrIOp::create(b, loc, isOne, both(equal(length, one), equal(math::AbsFOp::create(b, loc, power), infinity)));
+  return arith::SelectOp::create(b, loc, isOne, one, result);
+}
+
+// x^0.5 differs from the square root for -0, whose power is 0, and for -infinity, whose power is infinity.
+Value powerOfHalf(OpBuilder &b, Location loc, Value x) {
+  Value root = math::SqrtOp::create(b, loc, add(b, loc, x, constantLike(b, loc, x, 0)));
+  Value isLowest = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, x, constantLike(b, loc, x, -INFINITY));
+  return arith::SelectOp::create(b, loc, isLowest, constantLike(b, loc, x, INFINITY), root);
 }
 
 // Small constant exponents are products: exact, and much faster.
@@ -275,11 +345,13 @@ LogicalResult convertPow(NodeContext &node) {
     auto shape = node.broadcastShape({node.shape(0), node.shape(1)});
     if (failed(shape))
       return failure();
-    if (e == 0.5 || e == -0.5 || e == 1 || e == 2 || e == 3 || e == 4 || e == -1 || e == -2) {
+    if (e == 0 || e == 0.5 || e == -0.5 || e == 1 || e == 2 || e == 3 || e == 4 || e == -1 || e == -2) {
       node.set(0, node.map({node.tensor(0)}, *shape, element, [e](OpBuilder &b, Location loc, Args x) -> Value {
         Value power = x[0];
         if (std::abs(e) == 0.5)
-          power = math::SqrtOp::create(b, loc, x[0]);
+          power = powerOfHalf(b, loc, x[0]);
+        if (e == 0)
+          return constantLike(b, loc, power, 1);
         for (int i = 1; i < std::abs(e); ++i)
           power = mul(b, loc, power, x[0]);
         return e < 0 ? div(b, loc, constantLike(b, loc, power, 1), power) : power;
@@ -310,14 +382,10 @@ LogicalResult convertPow(NodeContext &node) {
 LogicalResult convertMod(NodeContext &node) {
   bool isFloat = node.isFloat(0), isUnsigned = node.isUnsigned(0), fmod = node.intAttr("fmod", 0);
   return elementwise(node, node.element(0), [=](OpBuilder &b, Location loc, Args x) -> Value {
-    if (isFloat) {
-      Value quotient = math::TruncOp::create(b, loc, div(b, loc, x[0], x[1]));
-      return sub(b, loc, x[0], mul(b, loc, quotient, x[1]));
-    }
-    if (isUnsigned)
-      return safeDivide<arith::RemUIOp>(b, loc, x[0], x[1]);
-    Value rest = safeDivide<arith::RemSIOp>(b, loc, x[0], x[1]);
-    if (fmod)
+    if (isFloat)
+      return scalars::floatRemainder(b, loc, x[0], x[1]);
+    Value rest = scalars::remainder(b, loc, x[0], x[1], isUnsigned);
+    if (fmod || isUnsigned)
       return rest;
     // The sign of the divisor, as in Python.
     Value zero = constantLike(b, loc, rest, 0);
@@ -383,8 +451,10 @@ LogicalResult convertSign(NodeContext &node) {
     auto pick = [&](Value below, Value above) {
       return arith::SelectOp::create(b, loc, above, one, arith::SelectOp::create(b, loc, below, minus, zero));
     };
-    if (isFloat)
-      return pick(less(b, loc, x[0], zero), less(b, loc, zero, x[0]));
+    if (isFloat) {
+      Value isNan = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x[0], x[0]);
+      return arith::SelectOp::create(b, loc, isNan, x[0], pick(less(b, loc, x[0], zero), less(b, loc, zero, x[0])));
+    }
     if (isUnsigned)
       return arith::SelectOp::create(b, loc, arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, x[0], zero), one, zero);
     return pick(arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, x[0], zero),
@@ -468,11 +538,11 @@ void addFunctions(ConversionTable &table) {
                                                                                   {"Asin", unary<math::AsinOp>()},
                                                                                   {"Acos", unary<math::AcosOp>()},
                                                                                   {"Atan", unary<math::AtanOp>()},
-                                                                                  {"Sinh", unary<math::SinhOp>()},
+                                                                                  {"Sinh", ofOne(sinh)},
                                                                                   {"Cosh", unary<math::CoshOp>()},
-                                                                                  {"Asinh", unary<math::AsinhOp>()},
-                                                                                  {"Acosh", unary<math::AcoshOp>()},
-                                                                                  {"Atanh", unary<math::AtanhOp>()},
+                                                                                  {"Asinh", ofOne(asinh)},
+                                                                                  {"Acosh", ofOne(acosh)},
+                                                                                  {"Atanh", ofOne(atanh)},
                                                                                   {"Round", unary<math::RoundEvenOp>()}})
     table.on(name, 1, same(fn));
   table.on("Reciprocal", 6,
@@ -530,7 +600,7 @@ void addElementwise(ConversionTable &table) {
   table.on("Mul", 7, onContents([](AffineExpr a, AffineExpr b) {
     return a * b;
   }, sameElement, arithmetic(binary<arith::MulFOp>, binary<arith::MulIOp>, binary<arith::MulIOp>)));
-  auto divide = arithmetic(binary<arith::DivFOp>, safeDivide<arith::DivSIOp>, safeDivide<arith::DivUIOp>);
+  auto divide = arithmetic(binary<arith::DivFOp>, divideIntegers<false>, divideIntegers<true>);
   table.on("Div", 7, [divide](NodeContext &node) {
     // Sizes are not negative: rounding down is rounding to zero.
     auto fn = [&](AffineExpr a, AffineExpr b) {
@@ -543,7 +613,10 @@ void addElementwise(ConversionTable &table) {
     return onContents(fn, sameElement, divide)(node);
   });
   // The sign is the divisor's, unless fmod says otherwise.
-  auto modulo = [](int64_t x, int64_t y) { return y == 0 ? 0 : (x % y + y) % y; };
+  auto modulo = [](int64_t x, int64_t y) {
+    int64_t rest = y == 0 || y == -1 ? 0 : x % y;
+    return rest != 0 && (rest ^ y) < 0 ? rest + y : rest;
+  };
   table.on("Mod", 10,
            [=](NodeContext &node) { return node.intAttr("fmod", 0) ? convertMod(node) : onNumbers(modulo, convertMod)(node); });
   table.on("Pow", 7, convertPow);
@@ -590,8 +663,7 @@ void addElementwise(ConversionTable &table) {
   table.on("BitShift", 11, [](NodeContext &node) {
     bool left = node.stringAttr("direction", "LEFT") == "LEFT";
     return elementwise(node, node.element(0), [=](OpBuilder &b, Location loc, Args x) -> Value {
-      return left ? arith::ShLIOp::create(b, loc, x[0], x[1]).getResult()
-                  : arith::ShRUIOp::create(b, loc, x[0], x[1]).getResult();
+      return scalars::shift(b, loc, x[0], x[1], left);
     }, true);
   });
   table.on("IsNaN", 9, [](NodeContext &node) {

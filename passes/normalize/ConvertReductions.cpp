@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/normalize/Loops.h"
+#include "passes/normalize/Scalars.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -54,7 +55,7 @@ Value divided(OpBuilder &b, Location loc, Value sum, AffineExpr count, bool isUn
   Value n = NodeContext::castScalar(b, loc, NodeContext::size(b, loc, count), sum.getType());
   if (isa<FloatType>(sum.getType()))
     return arith::DivFOp::create(b, loc, sum, n);
-  return isUnsigned ? arith::DivUIOp::create(b, loc, sum, n).getResult() : arith::DivSIOp::create(b, loc, sum, n).getResult();
+  return scalars::divide(b, loc, sum, n, isUnsigned);
 }
 
 Value absolute(OpBuilder &b, Location loc, Value x) {

@@ -240,7 +240,9 @@ void Converter::convertConstant(onnx::ConstantOp constant) {
     known.constant = DenseResourceElementsAttr::get(signlessType, resource.getRawHandle());
   else if (auto dense = dyn_cast<DenseElementsAttr>(constant.getValue()))
     known.constant = known.element == type.getElementType() ? dense : dense.bitcast(known.element);
-  if (isa<IntegerType>(known.element) && known.element.getIntOrFloatBitWidth() >= 32 && type.getNumElements() <= 64) {
+  // Expressions are signed.
+  bool isSigned = isa<IntegerType>(known.element) && !known.isUnsigned;
+  if (isSigned && known.element.getIntOrFloatBitWidth() >= 32 && type.getNumElements() <= 64) {
     auto dense = dyn_cast<DenseElementsAttr>(known.constant);
     if (!dense)
       return;
@@ -405,6 +407,9 @@ LogicalResult Converter::convertReturn(func::FuncOp source) {
       return source.emitError("output ") << name << " was not computed";
     values.push_back(converted);
     Type element = known.element;
+    if (unsigned bits = element.getIntOrFloatBitWidth(); bits != 1 && (bits < 8 || (isa<FloatType>(element) && bits < 16)))
+      return source.emitError("output ") << name << " has elements of type " << element
+                                         << "; the runtime has no tensors of this type; give 8-bit integers, or f16";
     if (known.isUnsigned)
       element = IntegerType::get(context(), element.getIntOrFloatBitWidth(), IntegerType::Unsigned);
     attributes.push_back(builder.getDictionaryAttr(
@@ -600,6 +605,7 @@ LogicalResult Converter::run() {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
     if (!used.contains(&op))
       op.erase();
+  replaceEmptyLayers(function);
   return success();
 }
 

@@ -212,8 +212,13 @@ void NodeContext::setContents(unsigned i, ArrayRef<AffineExpr> contents, ArrayRe
     result.shape.push_back(edge::canonical(size));
   result.element = element;
   result.contents.emplace();
-  for (AffineExpr value : contents)
-    result.contents->push_back(edge::canonical(value));
+  for (AffineExpr value : contents) {
+    value = edge::canonical(value);
+    // Integers of 32 bits wrap.
+    if (auto number = mlir::dyn_cast<AffineConstantExpr>(value); number && element.isInteger(32))
+      value = expr(int32_t(number.getValue()));
+    result.contents->push_back(value);
+  }
   setInfo(i, std::move(result));
 }
 

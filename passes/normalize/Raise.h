@@ -96,5 +96,8 @@ bool raiseCache(NodeContext &node);     // Concat
 /// Remarks on layers that `raise` is for and that are still computed piece by piece.
 void remarkOnUnraised(Converter &converter, mlir::func::FuncOp source, llvm::function_ref<bool(mlir::Value)> isComputed);
 
+/// Replaces layers without a result, or that sum over nothing, by constants: kernels have no empty blocks.
+void replaceEmptyLayers(mlir::func::FuncOp function);
+
 } // namespace edgecc
 #endif // EDGECC_PASSES_NORMALIZE_RAISE_H

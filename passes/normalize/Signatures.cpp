@@ -146,6 +146,26 @@ std::string textOf(Type type) {
   return text;
 }
 
+/// Operators that take numbers of 4 bits where they are a weight's, or pass them on.
+bool takesNibbles(StringRef op) {
+  return llvm::is_contained({"DequantizeLinear", "QuantizeLinear", "GatherBlockQuantized", "MatMulNBits", "Identity", "Reshape",
+                             "Transpose", "Squeeze", "Unsqueeze"},
+                            op);
+}
+
+/// There are no instructions for elements that are narrower than a byte, or floats of one.
+LogicalResult checkWidth(NodeContext &node, unsigned i) {
+  Type element = node.element(i);
+  if (kindOf(element) == 'n')
+    return node.unsupported("input " + Twine(i) + " has elements of type " + textOf(element) +
+                            "; narrow floats are not supported: export in f16, and quantize with --quant");
+  if (isa<IntegerType>(element) && !element.isInteger(1) && element.getIntOrFloatBitWidth() < 8 && !takesNibbles(node.op()))
+    return node.unsupported("input " + Twine(i) + " has elements of type " + textOf(element) +
+                            "; 4-bit integers cannot be computed with: keep them in weights of DequantizeLinear or "
+                            "com.microsoft.MatMulNBits, or export in int8");
+  return success();
+}
+
 LogicalResult checkInputs(NodeContext &node, const Signature &signature) {
   SmallVector<StringRef> formals;
   signature.inputs.split(formals, ' ', -1, /*KeepEmpty=*/false);
@@ -165,6 +185,8 @@ LogicalResult checkInputs(NodeContext &node, const Signature &signature) {
         return node.unsupported("input " + Twine(i) + " is missing");
       continue;
     }
+    if (failed(checkWidth(node, i)))
+      return failure();
     Type element = node.element(i);
     StringRef kinds = formal.take_while(llvm::isAlpha);
     if (!kinds.contains(kindOf(element)))

@@ -1,5 +1,6 @@
 //===- TensorBuilder.cpp - Emitting linalg on symbolic shapes ---------------===//
 #include "passes/normalize/Converter.h"
+#include "passes/normalize/Scalars.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -56,11 +57,7 @@ Value TensorBuilder::castScalar(OpBuilder &b, Location loc, Value value, Type to
   if (fromFloat) {
     if (from.getIntOrFloatBitWidth() < 32)
       value = arith::ExtFOp::create(b, loc, b.getF32Type(), value);
-    // Through i64, so that what does not fit wraps as on common hardware instead of being undefined.
-    Type wide = to.getIntOrFloatBitWidth() < 32 ? b.getI32Type() : to;
-    value = toUnsigned ? arith::FPToUIOp::create(b, loc, wide, value).getResult()
-                       : arith::FPToSIOp::create(b, loc, wide, value).getResult();
-    return castScalar(b, loc, value, to);
+    return scalars::toInteger(b, loc, value, mlir::cast<IntegerType>(to), toUnsigned);
   }
   if (toFloat) {
     Type wide = computeType(to);

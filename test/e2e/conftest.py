@@ -53,6 +53,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
+    # As for lit's tests: memory that was freed, or that nobody has written yet, reads as garbage in the programs under test.
+    os.environ.setdefault("MALLOC_PERTURB_", "165")
+    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")
     config.addinivalue_line("markers", "long: takes a minute and more; not with --quick")
     if "s" not in config.option.reportchars:
         config.option.reportchars += "s"

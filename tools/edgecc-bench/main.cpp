@@ -1,4 +1,5 @@
 //===- edgecc-bench - How fast is a model.edge, and how fast could it be -----===//
+#include "runtime/files/Outputs.h"
 #include "runtime/src/cpu.h"
 #include "tools/edgecc-bench/Bench.h"
 
@@ -115,6 +116,9 @@ int main(int argc, char **argv) {
 
   if (options.path.empty() && !machineOnly)
     return complain("name a model: edgecc-bench model.edge (see --help)");
+  if (std::string fault = files::findClash({{"--json", json}, {"--trace", tracePath}}, {{"the model", options.path}});
+      !fault.empty())
+    return complain(fault);
   if (!tracePath.empty() && !profile)
     return complain("--trace goes with --profile");
   if (std::string fault = parseDims(dims, options.dims); !fault.empty())

@@ -98,13 +98,16 @@ int main(int argc, char **argv) {
                                    &errs()))
     return Trouble;
 
-  auto compile = edgecc::collectCompileFlags();
+  auto compile = edgecc::collectCompileFlags(/*hasOtherSamples=*/true);
   if (!compile)
     return fail(toString(compile.takeError()));
   if (compile->input.empty())
     return fail("name a model: edgecc-diff model.onnx --quant=w8a8 (see --help)");
   if (samples < 1)
     return fail("--samples must be at least 1");
+  compile->otherOutputs.push_back({"--json", jsonFile});
+  compile->otherInputs.push_back({"--inputs", inputs});
+  compile->otherInputs.push_back({"--reference", reference});
   Inputs files;
   if (Error error = files.find())
     return fail(toString(std::move(error)));

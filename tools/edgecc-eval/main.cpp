@@ -1,4 +1,5 @@
 //===- edgecc-eval - What a recipe costs: quality, bytes, time ---------------===//
+#include "runtime/files/Outputs.h"
 #include "tools/edgecc-eval/Eval.h"
 
 #include <CLI/CLI.hpp>
@@ -90,9 +91,14 @@ int main(int argc, char **argv) {
 
   std::string fault;
   Json report;
-  if (options.text.empty() && options.completions.empty())
+  fault = files::findClash({{"--json", json}, {"--actions", options.actions}}, {{"the model", options.model},
+                                                                                {"--reference", options.reference},
+                                                                                {"--text", options.text},
+                                                                                {"--completions", options.completions},
+                                                                                {"--tokenizer", options.tokenizer}});
+  if (fault.empty() && options.text.empty() && options.completions.empty())
     fault = "nothing to measure: give --text FILE or --completions FILE";
-  else
+  if (fault.empty())
     fault = evaluate(options, report);
   if (fault.empty() && !json.empty())
     if (std::ofstream file(json); !(file << report.dump(2) << "\n").flush())

@@ -5,6 +5,7 @@
 #include "passes/Passes.h"
 #include "passes/Pipeline.h"
 #include "passes/Plugin.h"
+#include "llvm/Support/FileSystem.h"
 
 /// Before the command line is read, so that a plugin's passes have flags; MLIR's own option of that name would load anything.
 static llvm::Error loadPlugins(int &argc, char **argv) {
@@ -37,5 +38,11 @@ int main(int argc, char **argv) {
   }
   mlir::PassPipelineRegistration<>("edge-lower", "from edge and linalg ops to the LLVM dialect, as the compiler does it",
                                    [](mlir::OpPassManager &pm) { edgecc::buildLowerPipeline(pm); });
-  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "edgecc optimizer\n", registry));
+  auto [input, output] = mlir::registerAndParseCLIOptions(argc, argv, "edgecc optimizer\n", registry);
+  if (output != "-" && llvm::sys::fs::equivalent(input, output)) {
+    llvm::errs() << "edgecc-opt: error: -o " << output << " would overwrite the input " << input
+                 << ", which is read; give -o another name\n";
+    return 1;
+  }
+  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, input, output, registry));
 }

@@ -1,6 +1,7 @@
 #include "tools/edgecc-run/Tensors.h"
 
 #include "runtime/arrays/Npy.h"
+#include "runtime/files/Outputs.h"
 
 #include <algorithm>
 #include <chrono>
@@ -38,13 +39,39 @@ std::string fileName(std::string name) {
   return name;
 }
 
+std::string outputFile(const TensorOptions &options, const std::string &name) {
+  return options.outputDir + "/" + fileName(name) + ".npy";
+}
+
+/// Returns a sentence if a file of --output-dir would overwrite an input; else "".
+std::string findOverwrittenInput(const Model &model, size_t entry, const TensorOptions &options) {
+  std::vector<files::NamedFile> outputs, inputs;
+  edgecc_tensor_info tensor;
+  for (size_t i = 0; !options.outputDir.empty() && edgecc_model_output(model.handle(), entry, i, &tensor) == EDGECC_OK; ++i)
+    outputs.push_back({"--output-dir", outputFile(options, tensor.name)});
+  for (const std::string &input : options.inputs)
+    inputs.push_back({"--input", input.substr(input.find('=') + 1)});
+  return files::findClash(outputs, inputs);
+}
+
 } // namespace
+
+std::string findOverwritten(const std::string &model, const std::string &tokenizer, const TensorOptions &options) {
+  std::vector<files::NamedFile> outputs = {{"--outputs", options.outputArchive}};
+  std::vector<files::NamedFile> inputs = {{"the model", model}, {"--tokenizer", tokenizer}, {"--inputs", options.inputArchive}};
+  for (const std::string &input : options.inputs)
+    if (const size_t equals = input.find('='); equals != std::string::npos)
+      inputs.push_back({"--input", input.substr(equals + 1)});
+  return files::findClash(outputs, inputs);
+}
 
 int runTensors(const Model &model, Session &session, const TensorOptions &options) {
   const ptrdiff_t entry = options.entry.empty() ? 0 : edgecc_model_find_entry(model.handle(), options.entry.c_str());
   edgecc_entry_info info;
   if (entry < 0 || edgecc_model_entry(model.handle(), size_t(entry), &info) != EDGECC_OK)
     return complain("the model has no entry '" + options.entry + "'; see --list");
+  if (std::string fault = findOverwrittenInput(model, size_t(entry), options); !fault.empty())
+    return complain(fault);
   std::map<std::string, Array> arrays;
   if (std::string fault = readInputs(options, arrays); !fault.empty())
     return complain(fault);
@@ -104,7 +131,7 @@ int runTensors(const Model &model, Session &session, const TensorOptions &option
   std::error_code ignored; // a directory that cannot be made shows when the file is written
   std::filesystem::create_directories(options.outputDir, ignored);
   for (const auto &[name, array] : results)
-    if (std::string fault = edgecc::arrays::writeNpy(options.outputDir + "/" + fileName(name) + ".npy", array); !fault.empty())
+    if (std::string fault = edgecc::arrays::writeNpy(outputFile(options, name), array); !fault.empty())
       return complain(fault);
   return 0;
 }

@@ -18,6 +18,9 @@ struct TensorOptions {
   bool stats = false; ///< say after how many layers the call ended
 };
 
+/// Returns a sentence if an output would overwrite the model, a tokenizer or an input; else "".
+std::string findOverwritten(const std::string &model, const std::string &tokenizer, const TensorOptions &options);
+
 /// Sets the inputs, runs the entry, writes the outputs and prints their shapes. Returns the exit status.
 int runTensors(const Model &model, Session &session, const TensorOptions &options);
 

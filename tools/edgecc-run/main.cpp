@@ -115,6 +115,11 @@ int main(int argc, char **argv) {
   early->add_flag("--stats", generate.stats, "say how many layers were run");
   CLI11_PARSE(app, argc, argv);
 
+  if (std::string fault = findOverwritten(path, generate.tokenizer, tensors); !fault.empty()) {
+    fprintf(stderr, "edgecc-run: %s\n", fault.c_str());
+    return 1;
+  }
+
   modelOptions.cpu = cpu.empty() ? nullptr : cpu.c_str();
   modelOptions.flags = (verifyAll ? EDGECC_VERIFY_ALL : 0) | (listOnly ? EDGECC_INSPECT_ONLY : 0);
   Model model;

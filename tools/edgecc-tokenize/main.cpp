@@ -4,6 +4,7 @@
 // `edgecc --calibrate FILE.txt` runs it; its output is a calibration file, too (.ids).
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/files/Outputs.h"
 #include "runtime/text/Documents.h"
 #include "runtime/text/Tokenizer.h"
 
@@ -31,7 +32,9 @@ int main(int argc, char **argv) {
   app.add_option("--split", split, "a mark, such as <act>: a | is written behind its first place, where a prompt ends");
   CLI11_PARSE(app, argc, argv);
 
-  std::string fault;
+  std::string fault = files::findClash({{"-o", output}}, {{"the text", path}, {"--tokenizer", tokenizerPath}});
+  if (!fault.empty())
+    return complain(fault);
   std::unique_ptr<text::Tokenizer> tokenizer = text::Tokenizer::open(tokenizerPath, fault);
   if (!tokenizer)
     return complain(fault);

@@ -3,6 +3,7 @@
 #include "passes/Plugin.h"
 #include "passes/quantize/ByteCount.h"
 #include "llvm/Support/CachePruning.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Process.h"
 
 using namespace llvm;
@@ -198,9 +199,52 @@ Error collectExits(earlyexit::RequestText &exits) {
   return Error::success();
 }
 
+/// An option that says how something is done, and what asks for that.
+struct Detail {
+  cl::Option &option;
+  bool isAskedFor;
+  const char *why;
+};
+
+/// Fails for an option that would have no effect, because what it is about was not asked for.
+Error checkDetails(const Options &options, bool hasOtherSamples) {
+  const bool prunes = options.prune.any();
+  const bool mergesHeads = options.kvHeads != "none" && options.kvHeads != "exact";
+  const bool keepsOutliers = StringRef(options.quantAlgorithm).contains("llm-int8");
+  const bool hasBudget = options.targetSize || options.targetBits || (options.maxDivergence && options.kvBudget() == 0);
+  const bool hasSamples = hasOtherSamples || !options.calibrate.empty();
+  const bool hasText = hasOtherSamples || (hasSamples && !StringRef(options.calibrate).ends_with(".ids") &&
+                                           !StringRef(options.calibrate).ends_with(".npz"));
+  const Detail details[] = {
+      {pruneMethod, prunes, "says how parts are pruned; say which with --prune"},
+      {pruneCompensate, prunes, "says what makes up for pruned parts; say which with --prune"},
+      {pruneSpread, prunes, "says how pruning is spread over the layers; say what is pruned with --prune"},
+      {pruneLayersBy, options.prune.layers > 0, "says which layers are pruned; say how many with --prune=layers=N"},
+      {kvMerge, mergesHeads, "says how KV heads are merged; say how many there shall be with --kv-heads"},
+      {kvSteps, mergesHeads && options.kvMerge == "fit", "is for KV heads that are fitted: --kv-heads=N with --kv-merge=fit"},
+      {quantSchemes, hasBudget, "lists schemes for a budget; give one with --target-size, --target-bpw or --max-kl"},
+      {outlierThreshold, keepsOutliers && !outlierShare.getNumOccurrences(),
+       "is for --quant-algorithm=llm-int8 without --outlier-share"},
+      {outlierShare, keepsOutliers, "is for --quant-algorithm=llm-int8; add that, or leave it away"},
+      {calibrateSplit, hasSamples, "is about samples; give them with --calibrate"},
+      {calibrateSamples, hasSamples, "is about samples; give them with --calibrate"},
+      {calibrateLength, hasSamples, "is about samples; give them with --calibrate"},
+      {tokenizer, hasText, "is for samples that are text; give one with --calibrate"},
+      {calibrationCacheSize, !options.calibrationCache.empty(), "limits a cache; name its folder with --calibration-cache"},
+      {plugins, !options.pluginPasses.empty(), "brings passes; say which shall run with --plugin-pass"},
+  };
+  for (const Detail &detail : details)
+    if (detail.option.getNumOccurrences() && !detail.isAskedFor)
+      return createStringError("--" + detail.option.ArgStr + " " + detail.why);
+  for (const std::string &folder : weightsDirs)
+    if (!sys::fs::is_directory(folder))
+      return createStringError("--weights-dir " + folder + " is not a folder");
+  return Error::success();
+}
+
 } // namespace
 
-Expected<Options> collectCompileFlags() {
+Expected<Options> collectCompileFlags(bool hasOtherSamples) {
   for (const std::string &plugin : plugins)
     if (Error error = loadPassPlugin(plugin))
       return error;
@@ -217,6 +261,8 @@ Expected<Options> collectCompileFlags() {
     options.context = context;
   }
   options.input = input;
+  for (const std::string &plugin : plugins)
+    options.otherInputs.push_back({"--load-pass-plugin", plugin});
   options.weightsDirs.assign(weightsDirs.begin(), weightsDirs.end());
   if (Error error = parsePrune(prune, options.prune))
     return createStringError("--prune " + toString(std::move(error)));
@@ -271,6 +317,8 @@ Expected<Options> collectCompileFlags() {
   options.checkRaises = !noCheckRaises;
   options.threads = threads;
   options.progress = !quietFlag && sys::Process::StandardErrIsDisplayed();
+  if (Error error = checkDetails(options, hasOtherSamples))
+    return error;
   return options;
 }
 

@@ -13,7 +13,7 @@ extern llvm::cl::opt<bool> remarksFlag, quietFlag;
 
 /// The model and what shall be made of it; the rest of the options is left to the program. Plugins are loaded on the way. Call
 /// before anything is compiled: linking in process resets all flags to their defaults.
-llvm::Expected<Options> collectCompileFlags();
+llvm::Expected<Options> collectCompileFlags(bool hasOtherSamples = false);
 
 } // namespace edgecc
 #endif // EDGECC_TOOLS_EDGECC_COMPILEFLAGS_H

@@ -44,6 +44,8 @@ int fail(const Twine &message) {
 Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   if (code == edgecc::CodeDelivery::Static && emit != edgecc::Emit::EdgeFile)
     return createStringError("--code=static goes with the artifact; leave --emit away");
+  if (!reportFile.empty() && emit != edgecc::Emit::EdgeFile)
+    return createStringError("--report says what became of the artifact; leave --emit away");
   if (emit == edgecc::Emit::EdgeFile && output == "-")
     return createStringError("-o -: an artifact cannot be written to standard output; name a file");
   auto collected = edgecc::collectCompileFlags();
@@ -55,6 +57,7 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   options.variant = variant;
   options.code = code;
   options.emit = emit;
+  options.otherOutputs.push_back({"--report", reportFile});
   options.compiler = "edgecc " EDGECC_VERSION;
   options.commandLine = "edgecc";
   for (int i = 1; i < argc; ++i)

@@ -28,12 +28,22 @@ def _metadata(config: dict[str, Any]) -> dict[str, str]:
     return {k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in facts.items() if v is not None}
 
 
+def _refuse_to_overwrite(output: Path, source: Path, classifier: str | Path | None) -> None:
+    """An output that is a file of the checkpoint, through links or by another spelling, would destroy it."""
+    files = [*source.iterdir()] if source.is_dir() else [source]
+    for path in [*files, *([Path(classifier)] if classifier else [])]:
+        # What an earlier export wrote into the checkpoint's folder may be written again.
+        if path.suffix != ".onnx" and path.is_file() and output.exists() and output.samefile(path):
+            raise ExportError(f"-o {output} would overwrite {path}, which is read; give -o another name")
+
+
 def export(source: str | Path, output: str | Path, *, pooling: str = "none", classifier: str | Path | None = None,
            weights: str = "auto", hidden_act: str | None = None) -> None:
     """Writes `output` from the checkpoint directory `source`. `pooling` mean turns an encoder into a sentence encoder, and with
     `classifier`, an .npz with weight [labels, width] and bias [labels], into one that gives logits. `weights` is auto, link or
     copy (how weights outside the directory of `output` get there, see link.py), `hidden_act` overrides config.json's."""
     output = Path(output)
+    _refuse_to_overwrite(output, Path(source), classifier)
     checkpoint: Checkpoint = open_checkpoint(Path(source), output.with_suffix(".safetensors"))
     config = checkpoint.config
     if hidden_act:

@@ -33,7 +33,7 @@ template <typename T> std::string raw(std::initializer_list<T> values) {
   return std::string(reinterpret_cast<const char *>(values.begin()), values.size() * sizeof(T));
 }
 
-enum Type { Float = 1, UInt8 = 2, Int8 = 3, Bool = 9, Float16 = 10, Int4 = 22 };
+enum Type : int { Float = 1, UInt8 = 2, Int8 = 3, Bool = 9, Float16 = 10, Int4 = 22 };
 
 std::string tensor(const std::string &name, Type type, const std::vector<int64_t> &dims, const std::string &values) {
   std::string out;

@@ -32,14 +32,18 @@ func.func @hyperbolic(%x: f32) -> f32 {
   return %8 : f32
 }
 
-// Positions go into the thousands: the angle loses its turns in three steps, each exact.
+// Positions go into the thousands: the angle loses its turns in three steps, each exact. What is beyond all turns stays inside.
 // CHECK-LABEL: @sin
-// CHECK: %[[N:.*]] = math.roundeven
+// CHECK: %[[ROUNDED:.*]] = math.roundeven
+// CHECK: %[[LOW:.*]] = arith.minimumf %[[ROUNDED]], %{{.*}}
+// CHECK: %[[N:.*]] = arith.maximumf %[[LOW]], %{{.*}}
 // CHECK: %[[R1:.*]] = math.fma %[[N]], %{{.*}}, %{{.*}}
 // CHECK: %[[R2:.*]] = math.fma %[[N]], %{{.*}}, %[[R1]]
 // CHECK: %[[R3:.*]] = math.fma %[[N]], %{{.*}}, %[[R2]]
-// CHECK: arith.mulf %[[R3]], %[[R3]]
-// CHECK: arith.fptosi %[[N]] : f32 to i32
+// CHECK: arith.minimumf %[[R3]], %{{.*}}
+// CHECK: %[[ISNUMBER:.*]] = arith.cmpf ord, %[[N]], %[[N]]
+// CHECK: %[[SAFE:.*]] = arith.select %[[ISNUMBER]], %[[N]], %{{.*}}
+// CHECK: arith.fptosi %[[SAFE]] : f32 to i32
 func.func @sin(%x: f32) -> f32 {
   %0 = math.sin %x : f32
   return %0 : f32
@@ -87,4 +91,16 @@ func.func @doubles(%x: f64) -> f64 {
   %0 = math.log %x : f64
   %1 = math.sqrt %0 : f64
   return %1 : f64
+}
+
+// Upstream's logarithm knows no denormals: they are scaled before.
+// CHECK-LABEL: func.func @log_of_denormals
+// CHECK: %[[SMALL:.*]] = arith.cmpf olt, %[[X:.*]], %{{.*}}
+// CHECK: %[[SCALED:.*]] = arith.mulf %[[X]], %{{.*}}
+// CHECK: arith.select %[[SMALL]], %[[SCALED]], %[[X]]
+// CHECK: %[[OFFSET:.*]] = arith.select %[[SMALL]]
+// CHECK: arith.subf %{{.*}}, %[[OFFSET]]
+func.func @log_of_denormals(%x: f32) -> f32 {
+  %0 = math.log %x : f32
+  return %0 : f32
 }

@@ -1,5 +1,5 @@
 // RUN: %python %S/Inputs/samples.py %t.npz 64 32 3=30 17=20
-// RUN: edgecc %s --calibrate %t.npz --quant=w8a8 --quant-algorithm=llm-int8 --outlier-threshold=3 --outlier-share=0.0625 --emit=edge --remarks -o - 2>&1 | FileCheck %s
+// RUN: edgecc %s --calibrate %t.npz --quant=w8a8 --quant-algorithm=llm-int8 --outlier-share=0.0625 --emit=edge --remarks -o - 2>&1 | FileCheck %s
 // RUN: not edgecc %s --calibrate %t.npz --quant=w8 --quant-algorithm=llm-int8 2>&1 | FileCheck %s --check-prefix=FLOATS
 // RUN: not edgecc %s --calibrate %t.npz --quant=w8a8 --quant-algorithm=llm-int8 --outlier-share=0.5 2>&1 | FileCheck %s --check-prefix=SHARE
 
