@@ -19,6 +19,9 @@ HANG = 60.0
 INTERNAL = re.compile(r"'(?:linalg|arith|tensor|memref|scf|edge|affine|func|llvm|plan|builtin|math|cf|vector)\.\w+' op|is a bug|LLVM ERROR|"
                       r"Assertion|PLEASE submit|unregistered|does not dominate|failed to legalize|UNREACHABLE")
 
+# What is said of a broadcast that ONNX Runtime does: a pattern was taken for another one.
+FALSE = re.compile(r"shape \[[\dx]+\] does not broadcast to")
+
 
 class Verdict(Exception):
     """Ends a case: refused, wrong or crash, with a reason."""
@@ -50,6 +53,8 @@ def compile_case(case: Case, program: Path, folder: Path) -> Path:
             raise Verdict("crash", f"the output is left behind after an error: {said[:500]}")
         if not said:
             raise Verdict("crash", "the compiler fails and says nothing")
+        if FALSE.search(said):
+            raise Verdict("wrong", f"a valid model is refused for a reason that is not so: {said[:1000]}")
         raise Verdict("refused", said[:1500])
     return output
 

@@ -9,7 +9,8 @@ from graph import F16, F32, Array, Case, Graph, Size
 
 
 def codes(g: Graph, shape: tuple[int, ...], dtype: object) -> Array:
-    low, high = (0, 256) if dtype is np.uint8 else (-128, 128)
+    """Without int8 beyond +-64: there ONNX Runtime's sums of two products saturate on processors without VNNI."""
+    low, high = (0, 256) if dtype is np.uint8 else (-64, 64)
     return g.rng.integers(low, high, shape).astype(dtype)
 
 

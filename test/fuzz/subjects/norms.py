@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graph import F16, F32, Case, Graph, Size
+from graph import F32, Case, Graph, Size
 
 
 def mean(g: Graph, x: str, width: int) -> str:
@@ -86,9 +86,12 @@ def spelled(g: Graph, x: str, shape: list[Size], width: int) -> str:
     return y
 
 
-def operator(g: Graph, x: str, width: int, rank: int) -> str:
-    how = g.rng.integers(4)
+def operator(g: Graph, x: str, shape: list[Size], width: int) -> str:
+    how, rank = g.rng.integers(4), len(shape)
     scale, bias = g.param(g.array(width) + 1, F32), g.param(g.array(width), F32)
+    if how < 2 and g.chance(0.3):  # a scale with leading sizes, of 1 or of the input
+        lead = [int(s.dim) if s.fixed and g.chance(0.5) else 1 for s in shape[:-1]][int(g.rng.integers(0, rank)):]
+        scale = g.param(g.array(*lead, width) + 1, F32)
     if how == 0:
         outs = int(g.pick(1, 3))
         results = g("LayerNormalization", x, scale, *([bias] if g.chance(0.7) else []), outs=outs, axis=int(g.pick(-1, rank - 1)), epsilon=1e-5)
@@ -121,7 +124,7 @@ def norms(rng: np.random.Generator) -> Case:
             g.output(x)
     for _ in range(int(g.pick(1, 1, 2))):
         if g.rank == 3 and g.chance(0.25):
-            x = operator(g, x, width, g.rank)
+            x = operator(g, x, shape, width)
         else:
             x = spelled(g, x, shape, width)
     if g.chance(0.4):

@@ -45,6 +45,11 @@ class Arithmetic:
         if max(made[1]) <= 40 and min(made[1]) >= 0:
             self.known.append((made[0], tuple(made[1])))
 
+    def within(self, size: Size) -> str:
+        """A value that is never more than a size: what reaches beyond a free size is not defined."""
+        fitting = [v for v, numbers in self.known if all(0 <= n <= s for n, s in zip(numbers, size.values))]
+        return fitting[self.g.rng.integers(len(fitting))] if fitting else self.g.param(0, I64)
+
     def pick(self, least: int = 1, most: int = 12) -> tuple[str, tuple[int, ...]]:
         fitting = [k for k in self.known if min(k[1]) >= least and max(k[1]) <= most]
         return fitting[self.g.rng.integers(len(fitting))] if fitting else (self.g.param(least, I64), (least,) * self.g.CALLS)
@@ -66,11 +71,11 @@ def use(g: Graph, a: Arithmetic, x: str, shape: list[Size]) -> str:
         target = g("Concat", one(g, n), one(g, m), axis=0)
         return g("Expand", g.scalar(2.0), target) if g.chance(0.5) else g("Cast", g("ConstantOfShape", target), to=1)
     if how == 2:
-        n, _ = a.pick(0)
-        return g("Slice", x, g.ints(0), one(g, n), g.ints(int(g.rng.integers(len(shape)))))
+        axis = int(g.rng.integers(len(shape)))
+        return g("Slice", x, g.ints(0), one(g, a.within(shape[axis])), g.ints(axis))
     if how == 3:
-        n, _ = a.pick(0)
-        return g("Slice", x, one(g, n), g.ints(2**62), g.ints(int(g.rng.integers(len(shape)))))
+        axis = int(g.rng.integers(len(shape)))
+        return g("Slice", x, one(g, a.within(shape[axis])), g.ints(2**62), g.ints(axis))
     if how == 4:
         return g("Mul", x, g("Cast", a.pick(0, 40)[0], to=1))
     if how == 5:
