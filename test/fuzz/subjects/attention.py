@@ -81,7 +81,7 @@ class Scores:
         return sizes
 
 
-def positions(g: Graph, size: Size, axis: int, first: str = "") -> str:
+def positions(g: Graph, size: Size, axis: int) -> str:
     """0, 1, 2, ... as a column (axis 1) or a row (axis 0)."""
     end = g("Squeeze", g.extent(size))
     start = g.param(0, np.int64)
@@ -89,27 +89,36 @@ def positions(g: Graph, size: Size, axis: int, first: str = "") -> str:
     return g("Unsqueeze", values, g.ints(axis))
 
 
-def computed_condition(scores: Scores) -> str:
-    """A mask [queries, keys] from the sizes: causal, of a window, or of blocks. The first key may be hidden by windows."""
+def computed_condition(scores: Scores, alone: bool) -> str:
+    """A mask [queries, keys] from the sizes: causal, of a window, or of blocks. Every query sees a key; the first key is hidden
+    only where this mask is alone and there are as many queries as keys."""
     g = scores.g
     rows, keys = positions(g, scores.s, 1), positions(g, scores.t, 0)
+    square = scores.s is scores.t
     kind = g.rng.integers(5)
     if kind == 0:
-        return g(g.pick("LessOrEqual", "LessOrEqual", "Less", "GreaterOrEqual"), keys, rows)
+        return g("LessOrEqual", keys, rows)
     if kind == 1:
         offset = g("Sub", g.extent(scores.t), g.extent(scores.s))
-        return g("LessOrEqual", keys, g("Add", rows, offset))
+        condition = g("LessOrEqual", keys, g("Add", rows, offset))
+        return condition if square else first_too(g, condition, keys)
     if kind == 2:
-        width = g.param(int(g.rng.integers(0, 4)), np.int64)
-        near = g(g.pick("Less", "LessOrEqual"), g("Abs", g("Sub", keys, rows)), width)
-        return near if g.chance(0.4) else g("And", near, g("LessOrEqual", keys, rows))
-    if kind == 3:
+        width = g.param(int(g.rng.integers(1, 4)), np.int64)
+        condition = g(g.pick("Less", "LessOrEqual"), g("Abs", g("Sub", keys, rows)), width)
+        condition = condition if g.chance(0.4) else g("And", condition, g("LessOrEqual", keys, rows))
+    elif kind == 3:
         block = g.param(int(g.rng.integers(1, 4)), np.int64)
-        return g(g.pick("Equal", "LessOrEqual"), g("Div", keys, block), g("Div", rows, block))
-    ones = g("ConstantOfShape", g("Concat", g.extent(scores.s), g.extent(scores.t), axis=0),
-             value=np_tensor(np.ones(1, F32)))
-    kept = g("Trilu", ones, g.param(int(g.rng.integers(-1, 2)), np.int64), upper=int(g.rng.integers(2)))
-    return g("Cast", kept, to=9)
+        condition = g(g.pick("Equal", "LessOrEqual"), g("Div", keys, block), g("Div", rows, block))
+    else:
+        ones = g("ConstantOfShape", g("Concat", g.extent(scores.s), g.extent(scores.t), axis=0), value=np_tensor(np.ones(1, F32)))
+        upper = int(g.rng.integers(2))
+        kept = g("Trilu", ones, g.param(int(g.pick(0, -1 if upper else 1)), np.int64), upper=upper)
+        condition = g("Cast", kept, to=9)
+    return condition if square and alone else first_too(g, condition, keys)
+
+
+def first_too(g: Graph, condition: str, keys: str) -> str:
+    return g("Or", condition, g("Equal", keys, g.param(0, np.int64)))
 
 
 def np_tensor(array: Array) -> object:
@@ -117,7 +126,7 @@ def np_tensor(array: Array) -> object:
     return numpy_helper.from_array(array)
 
 
-def add_mask(scores: Scores, number: int) -> None:
+def add_mask(scores: Scores, number: int, alone: bool) -> None:
     g = scores.g
     kind = g.pick("input", "input", "boolean", "constant", "computed", "computed", "alibi", "scalar")
     low = float(g.pick(*LOW))
@@ -139,7 +148,7 @@ def add_mask(scores: Scores, number: int) -> None:
         if kind == "boolean":
             condition = g.input(f"m{number}", shape, seen, BOOL)
         else:
-            condition = computed_condition(scores)
+            condition = computed_condition(scores, alone)
             while g.chance(0.3):
                 condition = g("Unsqueeze", condition, g.ints(0))
         zero, hidden = g.scalar(0.0), g.scalar(finite if kind == "computed" else low)
@@ -314,10 +323,11 @@ def attention(rng: np.random.Generator) -> Case:
     if g.chance(0.2):
         cap = float(g.pick(2.0, 5.0))
         scores.value = g("Mul", g("Tanh", g("Div", scores.value, g.scalar(cap))), g.scalar(cap))
-    for number in range(int(g.pick(0, 1, 1, 2, 3))):
+    masks = int(g.pick(0, 1, 1, 2, 3))
+    for number in range(masks):
         if g.chance(0.6):
             scores.regroup(compositions(g, atoms))
-        add_mask(scores, number)
+        add_mask(scores, number, alone=masks == 1)
         if g.chance(0.15):
             scores.value = scaled(g, scores.value, 0.7)
     if g.chance(0.6):
