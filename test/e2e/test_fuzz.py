@@ -12,8 +12,8 @@ import pytest
 FUZZ = Path(__file__).resolve().parents[1] / "fuzz"
 # How many seeds of each of these subjects; about five minutes of two cores in all.
 SEEDS = {
-    "attention,attention-optimized": 100,
-    "attention-miss": 250,
+    "attention,attention-optimized": 80,
+    "attention-miss": 200,
     "operators,operators-miss,operators-optimized": 60,
     "decoders,decoders-miss,decoders-optimized": 40,
     "rope,rope-miss,norms,norms-miss": 60,

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TIMEOUT = 150.0  # of a whole case; the compiler alone has a limit of its own
+TIMEOUT = 900.0  # of a whole case; the compiler alone has a limit of its own
 
 
 class Worker:
