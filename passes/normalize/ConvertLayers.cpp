@@ -299,10 +299,31 @@ LogicalResult convertEinsum(NodeContext &node) {
 // Normalizations
 //===----------------------------------------------------------------------===//
 
-// Scale and bias as vectors over the flattened normalized dimensions.
+/// Shape of a scale or bias without leading sizes of 1.
+edge::SymbolicShape parameterShape(NodeContext &node, unsigned i) {
+  edge::SymbolicShape shape = node.shape(i);
+  return edge::SymbolicShape(llvm::find_if_not(shape, NodeContext::isOne), shape.end());
+}
+
+/// Scale or bias as a vector over the flattened normalized dimensions; null if there is none.
 Value flattenParameter(NodeContext &node, unsigned i, ArrayRef<AffineExpr> normalized) {
-  Value value = node.tensor(i);
+  if (!node.has(i))
+    return {};
+  Value value = node.reshape(node.tensor(i), parameterShape(node, i));
   return node.reshape(node.broadcast(value, normalized), {edge::product(normalized, node.context())});
+}
+
+/// `value` times scale (input 1) plus bias (input 2), which differ between the normalized rows.
+Value scaledByRow(NodeContext &node, Value value) {
+  for (unsigned i : {1, 2})
+    if (node.has(i))
+      value = node.map({value, node.tensor(i)}, node.shape(0), node.element(0),
+                       [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
+        Value other = TensorBuilder::castScalar(b, loc, v[1], v[0].getType());
+        return i == 1 ? arith::MulFOp::create(b, loc, v[0], other).getResult()
+                      : arith::AddFOp::create(b, loc, v[0], other).getResult();
+      });
+  return value;
 }
 
 LogicalResult convertNormalization(NodeContext &node, bool isRms) {
@@ -316,16 +337,19 @@ LogicalResult convertNormalization(NodeContext &node, bool isRms) {
   flat.push_back(edge::product(normalized, node.context()));
   FloatAttr epsilon = node.builder.getF32FloatAttr(node.floatAttr("epsilon", 1e-5));
   Value x = node.reshape(node.tensor(0), flat);
-  Value scale = node.has(1) ? flattenParameter(node, 1, normalized) : Value();
+  bool byRow = llvm::any_of(ArrayRef<unsigned>{1, 2},
+                            [&](unsigned i) { return node.has(i) && parameterShape(node, i).size() > normalized.size(); });
+  Value scale = byRow ? Value() : flattenParameter(node, 1, normalized);
   RankedTensorType type = edge::tensorType(flat, node.element(0));
   Value result;
   if (isRms) {
     result = edge::RmsNormOp::create(node.builder, node.loc, type, x, scale, epsilon);
   } else {
-    Value bias = node.has(2) ? flattenParameter(node, 2, normalized) : Value();
+    Value bias = byRow ? Value() : flattenParameter(node, 2, normalized);
     result = edge::LayerNormOp::create(node.builder, node.loc, type, x, scale, bias, epsilon);
   }
-  node.set(0, node.reshape(result, shape));
+  result = node.reshape(result, shape);
+  node.set(0, byRow ? scaledByRow(node, result) : result);
   if (isRms || (!node.wanted(1) && !node.wanted(2)))
     return success();
   // The statistics, for whoever wants them: [.., 1, 1].

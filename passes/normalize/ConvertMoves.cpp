@@ -285,8 +285,8 @@ AffineExpr clampPosition(NodeContext &node, AffineExpr value, int64_t axis, int6
     auto isInside = node.endsInside(end, limit, dimension);
     if (failed(isInside))
       return {};
-    if (auto number = constantOf(value); number && !*isInside) {
-      (void)node.unsupported("whether position " + Twine(*number) + " lies inside of dimension " + Twine(axis) +
+    if (constant && !*isInside) {
+      (void)node.unsupported("whether position " + Twine(*constant) + " lies inside of dimension " + Twine(axis) +
                              " is not known; give tighter bounds with --dim");
       return {};
     }

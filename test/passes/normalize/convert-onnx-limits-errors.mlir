@@ -57,3 +57,23 @@ func.func @main(%x: tensor<?x2xf32> {onnx.name = "x", onnx.dims = ["n", ""]}) ->
   return %y : tensor<*xf32>
 }
 }
+
+// -----
+
+// A position from the end that small sizes do not have: ONNX clamps it, and the size of the result would be no expression.
+// CHECK: error: 2 nodes cannot be compiled:
+// CHECK-NEXT: tail (Slice, {{.*}}): whether position -3 lies inside of dimension 0 is not known; give tighter bounds with --dim{{$}}
+// CHECK-NEXT: head (Slice, {{.*}}): whether position -2 lies inside of dimension 0 is not known; give tighter bounds with --dim{{$}}
+module attributes {edge.bounds = {n = array<i64: 1, 4>}} {
+func.func @main(%x: tensor<?x2xf32> {onnx.name = "x", onnx.dims = ["n", ""]}) -> (tensor<*xf32> {onnx.name = "t"}, tensor<*xf32> {onnx.name = "h"}, tensor<*xf32> {onnx.name = "l"}) {
+  %zero = onnx.constant {name = "zero", value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %one = onnx.constant {name = "one", value = dense<-1> : tensor<1xi64>} : tensor<1xi64>
+  %two = onnx.constant {name = "two", value = dense<-2> : tensor<1xi64>} : tensor<1xi64>
+  %three = onnx.constant {name = "three", value = dense<-3> : tensor<1xi64>} : tensor<1xi64>
+  %end = onnx.constant {name = "end", value = dense<9223372036854775807> : tensor<1xi64>} : tensor<1xi64>
+  %tail = onnx.node "Slice"(%x, %three, %end) {name = "tail", version = 17 : i64} : (tensor<?x2xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xf32>
+  %head = onnx.node "Slice"(%x, %zero, %two) {name = "head", version = 17 : i64} : (tensor<?x2xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xf32>
+  %last = onnx.node "Slice"(%x, %one, %end) {name = "last", version = 17 : i64} : (tensor<?x2xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xf32>
+  return %tail, %head, %last : tensor<*xf32>, tensor<*xf32>, tensor<*xf32>
+}
+}

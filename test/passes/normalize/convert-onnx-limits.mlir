@@ -134,17 +134,3 @@ func.func @main(%x: tensor<?x2xf32> {onnx.name = "x", onnx.dims = ["n", ""]}) ->
   return %y : tensor<*xf32>
 }
 }
-
-// -----
-
-// From the end, too: the last three of a size that may be less.
-// CHECK: edge.dim 0
-// CHECK: %[[BEGIN:.*]] = arith.addi %{{.*}}, %c-3
-// CHECK: %[[AT:.*]] = arith.addi %{{.*}}, %[[BEGIN]]
-// CHECK: arith.cmpi ult, %[[AT]]
-func.func @main(%x: tensor<?xf32> {onnx.name = "x", onnx.dims = ["n"]}) -> (tensor<*xf32> {onnx.name = "y"}) {
-  %begin = onnx.constant {name = "begin", value = dense<-3> : tensor<1xi64>} : tensor<1xi64>
-  %end = onnx.constant {name = "end", value = dense<2147483647> : tensor<1xi64>} : tensor<1xi64>
-  %y = onnx.node "Slice"(%x, %begin, %end) {name = "last", version = 17 : i64} : (tensor<?xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xf32>
-  return %y : tensor<*xf32>
-}

@@ -67,3 +67,26 @@ func.func @main(%x: tensor<2x4xf32> {onnx.name = "x"}, %w: tensor<4xf32> {onnx.n
   %y = onnx.node "LayerNormalization"(%x, %w, %b) {name = "norm", version = 11 : i64, params = {axis = -1 : i64, epsilon = 9.99999996E-13 : f32}} : (tensor<2x4xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// Leading sizes of 1 do not keep a scale from being a row.
+// CHECK-LABEL: func.func @main
+// CHECK: edge.layer_norm {{.*}}scale
+// CHECK-NOT: linalg.generic
+func.func @main(%x: tensor<2x3x4xf32> {onnx.name = "x"}, %w: tensor<1x1x4xf32> {onnx.name = "w"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %y = onnx.node "LayerNormalization"(%x, %w) {name = "norm", version = 17 : i64} : (tensor<2x3x4xf32>, tensor<1x1x4xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// A scale that differs between the rows is multiplied afterwards.
+// CHECK-LABEL: func.func @main
+// CHECK: edge.layer_norm
+// CHECK: linalg.generic
+// CHECK: arith.mulf
+func.func @main(%x: tensor<2x3x4xf32> {onnx.name = "x"}, %w: tensor<3x4xf32> {onnx.name = "w"}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %y = onnx.node "LayerNormalization"(%x, %w) {name = "norm", version = 17 : i64} : (tensor<2x3x4xf32>, tensor<3x4xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}

@@ -1,0 +1,177 @@
+"""What a model should answer, and whether an answer is that.
+
+ONNX Runtime without its optimizer answers first. Where edgecc differs, ONNX's reference is asked, too; and the inputs are changed in
+their last bits: an element that this moves as much as edgecc differs is no finding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnx import TensorProto
+
+from graph import Array, Case
+
+Outputs = dict[str, Array]
+SHAKES = 3
+# The share of a value that a type rounds away, with room for sums in another order.
+ROUNDING = {np.dtype(np.float16): 4e-3}
+NARROWED = 4e-3
+
+
+def session_of(model: bytes, level: Any = None, save_to: str = "") -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = level or ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if save_to:
+        options.optimized_model_filepath = save_to
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def pasts_of(outputs: Outputs, feeds: Outputs) -> Outputs:
+    """The presents of a call under the names of the pasts of the next one."""
+    result = {}
+    for name in feeds:
+        for past in ("past_key_values", "past_key_value", "past"):
+            present = name.replace(past, "present", 1)
+            if past in name and present in outputs:
+                result[name] = outputs[present]
+                break
+    return result
+
+
+def answers(case: Case, calls: list[Outputs]) -> list[Outputs]:
+    """ONNX Runtime's outputs of each call; raises what it raises."""
+    session = session_of(case.model.SerializeToString())
+    names = [o.name for o in session.get_outputs()]
+    wanted = {i.name for i in session.get_inputs()}
+    results: list[Outputs] = []
+    for i, feeds in enumerate(calls):
+        if case.stateful and i:
+            feeds = {**feeds, **pasts_of(results[-1], feeds)}
+        results.append(dict(zip(names, session.run(None, {k: v for k, v in feeds.items() if k in wanted}))))
+    return results
+
+
+def reference_answers(case: Case, calls: list[Outputs]) -> list[Outputs] | None:
+    """ONNX's reference, or none if it cannot."""
+    from onnx.reference import ReferenceEvaluator
+
+    results: list[Outputs] = []
+    names = [o.name for o in case.model.graph.output]
+    try:
+        evaluator = ReferenceEvaluator(case.model)
+        for i, feeds in enumerate(calls):
+            if case.stateful and i:
+                feeds = {**feeds, **pasts_of(results[-1], feeds)}
+            results.append(dict(zip(names, map(np.asarray, evaluator.run(None, feeds)))))
+    except Exception:  # whatever it cannot
+        return None
+    return results
+
+
+def shaken(calls: list[Outputs], rng: np.random.Generator) -> list[Outputs]:
+    """Floats changed in their last bits."""
+    def shake(array: Array) -> Array:
+        if array.dtype.kind != "f":
+            return array
+        share = 2e-3 if array.dtype == np.float16 else 3e-6
+        return (array * (1 + share * rng.choice([-1, 1], array.shape))).astype(array.dtype)
+    return [{k: shake(v) for k, v in feeds.items()} for feeds in calls]
+
+
+def difference(actual: Array, expected: Array) -> tuple[Array, str]:
+    """The absolute difference of each element; infinite where only one is finite, or the infinities differ."""
+    if actual.shape != expected.shape:
+        return np.array(np.inf), f"shape {list(actual.shape)} instead of {list(expected.shape)}"
+    if actual.dtype != expected.dtype:
+        return np.array(np.inf), f"type {actual.dtype} instead of {expected.dtype}"
+    if expected.dtype.kind in "iub":
+        return np.where(actual == expected, 0.0, np.maximum(1.0, np.abs(actual.astype(np.float64) - expected.astype(np.float64)))), ""
+    a, e = actual.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(all="ignore"):
+        apart = np.abs(a - e)
+    apart = np.where(np.isnan(apart), np.inf, apart)
+    return np.where((a == e) | (np.isnan(a) & np.isnan(e)), 0.0, apart), ""
+
+
+def magnitude(expected: Array) -> float:
+    values = np.abs(expected.astype(np.float64))
+    return float(values[np.isfinite(values)].max(initial=0.0))
+
+
+def tolerance_of(case: Case, expected: Array) -> float:
+    """Values that are narrowed between two nodes may keep their precision."""
+    if expected.dtype.kind in "iub":
+        return 0.0
+    share = max(case.tolerance, ROUNDING.get(expected.dtype, 0.0), NARROWED if narrows(case) else 0.0)
+    return share * max(magnitude(expected), 1e-30)
+
+
+def narrows(case: Case) -> bool:
+    halves = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    return any(n.op_type == "Cast" and a.name == "to" and a.i in halves for n in case.model.graph.node for a in n.attribute)
+
+
+class Oracle:
+    """The expected outputs of a case, and the judgement of others."""
+
+    def __init__(self, case: Case):
+        self.case = case
+        self.refusal = ""
+        try:
+            self.expected: list[Outputs] | None = answers(case, case.calls)
+        except Exception as problem:
+            self.expected, self.refusal = None, str(problem)
+        if self.expected is None:
+            self.expected = reference_answers(case, case.calls)
+
+    def judge(self, actual: list[Outputs]) -> str:
+        """Empty if the outputs are right; else where they are not."""
+        assert self.expected is not None
+        problem = self._compare(actual, self.expected, None)
+        if not problem:
+            return ""
+        if (other := reference_answers(self.case, self.case.calls)) and not self._compare(actual, other, None):
+            return ""
+        bounds = self._sensitivity()
+        return self._compare(actual, self.expected, bounds) if bounds is not None else problem
+
+    def _sensitivity(self) -> list[dict[str, Array]] | None:
+        """How far each element moves when the inputs change in their last bits."""
+        assert self.expected is not None
+        rng = np.random.default_rng(1)
+        bounds = [{n: np.zeros(v.shape) for n, v in outputs.items()} for outputs in self.expected]
+        for _ in range(SHAKES):
+            try:
+                moved = answers(self.case, shaken(self.case.calls, rng))
+            except Exception:
+                return None
+            for bound, outputs, before in zip(bounds, moved, self.expected):
+                for name, value in outputs.items():
+                    apart, _ = difference(value, before[name])
+                    bound[name] = np.maximum(bound[name], apart) if apart.shape == bound[name].shape else bound[name]
+        return bounds
+
+    def _compare(self, actual: list[Outputs], expected: list[Outputs], bounds: list[dict[str, Array]] | None) -> str:
+        for i, (got, want) in enumerate(zip(actual, expected)):
+            if missing := [n for n in want if n not in got and not (self.case.stateful and "present" in n)]:
+                return f"call {i}: no output {', '.join(missing)}"
+            for name, value in got.items():
+                if name not in want:
+                    return f"call {i}: output {name} is not the model's"
+                apart, note = difference(value, want[name])
+                allowed: Any = tolerance_of(self.case, want[name])
+                if note:
+                    return f"call {i}: {name}: {note}"
+                if bounds is not None:
+                    allowed = allowed + 30 * bounds[i][name]
+                bad = apart > allowed
+                if bad.any():
+                    at = np.unravel_index(int(np.argmax(np.where(bad, apart, 0))), apart.shape)
+                    return (f"call {i}: {name}{[int(x) for x in at]}: {value[at]} instead of {want[name][at]}; "
+                            f"{int(bad.sum())} of {bad.size} elements differ (largest {magnitude(want[name]):.4g})")
+        return ""
