@@ -65,7 +65,7 @@ struct Options {
   std::string kv;                            ///< what KV caches are kept as: f32, f16, int8 or int4; empty: as the model has them
   std::vector<files::NamedFile> otherInputs; ///< files that the caller reads: no output may overwrite them
   std::vector<files::NamedFile> otherOutputs; ///< files that the caller writes afterwards
-  bool checkRaises = true;                   ///< compare layers that were raised with their nodes, on random values
+  bool checkRaises = true;                    ///< compare layers that were raised with their nodes, on random values
   unsigned threads = 0;                       ///< for code generation; 0: as many as the machine has
   bool progress = false;
   std::string compiler = "edgecc";
