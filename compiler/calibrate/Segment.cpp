@@ -49,6 +49,7 @@ OwningOpRef<ModuleOp> cutSegment(func::FuncOp function, ArrayRef<Value> begins, 
   main.setName("main");
   main->removeAttr("edge.advance");
   main->removeAttr(edge::kCheckedAttr);
+  main->removeAttr(edge::kSizesAttr);
   MLIRContext *context = main.getContext();
   OpBuilder builder(context);
 

@@ -151,9 +151,12 @@ Offset<fb::Entry> Writer::entry(plan::EntryOp op) {
   Offset<flatbuffers::Vector<Offset<fb::Tensor>>> checkedVector;
   if (!checked.empty())
     checkedVector = builder.CreateVector(checked);
+  Offset<flatbuffers::Vector<Offset<fb::Extent>>> sizes;
+  if (auto map = op->getAttrOfType<mlir::AffineMapAttr>(edge::kSizesAttr))
+    sizes = shape(map.getValue(), "entry '" + op.getName() + "', sizes");
   bool exits = !op.getBody().getOps<plan::LeaveOp>().empty();
   return fb::CreateEntry(builder, text(op.getName()), inputVector, outputVector, op.getArena(), builder.CreateVector(offsets),
-                         advance, exits, int32_t(op.getResumes().value_or(-1)), checkedVector);
+                         advance, exits, int32_t(op.getResumes().value_or(-1)), checkedVector, sizes);
 }
 
 Offsets<fb::Exit> Writer::exits() {

@@ -22,6 +22,9 @@ namespace edgecc::edge {
 constexpr llvm::StringLiteral kCheckedAttr = "edge.checked";
 /// Of an argument or a plan.tensor: its values.
 constexpr llvm::StringLiteral kValuesAttr = "edge.values";
+/// Of a function or a plan.entry: a map, whose results are sizes that bounds do not keep from being negative. The runtime refuses
+/// a call where one is: code would read or write outside of a tensor.
+constexpr llvm::StringLiteral kSizesAttr = "edge.sizes";
 
 } // namespace edgecc::edge
 #endif // EDGECC_DIALECTS_EDGE_CHECKED_H

@@ -98,6 +98,7 @@ void keepFill(func::FuncOp function) {
   (void)function.eraseArguments(inputs);
   function->removeAttr("edge.advance");
   function->removeAttr(edge::kCheckedAttr);
+  function->removeAttr(edge::kSizesAttr);
   function->setAttr(edge::EdgeDialect::kFillsAttr, UnitAttr::get(function.getContext()));
 }
 

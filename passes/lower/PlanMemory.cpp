@@ -92,6 +92,7 @@ private:
   void moveTails();
   LogicalResult placeArguments();
   void placeArena();
+  SmallVector<AffineExpr> unsureSizes(AffineMap sizes);
   plan::PlaceAttr in(plan::Memory memory, int64_t at) { return plan::PlaceAttr::get(function.getContext(), memory, at); }
   plan::PlaceAttr placeOf(Value value) { return places.find(rootOf(value))->second; }
 
@@ -260,6 +261,26 @@ LogicalResult EntryPlanner::place() {
   return success();
 }
 
+/// Those that can be negative in this entry. All their symbols are bound here: by the session, or by the size of an input.
+SmallVector<AffineExpr> EntryPlanner::unsureSizes(AffineMap sizes) {
+  llvm::DenseSet<AffineExpr> bound;
+  for (auto [i, symbol] : llvm::enumerate(symbols))
+    if (symbol.getRole() != edge::SymbolRole::Free)
+      bound.insert(getAffineSymbolExpr(i, function.getContext()));
+  for (BlockArgument arg : function.getArguments())
+    if (!function.getArgAttr(arg.getArgNumber(), edge::EdgeDialect::kStateAttr))
+      for (AffineExpr size : edge::shapeOf(arg))
+        bound.insert(size);
+  SmallVector<AffineExpr> unsure;
+  for (AffineExpr size : sizes.getResults()) {
+    bool known = true;
+    size.walk([&](AffineExpr part) { known &= !isa<AffineSymbolExpr>(part) || bound.contains(part); });
+    if (known && edge::boundsOf(size, symbols).first < 0)
+      unsure.push_back(size);
+  }
+  return unsure;
+}
+
 void EntryPlanner::state(lower::KernelOutliner &outliner, OpBuilder &planBuilder) {
   MLIRContext *context = function.getContext();
   Location loc = function.getLoc();
@@ -292,6 +313,9 @@ void EntryPlanner::state(lower::KernelOutliner &outliner, OpBuilder &planBuilder
     if (!function.getResultAttr(i, edge::EdgeDialect::kStateAttr))
       planValue(type, function.getResultAttr(i, edge::EdgeDialect::kNameAttr),
                 function.getResultAttr(i, edge::EdgeDialect::kElementAttr), true);
+  if (auto sizes = function->getAttrOfType<AffineMapAttr>(edge::kSizesAttr))
+    if (SmallVector<AffineExpr> unsure = unsureSizes(sizes.getValue()); !unsure.empty())
+      entry->setAttr(edge::kSizesAttr, AffineMapAttr::get(edge::symbolMap(unsure, context)));
   if (auto checked = function->getAttrOfType<ArrayAttr>(edge::kCheckedAttr))
     for (auto input : checked.getAsRange<DictionaryAttr>()) {
       auto tensor = planTensor(input.getAs<StringAttr>("name"), input.getAs<StringAttr>("element"),

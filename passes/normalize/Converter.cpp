@@ -605,6 +605,7 @@ LogicalResult Converter::run() {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
     if (!used.contains(&op))
       op.erase();
+  requireSizes();
   replaceEmptyLayers(function);
   return success();
 }

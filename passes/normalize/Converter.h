@@ -191,7 +191,7 @@ public:
   mlir::LogicalResult sameSize(mlir::AffineExpr a, mlir::AffineExpr b);
   mlir::LogicalResult sameSizes(llvm::ArrayRef<mlir::AffineExpr> a, llvm::ArrayRef<mlir::AffineExpr> b);
   /// Makes `end` at most `size` in every call: bounds that nobody gave shrink, one that the user gave is reported. `what` has
-  /// this size. False if bounds cannot say it, as of one free size and another: what is read must be checked at run time.
+  /// this size. False if bounds cannot say it, as of one free size and another: then the runtime refuses other calls.
   mlir::FailureOr<bool> endsInside(mlir::AffineExpr end, mlir::AffineExpr size, const llvm::Twine &what);
   /// The same for the rows of a table that ids look up, as far as these follow from sizes (positions do).
   mlir::LogicalResult rowsInside(mlir::Value ids, mlir::AffineExpr rows);
@@ -300,6 +300,8 @@ public:
   mlir::AffineExpr position;
   /// Positions that this call adds.
   mlir::AffineExpr tokens;
+  /// Sizes that must not be negative in a call, beside those of tensors: how far an end lies inside.
+  llvm::SmallVector<mlir::AffineExpr> required;
   /// Masks that were looked at before.
   MaskMemory masks;
   /// Rotary embeddings that were raised, by the onnx value.
@@ -341,6 +343,7 @@ private:
   void listChecked(mlir::func::FuncOp source);
   mlir::LogicalResult createFunction(mlir::func::FuncOp source);
   void convertNodes(mlir::func::FuncOp source, bool inputsKnown);
+  void requireSizes();
   void claim(NodeContext &node, const Conversion &row);
   bool findRefuted();
   void verifyFrom(mlir::Operation *first, onnx::NodeOp node);

@@ -6,7 +6,9 @@
 // outside.
 //
 //===----------------------------------------------------------------------===//
+#include "dialects/edge/Checked.h"
 #include "passes/normalize/Converter.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -158,6 +160,25 @@ LogicalResult Converter::fix(onnx::NodeOp node, AffineExpr size, int64_t number)
   return success();
 }
 
+/// Which sizes of the function could be negative for some values of the symbols, so that the runtime has to look.
+void Converter::requireSizes() {
+  SmallVector<edge::SymbolAttr> symbols = edge::symbolsOf(module);
+  llvm::SetVector<AffineExpr> sizes;
+  auto add = [&](AffineExpr size) {
+    if (edge::boundsOf(size, symbols).first < 0)
+      sizes.insert(size);
+  };
+  for (AffineExpr size : required)
+    add(size);
+  for (Operation &op : function.front())
+    for (Value result : op.getResults())
+      if (isa<RankedTensorType>(result.getType()))
+        for (AffineExpr size : edge::shapeOf(result))
+          add(size);
+  if (!sizes.empty())
+    function->setAttr(edge::kSizesAttr, AffineMapAttr::get(edge::symbolMap(sizes.getArrayRef(), context())));
+}
+
 FailureOr<bool> NodeContext::endsInside(AffineExpr end, AffineExpr size, const Twine &what) {
   AffineExpr behind = edge::canonical(end - size);
   auto symbols = edge::symbolsOf(node);
@@ -168,8 +189,10 @@ FailureOr<bool> NodeContext::endsInside(AffineExpr end, AffineExpr size, const T
     SmallVector<edge::SymbolAttr> fewer(symbols);
     fewer[i] = edge::SymbolAttr::get(context(), symbol.getName(), symbol.getMax(), symbol.getMax(), symbol.getRole());
     if (symbol.getRole() == edge::SymbolRole::Free &&
-        edge::boundsOf(behind, fewer).second < edge::boundsOf(behind, symbols).second)
+        edge::boundsOf(behind, fewer).second < edge::boundsOf(behind, symbols).second) {
+      converter.required.push_back(edge::canonical(size - end));
       return false;
+    }
   }
   auto limited = converter.limit(node, [&](ArrayRef<edge::SymbolAttr> bounds) { return converter.largest(behind, bounds); }, 0,
                                  [&](int64_t reached) {

@@ -66,6 +66,16 @@ edgecc_status edgecc_session::bind(const fb::Entry &entry, const EntrySlots &slo
                   Long(expected));
     }
   }
+  for (uint32_t i = 0; entry.sizes() && i < entry.sizes()->size(); ++i) {
+    const fb::Extent &size = *entry.sizes()->Get(i);
+    if (evaluate(size, dims) >= 0)
+      continue;
+    char text[128];
+    writeExtent(size, symbols, text, sizeof(text));
+    return fail(error, EDGECC_INVALID_ARGUMENT,
+                "entry '%s': with these inputs '%s', a size or how far the end of a slice lies inside, would be %lld", entryName,
+                text, Long(evaluate(size, dims)));
+  }
   return EDGECC_OK;
 }
 

@@ -68,7 +68,7 @@ edgecc_status edgecc_session::checkFences(const fb::Entry &entry, const EntrySlo
   for (uint32_t i = 0; i < model->metadata->states()->size(); ++i)
     check(stateFences[i], "state ", model->metadata->states()->Get(i)->name()->c_str());
   for (uint32_t i = 0; i < slots.inputCount; ++i)
-    check(slots.inputs[i].fence, "input ", entry.inputs()->Get(i)->name()->c_str());
+    check(slots.inputs[i].fence, "input ", inputAt(entry, i).name()->c_str());
   for (uint32_t i = 0; i < slots.outputCount; ++i)
     check(slots.outputs[i].fence, "output ", entry.outputs()->Get(i)->name()->c_str());
   return status;

@@ -276,6 +276,10 @@ edgecc_status Verifier::bindings(const fb::Entry &entry) {
       if (edgecc_status status = check(tensor.name()->c_str(), *extent, pureSymbol(*extent)))
         return status;
   }
+  if (entry.sizes())
+    for (const fb::Extent *extent : *entry.sizes())
+      if (edgecc_status status = check("sizes", *extent))
+        return status;
   return entry.advance() ? check("advance", *entry.advance()) : EDGECC_OK;
 }
 
@@ -332,6 +336,11 @@ edgecc_status Verifier::entries() {
         return fail(error, EDGECC_MALFORMED, "entry '%s', advance: %s", name, fault);
       if (position < 0)
         return fail(error, EDGECC_MALFORMED, "entry '%s' advances, but no symbol has the role Position", name);
+    }
+    for (uint32_t i = 0; entry->sizes() && i < entry->sizes()->size(); ++i) {
+      Interval bounds;
+      if (const char *fault = checkExtent(*entry->sizes()->Get(i), *model->symbols(), bounds))
+        return fail(error, EDGECC_MALFORMED, "entry '%s', size %u: %s", name, unsigned(i), fault);
     }
     if (edgecc_status status = bindings(*entry))
       return status;

@@ -25,8 +25,10 @@ protected:
     ArtifactSpec spec = smallArtifact();
     spec.entries[1].inputs.resize(1);
     spec.entries[1].checked = std::move(checked);
-    bytes = std::make_unique<AlignedBytes>(write(spec));
+    // What reads the bytes goes before them.
     session = Session();
+    model = Model();
+    bytes = std::make_unique<AlignedBytes>(write(spec));
     Status status = model.openMemory(bytes->data, bytes->size);
     ASSERT_TRUE(status) << status.message();
     edgecc_session_options options;

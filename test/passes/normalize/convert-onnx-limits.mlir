@@ -134,3 +134,16 @@ func.func @main(%x: tensor<?x2xf32> {onnx.name = "x", onnx.dims = ["n", ""]}) ->
   return %y : tensor<*xf32>
 }
 }
+
+// -----
+
+// A slice up to another free size: no bound keeps the end inside, so the runtime looks at each call.
+// CHECK-DAG: #[[INSIDE:.*]] = affine_map<()[s0, s1] -> (-s1 + s0)>
+// CHECK: func.func @main
+// CHECK-SAME: edge.sizes = #[[INSIDE]]
+func.func @main(%x: tensor<?xf32> {onnx.name = "x", onnx.dims = ["n"]}, %z: tensor<?xf32> {onnx.name = "z", onnx.dims = ["m"]}) -> (tensor<*xf32> {onnx.name = "y"}) {
+  %zero = onnx.constant {name = "zero", value = dense<0> : tensor<1xi64>} : tensor<1xi64>
+  %0 = onnx.node "Shape"(%z) {name = "size", version = 17 : i64} : (tensor<?xf32>) -> tensor<*xi64>
+  %1 = onnx.node "Slice"(%x, %zero, %0) {name = "front", version = 17 : i64} : (tensor<?xf32>, tensor<1xi64>, tensor<*xi64>) -> tensor<*xf32>
+  return %1 : tensor<*xf32>
+}
