@@ -284,7 +284,7 @@ def test_samples_with_padding_are_refused(build_dir, tmp_path):
         if padded:
             samples["attention_mask"][2, 5:] = 0
         np.savez(tmp_path / "samples.npz", **samples)
-        command = [build_dir / "bin/edgecc", tmp_path / "model.onnx", "-o", tmp_path / "model.edge", "--quiet", "--quant=w8",
+        command = [build_dir / "bin/edgecc", tmp_path / "model.onnx", "-o", tmp_path / "model.edge", "--quiet", "--quant-layer=*=w8",
                    "--quant-algorithm=gptq", "--calibrate", tmp_path / "samples.npz"]
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
         assert done.returncode == padded

@@ -37,7 +37,8 @@ def test_merged(build_dir, tmp_path):
     model = model_directory(MODEL, build_dir) / "model.onnx"
     loss, per_token = {}, {}
     for how in ("", "mean", "fit"):
-        options = dict(kv_heads=2, kv_merge=how, kv_steps=100, calibrate=calibration(tmp_path)) if how else {}
+        steps = {"kv_steps": 100} if how == "fit" else {}
+        options = dict(kv_heads=2, kv_merge=how, calibrate=calibration(tmp_path), **steps) if how else {}
         report = edgecc.compile(model, tmp_path / "model.edge", timeout=900, **options)
         loss[how], _ = next_token_loss(tmp_path / "model.edge", stories)
         per_token[how] = report["memory"]["kv_bytes_per_token"]
