@@ -532,7 +532,7 @@ Error Compilation::normalize() {
   return runPasses(*module, [&](mlir::OpPassManager &passes) { buildNormalizePipeline(passes, checker ? &*checker : nullptr); });
 }
 
-/// What a later level of the pipeline, or one that is printed earlier, cannot be asked for any more.
+/// Refuses options that the level of the input, or the level that --emit prints, comes too late or too early for.
 Error Compilation::checkLevel() const {
   bool sizes = !options.dims.empty() || options.context, compresses = compression(options).any();
   if (level != Level::Onnx && sizes)

@@ -25,7 +25,8 @@ std::optional<double> elementOf(const arrays::Array &array, size_t i) {
   }
 }
 
-/// What the symbols are: sizes of the arrays, and nothing held.
+} // namespace
+
 SmallVector<mlir::AffineExpr> symbolsIn(mlir::func::FuncOp main, const std::map<std::string, arrays::Array> &arrays) {
   SmallVector<mlir::AffineExpr> sizes;
   for (auto [i, symbol] : enumerate(edge::symbolsOf(main)))
@@ -42,8 +43,6 @@ SmallVector<mlir::AffineExpr> symbolsIn(mlir::func::FuncOp main, const std::map<
   }
   return sizes;
 }
-
-} // namespace
 
 Error checkCounted(mlir::func::FuncOp main, const std::map<std::string, arrays::Array> &arrays) {
   auto checked = main->getAttrOfType<mlir::ArrayAttr>(edge::kCheckedAttr);

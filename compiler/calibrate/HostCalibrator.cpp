@@ -1,5 +1,6 @@
 //===- HostCalibrator.cpp -----------------------------------------------------===//
 #include "compiler/calibrate/HostCalibrator.h"
+#include "compiler/calibrate/Counted.h"
 #include "compiler/calibrate/Segment.h"
 #include "compiler/codegen/Targets.h"
 #include "compiler/package/Progress.h"
@@ -130,25 +131,6 @@ HostCalibrator::HostCalibrator(std::vector<Sample> samples, unsigned threads, bo
   beginning = reached = digest.text();
 }
 
-/// What the symbols are in a call: sizes of inputs, and a session that begins. Others stay symbols.
-static SmallVector<mlir::AffineExpr> symbolsIn(const Sample &sample, mlir::func::FuncOp main) {
-  mlir::MLIRContext *context = main.getContext();
-  SmallVector<mlir::AffineExpr> sizes;
-  for (auto [i, symbol] : enumerate(edge::symbolsOf(main)))
-    sizes.push_back(symbol.getRole() == edge::SymbolRole::Position ? mlir::getAffineConstantExpr(0, context)
-                                                                   : mlir::getAffineSymbolExpr(i, context));
-  for (mlir::BlockArgument argument : main.getArguments()) {
-    auto name = main.getArgAttrOfType<mlir::StringAttr>(argument.getArgNumber(), edge::EdgeDialect::kNameAttr);
-    auto found = name ? sample.find(name.str()) : sample.end();
-    if (found == sample.end())
-      continue;
-    for (auto [size, length] : zip(edge::shapeOf(argument), found->second.shape))
-      if (auto symbol = dyn_cast<mlir::AffineSymbolExpr>(size))
-        sizes[symbol.getPosition()] = mlir::getAffineConstantExpr(length, context);
-  }
-  return sizes;
-}
-
 std::optional<int64_t> HostCalibrator::tokensOf(mlir::Value value, function_ref<bool(size_t)> chosen) const {
   mlir::func::FuncOp main = functionOf(value);
   edge::SymbolicShape shape = edge::shapeOf(value);
@@ -157,7 +139,7 @@ std::optional<int64_t> HostCalibrator::tokensOf(mlir::Value value, function_ref<
   for (auto [i, sample] : enumerate(given)) {
     if (!chosen(i))
       continue;
-    auto known = dyn_cast<mlir::AffineConstantExpr>(edge::canonical(rows.replaceSymbols(symbolsIn(sample, main))));
+    auto known = dyn_cast<mlir::AffineConstantExpr>(edge::canonical(rows.replaceSymbols(symbolsIn(main, sample))));
     if (!known)
       return std::nullopt;
     std::vector<uint8_t> marks = marksOf(sample);

@@ -171,19 +171,8 @@ Error Reader::readArrays() {
 Expected<std::string> Reader::findTokenizer() {
   if (!options.tokenizer.empty())
     return options.tokenizer;
-  SmallString<128> folder = sys::path::parent_path(options.model);
-  SmallString<128> known = folder;
-  sys::path::append(known, "tokenizer.model");
-  if (sys::fs::exists(known))
-    return known.str().str();
-  std::error_code code;
-  SmallVector<std::string> found;
-  for (sys::fs::directory_iterator it(folder.empty() ? "." : folder.str(), code), end; it != end && !code; it.increment(code))
-    if (StringRef name = sys::path::filename(it->path());
-        name.starts_with("tok") && (name.ends_with(".bin") || name.ends_with(".model")))
-      found.push_back(it->path());
-  if (found.size() == 1)
-    return found.front();
+  if (auto beside = tokenizerBeside(options.model))
+    return *beside;
   return fail("is text, and there is no tokenizer beside the model; name one with --tokenizer (or give .ids or .npz)");
 }
 
@@ -310,6 +299,21 @@ Error Reader::readTokens(StringRef file) {
 }
 
 } // namespace
+
+std::optional<std::string> tokenizerBeside(StringRef model) {
+  SmallString<128> folder = sys::path::parent_path(model);
+  SmallString<128> known = folder;
+  sys::path::append(known, "tokenizer.model");
+  if (sys::fs::exists(known))
+    return known.str().str();
+  std::error_code code;
+  SmallVector<std::string> found;
+  for (sys::fs::directory_iterator it(folder.empty() ? "." : folder.str(), code), end; it != end && !code; it.increment(code))
+    if (StringRef name = sys::path::filename(it->path());
+        name.starts_with("tok") && (name.ends_with(".bin") || name.ends_with(".model")))
+      found.push_back(it->path());
+  return found.size() == 1 ? std::optional(found.front()) : std::nullopt;
+}
 
 Expected<std::vector<Sample>> randomSamples(const SampleOptions &options, mlir::func::FuncOp main) {
   std::mt19937 random(1);

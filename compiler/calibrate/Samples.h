@@ -33,6 +33,9 @@ struct SampleOptions {
 /// Errors name the file and what does not fit: an input that is missing, a type, a token that the vocabulary has not.
 llvm::Expected<std::vector<Sample>> readSamples(const SampleOptions &options, mlir::func::FuncOp main);
 
+/// The tokenizer for text where none is named: tokenizer.model in the folder of `model`, or the one tok*.bin or tok*.model there.
+std::optional<std::string> tokenizerBeside(llvm::StringRef model);
+
 /// Numbers for who only wants to see that two models agree: normal for floats, tokens of the vocabulary for integers, ones for a
 /// mask. The same each time. Free sizes are as long as `length` and the bounds allow.
 llvm::Expected<std::vector<Sample>> randomSamples(const SampleOptions &options, mlir::func::FuncOp main);

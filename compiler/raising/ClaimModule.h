@@ -12,7 +12,8 @@ namespace edgecc {
 constexpr llvm::StringLiteral kLeafName = "leaf.", kSizeName = "size.";
 
 /// A module with one function, main. Its results: `claim.raised`, `claim.original`. Its inputs: leaf.N, the tensors that both are
-/// computed from; size.N, i8 of one dimension, which is symbol N. All symbols are free, and their bounds those of `symbols`.
+/// computed from; size.N, i8 of one dimension, which is symbol N. All symbols are free, and keep the bounds that they have in
+/// `function`.
 ///
 /// Leaves are the data of the raised op (query, key, value; the input of a norm or a rotation; the rows of a cache), inputs of
 /// `function`, and results of other layers. Between these and the results, constants and small graphs over sizes (masks, tables

@@ -35,7 +35,7 @@ uint8_t *Fence::place(uint64_t size) {
   if (pages && mprotect(begin, size_t(end - begin), PROT_READ | PROT_WRITE) != 0)
     return nullptr;
   bytes = size;
-  data = end - (size + EDGECC_ALIGNMENT - 1) / EDGECC_ALIGNMENT * EDGECC_ALIGNMENT;
+  data = end - alignedSize(size);
   memset(begin, kPattern, size_t(data - begin));
   memset(data + bytes, kPattern, size_t(end - data - bytes));
   return data;

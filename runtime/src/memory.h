@@ -39,6 +39,8 @@ private:
 };
 
 uint64_t pageSize();
+/// Bytes rounded up to EDGECC_ALIGNMENT.
+inline uint64_t alignedSize(uint64_t bytes) { return (bytes + EDGECC_ALIGNMENT - 1) / EDGECC_ALIGNMENT * EDGECC_ALIGNMENT; }
 
 } // namespace edgecc::rt
 #endif // EDGECC_RUNTIME_MEMORY_H

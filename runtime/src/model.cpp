@@ -27,9 +27,7 @@ uint64_t edgecc_model::exactStateBytes(uint32_t state, int64_t value) const {
   return bytes;
 }
 
-uint64_t edgecc_model::stateBytes(uint32_t state, int64_t value) const {
-  return (exactStateBytes(state, value) + EDGECC_ALIGNMENT - 1) / EDGECC_ALIGNMENT * EDGECC_ALIGNMENT;
-}
+uint64_t edgecc_model::stateBytes(uint32_t state, int64_t value) const { return alignedSize(exactStateBytes(state, value)); }
 
 uint64_t edgecc_model::stateBytes(int64_t value) const {
   uint64_t bytes = 0;

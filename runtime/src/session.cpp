@@ -15,8 +15,6 @@ using namespace edgecc::rt;
 
 using Long = long long;
 
-static uint64_t roundUp(uint64_t bytes) { return (bytes + EDGECC_ALIGNMENT - 1) / EDGECC_ALIGNMENT * EDGECC_ALIGNMENT; }
-
 Slot::~Slot() {
   if (!fence.isUsed())
     free(data);
@@ -169,7 +167,7 @@ edgecc_status edgecc_session::reserve(Slot &slot, uint64_t bytes, const char *na
   const bool grows = !slot.data || bytes > slot.reserved;
   if (!grows && !fenced)
     return EDGECC_OK;
-  const uint64_t wanted = grows ? roundUp(bytes ? bytes : 1) : slot.reserved;
+  const uint64_t wanted = grows ? alignedSize(bytes ? bytes : 1) : slot.reserved;
   const uint64_t total = saturatingAdd(memory(), wanted - slot.reserved);
   if (memoryLimit && total > memoryLimit)
     return fail(error, EDGECC_OUT_OF_MEMORY, "'%s' needs %s; with it the session would hold %s, but %s are allowed", name,

@@ -71,6 +71,8 @@ def test_other_inputs_are_not_overwritten(layer, build_dir):
     folder = layer.parent
     np.savez(folder / "x.npz", x=np.ones((80, 64), np.float32))
     (folder / "model.h").write_text("1 2 3 4 5\n")
+    (folder / "tok8.bin").write_bytes(bytes(8))
+    (folder / "text.txt").write_text("a b\n")
     (folder / "cache").mkdir()
     quantize = ["--quant=w4g32a8", "--quant-algorithm=gptq", "--dim=rows=1..8"]
     for options, said in [
@@ -78,6 +80,7 @@ def test_other_inputs_are_not_overwritten(layer, build_dir):
         (["-o", "model.edge", "--code=static", "--calibrate=model.h", *quantize], "--code=static model.h would overwrite --calibrate model.h"),
         (["-o", "a.edge", "--report=a.edge"], "--report a.edge and -o a.edge would be one file; give --report another name"),
         (["-o", "a.o", "--code=static"], "--code=static a.o and -o a.o would be one file"),
+        (["-o", "tok8.bin", "--calibrate=text.txt", *quantize], "-o tok8.bin would overwrite the tokenizer "),
         (["-o", "x.npz", "--emit=obj", "--calibrate=x.npz", *quantize], "-o x.npz would overwrite --calibrate"),
         (["-o", "cache/a.edge", "--calibrate=x.npz", "--calibration-cache=cache", *quantize],
          "-o cache/a.edge lies in the folder of --calibration-cache; give -o a name in another folder"),
