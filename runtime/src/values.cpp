@@ -99,13 +99,16 @@ edgecc_status checkRule(const fb::Entry &entry, uint32_t index, const Slot &slot
 
 void writeValues(const fb::Tensor &tensor, bool isOptional, const flatbuffers::Vector<flatbuffers::Offset<fb::Symbol>> &symbols,
                  char *text, size_t size) {
+  if (!tensor.base()) {
+    text[0] = 0;
+    if (tensor.ranged())
+      snprintf(text, size, "must be %lld to %lld", Long(tensor.low()), Long(tensor.high()));
+    return;
+  }
   char base[128];
+  writeExtent(*tensor.base(), symbols, base, sizeof(base));
   const char *const optional = isOptional ? "optional, " : "";
-  if (tensor.base())
-    writeExtent(*tensor.base(), symbols, base, sizeof(base));
-  if (!tensor.base())
-    snprintf(text, size, tensor.ranged() ? "must be %lld to %lld" : "", Long(tensor.low()), Long(tensor.high()));
-  else if (tensor.rule() == fb::Rule::Equal)
+  if (tensor.rule() == fb::Rule::Equal)
     snprintf(text, size, "%smust be %s", optional, base);
   else if (tensor.rule() == fb::Rule::Counting)
     snprintf(text, size, "%smust count up from %s", optional, base);
