@@ -24,8 +24,8 @@ Type withElement(Type type, Type element) {
   return element;
 }
 
-// sin(x), cos(x) with x = n * pi/2 + r: pi/2 is subtracted in three parts that are exact in f32 (Cody and Waite 1980), so that
-// r keeps its precision up to |x| of about 1e5; then minimax polynomials on [-pi/4, pi/4] (coefficients: Cephes sinf, cosf).
+// Computes sin(x) and cos(x) with x = n * pi/2 + r. pi/2 is subtracted in float64 in two parts (Cody and Waite 1980), so that r
+// is exact to float32 up to |x| = 2^49. Then minimax polynomials on [-pi/4, pi/4] (coefficients: Cephes sinf, cosf).
 template <typename Op, bool isCosine> struct ExpandTrigonometric : OpRewritePattern<Op> {
   using OpRewritePattern<Op>::OpRewritePattern;
 
@@ -38,14 +38,19 @@ template <typename Op, bool isCosine> struct ExpandTrigonometric : OpRewritePatt
     auto f = [&](double value) { return constantLike(rewriter, loc, type, value); };
     auto mul = [&](Value a, Value b) -> Value { return arith::MulFOp::create(rewriter, loc, a, b); };
     auto fma = [&](Value a, Value b, Value c) -> Value { return math::FmaOp::create(rewriter, loc, a, b, c); };
+    Type f64 = withElement(type, rewriter.getF64Type());
+    auto wide = [&](double value) { return constantLike(rewriter, loc, f64, value); };
+    Value x64 = arith::ExtFOp::create(rewriter, loc, f64, x);
     // Where the quadrant has no correct digits left, the result stays a sine at least.
-    auto inside = [&](Value a, double limit) -> Value {
-      return arith::MaximumFOp::create(rewriter, loc, arith::MinimumFOp::create(rewriter, loc, a, f(limit)), f(-limit));
+    auto inside = [&](Value a, Value low, Value high) -> Value {
+      return arith::MaximumFOp::create(rewriter, loc, arith::MinimumFOp::create(rewriter, loc, a, high), low);
     };
-    Value n = inside(math::RoundEvenOp::create(rewriter, loc, mul(x, f(0.636619772367581343))), 1 << 30);
-    Value r = fma(n, f(-1.5703125), x);
-    r = fma(n, f(-4.837512969970703125e-4), r);
-    r = inside(fma(n, f(-7.54978995489188216e-8), r), 0.79);
+    constexpr double kExact = double(int64_t(1) << 50);
+    Value n =
+        inside(math::RoundEvenOp::create(rewriter, loc, mul(x64, wide(0.63661977236758134308))), wide(-kExact), wide(kExact));
+    Value r64 = fma(n, wide(-1.57079632679489655800), x64);
+    Value r = arith::TruncFOp::create(rewriter, loc, type, fma(n, wide(-6.12323399573676603587e-17), r64));
+    r = inside(r, f(-0.79), f(0.79));
     // NaN for an infinite x, which was cut off.
     r = arith::AddFOp::create(rewriter, loc, r, arith::SubFOp::create(rewriter, loc, x, x));
     Value r2 = mul(r, r);
@@ -59,9 +64,11 @@ template <typename Op, bool isCosine> struct ExpandTrigonometric : OpRewritePatt
         return arith::ConstantOp::create(rewriter, loc, DenseElementsAttr::get(vector, scalar));
       return arith::ConstantOp::create(rewriter, loc, cast<TypedAttr>(scalar));
     };
-    // The conversion of NaN is undefined; r is NaN, too.
+    // n modulo 4. The conversion of NaN is undefined; r is NaN, too.
     Value isNumber = arith::CmpFOp::create(rewriter, loc, arith::CmpFPredicate::ORD, n, n);
-    Value quadrant = arith::FPToSIOp::create(rewriter, loc, i32, arith::SelectOp::create(rewriter, loc, isNumber, n, f(0)));
+    n = arith::SelectOp::create(rewriter, loc, isNumber, n, wide(0));
+    n = fma(math::FloorOp::create(rewriter, loc, mul(n, wide(0.25))), wide(-4), n);
+    Value quadrant = arith::FPToSIOp::create(rewriter, loc, i32, n);
     if (isCosine)
       quadrant = arith::AddIOp::create(rewriter, loc, quadrant, i(1));
     auto bit = [&](int32_t mask) -> Value {

@@ -96,13 +96,17 @@ LogicalResult GenericLowering::computeLoopSizes() {
   return success();
 }
 
-// All operands are walked in the same order and nothing asks for an index: one long loop.
+// Returns whether one long loop can walk all operands in the same order. An element at a place of its own needs the operand's
+// shape.
 bool GenericLowering::isFlat() {
   if (!reduction.empty() || op.getNumLoops() <= 1)
     return false;
   if (!llvm::all_of(op.getIndexingMapsArray(), [](AffineMap map) { return map.isIdentity(); }))
     return false;
-  return !op.getRegion().walk([](linalg::IndexOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  auto needsPlaces = [](Operation *inner) {
+    return isa<linalg::IndexOp, tensor::ExtractOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
+  };
+  return !op.getRegion().walk(needsPlaces).wasInterrupted();
 }
 
 void GenericLowering::splitIntoTasks() {

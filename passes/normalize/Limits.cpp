@@ -136,8 +136,12 @@ LogicalResult Converter::fix(onnx::NodeOp node, AffineExpr size, int64_t number)
     report(node, "a size must be " + Twine(number) + ", but is " + Twine(least) + " to " + Twine(most) + advice);
     return failure();
   }
-  if (areSeveral || symbols[*only].getRole() != edge::SymbolRole::Free)
+  // What no single symbol decides is left to the runtime.
+  if (areSeveral || symbols[*only].getRole() != edge::SymbolRole::Free) {
+    required.push_back(edge::canonical(size - number));
+    required.push_back(edge::canonical(number - size));
     return success();
+  }
   edge::SymbolAttr symbol = symbols[*only];
   auto fixAt = [&](int64_t value) {
     symbols[*only] = edge::SymbolAttr::get(context(), symbol.getName(), value, value, symbol.getRole());

@@ -22,9 +22,22 @@ TensorInfo appendToState(NodeContext &node, TensorInfo &past, Value rows, bool r
   if (undoHeadTranspose(rows))
     rowsHeadsFirst = !rowsHeadsFirst;
   auto type = cast<RankedTensorType>(past.stateValue.getType());
+  edge::SymbolicShape added = edge::shapeOf(rows);
+  if (added.size() != 4) {
+    node.misfit("what is added to the cache has rank " + Twine(added.size()) + " instead of 4");
+    return past;
+  }
+  for (auto [axis, held] : {std::pair(rowsHeadsFirst ? 1 : 2, 1), {3, 3}}) {
+    const AffineExpr size = node.expr(type.getDimSize(held));
+    if (failed(node.sameSize(added[axis], size)))
+      return past;
+    added[axis] = size;
+  }
+  if (added != edge::shapeOf(rows))
+    rows = node.reshape(rows, added);
   if (cast<RankedTensorType>(rows.getType()).getElementType() != type.getElementType())
     rows = node.cast(rows, type.getElementType());
-  AffineExpr tokens = edge::shapeOf(rows)[rowsHeadsFirst ? 2 : 1];
+  AffineExpr tokens = added[rowsHeadsFirst ? 2 : 1];
   TensorInfo result = past;
   AffineExpr &held = result.held ? result.held : result.shape[2];
   auto append =

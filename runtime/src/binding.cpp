@@ -72,9 +72,11 @@ edgecc_status edgecc_session::bind(const fb::Entry &entry, const EntrySlots &slo
       continue;
     char text[128];
     writeExtent(size, symbols, text, sizeof(text));
-    return fail(error, EDGECC_INVALID_ARGUMENT,
-                "entry '%s': with these inputs '%s', a size or how far the end of a slice lies inside, would be %lld", entryName,
-                text, Long(evaluate(size, dims)));
+    return fail(
+        error, EDGECC_INVALID_ARGUMENT,
+        "entry '%s': with these inputs '%s' would be %lld, but it must not be negative: a size, the end of a slice or the "
+        "equality of two sizes inside of the model depends on it",
+        entryName, text, Long(evaluate(size, dims)));
   }
   return EDGECC_OK;
 }

@@ -60,6 +60,35 @@ def test_negative_sizes(build, build_dir, tmp_path):
             np.testing.assert_array_equal(model.run(feeds)["y"], oracle.run(None, feeds)[0])
             ran += 1
         else:
-            with pytest.raises(edgecc.RunError, match=rf"entry 'main': with these inputs '.*', a size or .*, would be -{m - n}"):
+            with pytest.raises(edgecc.RunError, match=rf"entry 'main': with these inputs '.*' would be -{m - n}, but it must not be negative"):
                 model.run(feeds)
     assert ran == 3
+
+
+def test_a_sum_of_sizes_that_must_be_a_constant(build_dir, tmp_path):
+    """Concat of x and z added to 8 constants: no single dimension can be fixed, so each call is checked."""
+    source = save(tmp_path / "model.onnx", [helper.make_node("Concat", ["x", "z"], ["c"], axis=0), helper.make_node("Add", ["c", "w"], ["y"])],
+                  {"x": ["n"], "z": ["m"]}, {"w": np.arange(8, dtype=np.float32)})
+    edge = tmp_path / "model.edge"
+    subprocess.run([str(build_dir / "bin/edgecc"), str(source), "-o", str(edge), "--quiet", "--dim=n=1..8", "--dim=m=1..8"], check=True)
+    oracle, model = ort.InferenceSession(str(source), providers=["CPUExecutionProvider"]), edgecc.load(edge)
+    for n, m in ((3, 5), (7, 1)):
+        feeds = {"x": np.ones(n, np.float32), "z": np.zeros(m, np.float32)}
+        np.testing.assert_array_equal(model.run(feeds)["y"], oracle.run(None, feeds)[0])
+    for n, m in ((8, 8), (2, 3)):
+        with pytest.raises(edgecc.RunError, match=r"with these inputs '.*' would be -\d+, .*equality of two sizes"):
+            model.run({"x": np.ones(n, np.float32), "z": np.zeros(m, np.float32)})
+
+
+def test_rows_of_a_cache_with_tokens_for_heads(build_dir, tmp_path):
+    """Rows [1, sequence, 1, 4] appended to a cache of one head: right for a sequence of one token only, to which it is fixed."""
+    graph = helper.make_graph([helper.make_node("Concat", ["past_key_values.0.key", "rows"], ["present.0.key"], axis=2)], "rows",
+                              [helper.make_tensor_value_info("rows", TensorProto.FLOAT, [1, "sequence", 1, 4]),
+                               helper.make_tensor_value_info("past_key_values.0.key", TensorProto.FLOAT, [1, 1, "past", 4])],
+                              [helper.make_tensor_value_info("present.0.key", TensorProto.FLOAT, None)])
+    source, edge = tmp_path / "model.onnx", tmp_path / "model.edge"
+    source.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    done = subprocess.run([str(build_dir / "bin/edgecc"), str(source), "-o", str(edge), "--dim=sequence=1..8", "--dim=past=0..24"],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 or "rows: f32[1, 1, 1, 4]" in done.stdout, done.stdout + done.stderr
+    assert "'edge." not in done.stderr

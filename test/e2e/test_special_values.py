@@ -20,6 +20,8 @@ import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+import edgecc  # noqa: E402
+
 F32, F16, BF16, I64, BOOL = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT64, TensorProto.BOOL)
 TYPES = {"f32": F32, "f16": F16, "bf16": BF16}
 NAN, INF = np.nan, np.inf
@@ -225,3 +227,18 @@ def test_large_angles(build_dir, tmp_path):
 def test_aarch64(variant, cpu, group, element, build_dir, under_qemu, tmp_path):
     case = GROUPS[group](TYPES[element])
     check(case, run(case, tmp_path, build_dir / "bin/edgecc", under_qemu(cpu), "--target=linux-arm64", f"--variant={variant}"))
+
+
+def test_sine_of_large_angles(build_dir, tmp_path):
+    """Positions of long contexts are large angles; what libm says in float64 is the oracle."""
+    graph = helper.make_graph([helper.make_node("Sin", ["x"], ["s"]), helper.make_node("Cos", ["x"], ["c"])], "angles",
+                              [helper.make_tensor_value_info("x", F32, ["n"])], [helper.make_tensor_value_info(n, F32, None) for n in "sc"])
+    source, edge = tmp_path / "model.onnx", tmp_path / "model.edge"
+    source.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    subprocess.run([str(build_dir / "bin/edgecc"), str(source), "-o", str(edge), "--quiet", "--dim=n=1..4096"], check=True)
+    model, rng = edgecc.load(edge), np.random.default_rng(0)
+    for power in (0, 3, 5, 6, 9, 12):
+        x = (rng.uniform(-1, 1, 4096) * 10.0 ** power).astype(np.float32)
+        out = model.run({"x": x})
+        np.testing.assert_allclose(out["s"], np.sin(x.astype(np.float64)), atol=2e-7)
+        np.testing.assert_allclose(out["c"], np.cos(x.astype(np.float64)), atol=2e-7)

@@ -187,4 +187,19 @@ func.func @two_results(%x: tensor<4x20xf32>) -> (tensor<4xf32>, tensor<4xi64>) {
   } -> (tensor<4xf32>, tensor<4xi64>)
   return %0#0, %0#1 : tensor<4xf32>, tensor<4xi64>
 }
+
+// An element at a place of its own keeps the operand's shape, although no loop asks for an index.
+// CHECK-LABEL: @one_element
+// CHECK: memref.load %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}] : memref<1x1x1xi32>
+func.func @one_element(%x: tensor<1x1x1xi32>) -> tensor<2x2xi32> {
+  %0 = tensor.empty() : tensor<2x2xi32>
+  %1 = linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel"]} outs(%0 : tensor<2x2xi32>) {
+  ^bb0(%out: i32):
+    %c0 = arith.constant 0 : index
+    %element = tensor.extract %x[%c0, %c0, %c0] : tensor<1x1x1xi32>
+    linalg.yield %element : i32
+  } -> tensor<2x2xi32>
+  return %1 : tensor<2x2xi32>
+}
+
 }
