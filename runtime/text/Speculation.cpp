@@ -12,7 +12,7 @@ static double shareOf(const Choice &choice, int64_t token) {
 }
 
 /// What the whole model would say more often than the draft.
-static Choice rest(const Choice &whole, const Choice &draft) {
+static Choice rest(Choice whole, const Choice &draft) {
   std::vector<double> drafted;
   for (size_t i = 0; i < draft.tokens.size(); ++i) {
     if (draft.tokens[i] >= drafted.size())
@@ -25,12 +25,14 @@ static Choice rest(const Choice &whole, const Choice &draft) {
     const double share = whole.weights[i] / whole.sum - (token < drafted.size() ? drafted[token] : 0);
     if (share <= 0)
       continue;
-    more.tokens.push_back(token);
-    more.weights.push_back(share);
+    more.tokens.push(token);
+    more.weights.push(share);
     more.sum += share;
   }
   // Rounding can leave nothing where the two are the same.
-  return more.tokens.empty() ? whole : more;
+  if (more.tokens.empty())
+    return whole;
+  return more;
 }
 
 std::string Speculation::next(DraftingModel &model, std::vector<int64_t> &history) {
@@ -59,7 +61,7 @@ std::string Speculation::next(DraftingModel &model, std::vector<int64_t> &histor
   const size_t start = history.size();
   for (size_t i = 0; i < drafts.size(); ++i) {
     const int64_t token = seen[start + i];
-    const Choice choice = sampler.choice(whole[i], history);
+    Choice choice = sampler.choice(whole[i], history);
     const double share = shareOf(choice, token), draftShare = shareOf(drafts[i], token);
     const bool certain = share >= draftShare;
     if (certain || sampler.uniform() * draftShare < share) {
@@ -67,7 +69,7 @@ std::string Speculation::next(DraftingModel &model, std::vector<int64_t> &histor
       ++accepted;
       continue;
     }
-    history.push_back(sampler.draw(rest(choice, drafts[i])));
+    history.push_back(sampler.draw(rest(std::move(choice), drafts[i])));
     return model.forget(drafts.size() - i - 1);
   }
   return "";

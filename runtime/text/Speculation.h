@@ -8,9 +8,10 @@
 #ifndef EDGECC_RUNTIME_TEXT_SPECULATION_H
 #define EDGECC_RUNTIME_TEXT_SPECULATION_H
 
-#include "runtime/text/Sampler.h"
+#include "runtime/text/chat/Sampler.h"
 
 #include <string>
+#include <vector>
 
 namespace edgecc::text {
 

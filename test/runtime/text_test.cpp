@@ -1,5 +1,6 @@
 #include "runtime/text/Speculation.h"
 #include "runtime/text/Tokenizer.h"
+#include "runtime/text/chat/Stops.h"
 
 #include <algorithm>
 #include <cmath>
@@ -88,7 +89,7 @@ TEST(RealVocabulary, LlamaAndSentencePieceAgree) {
 TEST(Sampler, GreedyTakesTheLikeliest) {
   Sampler sampler({});
   std::vector<float> logits = {1, 5, NAN, 2};
-  EXPECT_EQ(sampler.sample(logits, {}), 1);
+  EXPECT_EQ(sampler.sample(logits, std::vector<int64_t>()), 1);
 }
 
 TEST(Sampler, RespectsTopKTopPAndShares) {
@@ -102,7 +103,7 @@ TEST(Sampler, RespectsTopKTopPAndShares) {
     int counts[4] = {};
     for (int i = 0; i < 10000; ++i) {
       std::vector<float> logits = {std::log(0.6f), std::log(0.32f), std::log(0.05f), std::log(0.03f)};
-      ++counts[sampler.sample(logits, {})];
+      ++counts[sampler.sample(logits, std::vector<int64_t>())];
     }
     EXPECT_EQ(counts[2] + counts[3], 0);
     EXPECT_NEAR(counts[0] / 10000.0, 0.6 / 0.92, 0.02);
@@ -114,8 +115,82 @@ TEST(Sampler, RepetitionIsPenalized) {
   options.repetitionPenalty = 2;
   Sampler sampler(options);
   std::vector<float> logits = {3, 2, -1};
-  EXPECT_EQ(sampler.sample(logits, {0, 0, 2, 77, -1}), 1);
+  EXPECT_EQ(sampler.sample(logits, std::vector<int64_t>{0, 0, 2, 77, -1}), 1);
   EXPECT_EQ(logits, (std::vector<float>{1.5f, 2, -2}));
+}
+
+TEST(Sampler, PresenceAndFrequencyCountWhatWasGenerated) {
+  SamplingOptions options;
+  options.presencePenalty = 1;
+  options.frequencyPenalty = 0.5f;
+  Sampler sampler(options);
+  std::vector<float> logits = {3, 3, 3};
+  // 0 is in the prompt only, 1 was generated once, 2 twice.
+  sampler.sample(logits, std::vector<int64_t>{0, 1, 2, 2}, 1);
+  EXPECT_EQ(logits, (std::vector<float>{3, 1.5f, 1}));
+}
+
+TEST(Sampler, BiasForbidsATokenAndMinPDropsTheUnlikely) {
+  SamplingOptions options;
+  options.temperature = 1;
+  options.minP = 0.4f;
+  Sampler sampler(options);
+  sampler.addBias({0, -INFINITY});
+  for (int i = 0; i < 200; ++i) {
+    std::vector<float> logits = {9, std::log(0.6f), std::log(0.3f), std::log(0.1f)};
+    const int64_t id = sampler.sample(logits, std::vector<int64_t>());
+    EXPECT_TRUE(id == 1 || id == 2) << id;
+  }
+}
+
+TEST(Sampler, TopPOfALongTailKeepsTheSmallestSet) {
+  SamplingOptions options;
+  options.temperature = 1;
+  options.topP = 0.5f;
+  Sampler sampler(options);
+  std::vector<float> logits(5000, 0.0f); // equally likely: half of them, the first ones
+  EXPECT_EQ(sampler.choice(logits, std::vector<int64_t>()).tokens.size(), 2500u);
+}
+
+std::string streamed(Stops &stops, const std::vector<std::string> &pieces, bool &stopped) {
+  Buffer<char> out;
+  stopped = false;
+  for (const std::string &piece : pieces)
+    if (!stopped)
+      stopped = stops.feed(piece, out);
+  if (!stopped)
+    stops.finish(out);
+  return std::string(view(out));
+}
+
+TEST(Stops, HoldsBackOnlyWhatCanStillBecomeAStop) {
+  Stops stops;
+  stops.add("END.");
+  stops.add("\n\n");
+  Buffer<char> out;
+  EXPECT_FALSE(stops.feed("a E", out));
+  EXPECT_EQ(view(out), "a ");
+  EXPECT_FALSE(stops.feed("EN", out));
+  EXPECT_EQ(view(out), "a E");
+  EXPECT_FALSE(stops.feed("D\n", out));
+  EXPECT_EQ(view(out), "a EEND");
+  EXPECT_TRUE(stops.feed("\nmore", out));
+  EXPECT_EQ(view(out), "a EEND");
+}
+
+TEST(Stops, EveryCutGivesTheSameText) {
+  const std::string text = "one ababac two ababab END. three";
+  for (size_t first = 0; first <= text.size(); ++first)
+    for (size_t second = first; second <= text.size(); ++second) {
+      Stops stops;
+      stops.add("ababad");
+      stops.add("END.");
+      stops.add("ND");
+      bool stopped;
+      EXPECT_EQ(streamed(stops, {text.substr(0, first), text.substr(first, second - first), text.substr(second)}, stopped),
+                "one ababac two ababab ");
+      EXPECT_TRUE(stopped);
+    }
 }
 
 /// Says of the next token what depends on the last one; drafts are right now and then.

@@ -26,6 +26,7 @@ RULES = {
     "runtime/text/unicode": "runtime/text/Buffer.h",
     "runtime/text/tokenizer": "runtime/text/Buffer.h runtime/text/format.h runtime/text/unicode",
     "runtime/text/templates": "runtime/text/Buffer.h runtime/text/format.h",
+    "runtime/text/chat": "runtime/include/edgecc runtime/text",
     "runtime/arrays": "runtime",
     "dialects": "mlir",
     "passes": "dialects mlir eigen runtime/include/edgecc/abi.h",

@@ -3,7 +3,7 @@
 #define EDGECC_TOOLS_GENERATE_H
 
 #include "edgecc/edgecc.hpp"
-#include "runtime/text/Sampler.h"
+#include "runtime/text/chat/Sampler.h"
 #include "tools/edgecc-run/Exits.h"
 
 #include <optional>
