@@ -24,7 +24,7 @@ struct SegmentHeader {
 enum class SectionKind : uint32_t {
   Tokenizer = 1,  ///< vocabulary, merges, automata, normalization (tokenizer/)
   Template = 2,   ///< chat template (templates/)
-  Generation = 3, ///< default sampling parameters and stop ids of the model
+  Generation = 3, ///< a GenerationDefaults and its stop ids
 };
 
 struct SectionEntry {
@@ -33,6 +33,15 @@ struct SectionEntry {
   uint64_t offset;   ///< from the start of the segment, a multiple of 16
   uint64_t length;   ///< in bytes
 };
+
+/// Default sampling parameters of a model (generation_config.json). `stopCount` ids (int32_t) follow: tokens that end an answer.
+struct GenerationDefaults {
+  float temperature; ///< 0: greedy
+  float topP, minP, repetitionPenalty;
+  uint32_t topK;
+  uint32_t stopCount; ///< at most kMaxStopIds
+};
+constexpr uint32_t kMaxStopIds = 1024;
 
 constexpr char kTextMagic[4] = {'E', 'T', 'X', 'T'};
 constexpr uint32_t kTextVersion = 1;
