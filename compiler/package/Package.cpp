@@ -55,6 +55,9 @@ Expected<PackageSummary> package(ArrayRef<mlir::ModuleOp> variants, ArrayRef<Cod
   for (const CodeImage &image : images)
     segments.push_back({image.variant->name.str(), fb::SegmentKind::Code, 0, image.bytes.size(), options.alignment,
                         sha256(image.bytes), image.variant});
+  if (!options.text.empty())
+    segments.push_back({"text", fb::SegmentKind::Text, 0, options.text.size(), 64,
+                        sha256(ArrayRef<char>(options.text.data(), options.text.size())), nullptr});
   if (weights->bytes())
     segments.push_back({"weights", fb::SegmentKind::Weights, 0, weights->bytes(), options.alignment, {}, nullptr});
 
@@ -76,6 +79,8 @@ Expected<PackageSummary> package(ArrayRef<mlir::ModuleOp> variants, ArrayRef<Cod
     Error error = Error::success();
     if (segment.kind == fb::SegmentKind::Ledger)
       error = (*file)->write(segment.offset, ArrayRef<char>(options.ledger.data(), options.ledger.size()));
+    else if (segment.kind == fb::SegmentKind::Text)
+      error = (*file)->write(segment.offset, ArrayRef<char>(options.text.data(), options.text.size()));
     else if (segment.kind == fb::SegmentKind::Code)
       error = (*file)->write(segment.offset, images[&segment - &segments[1]].bytes);
     else if (auto hash = weights->stream(**file, segment.offset, [&](uint64_t done) { progress.update(done); }))

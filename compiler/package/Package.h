@@ -17,6 +17,7 @@ struct PackageOptions {
   std::string commandLine;
   std::string sourceSha256;  ///< hex; empty if unknown
   std::string ledger = "[]"; ///< JSON: what each lossy pass did
+  std::string text;          ///< the text segment (runtime/text/format.h); empty if there is none
   std::string buildId;       ///< of the code to link with the file; empty when the code is in it
   bool progress = false;     ///< draw a bar on stderr while weights are written
 };

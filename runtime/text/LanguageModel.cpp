@@ -268,7 +268,7 @@ std::unique_ptr<Tokenizer> openTokenizer(const Model &model, const std::string &
     return Tokenizer::open(path, error);
   edgecc_segment_info segment;
   for (size_t i = 0; edgecc_model_segment(model.handle(), i, &segment) == EDGECC_OK; ++i)
-    if (segment.kind == EDGECC_TOKENIZER)
+    if (segment.kind == EDGECC_TEXT)
       return Tokenizer::parse({static_cast<const char *>(segment.data), size_t(segment.length)}, error);
   return nullptr;
 }

@@ -1,9 +1,10 @@
 # The project's own wrappers: one place for warnings, sanitizers and the precompiled header.
 
-# -fpch-preprocess: without it ccache cannot cache files that use gcc's precompiled headers.
-set(EDGECC_WARNINGS -Wall -Wextra -Werror -Wno-unused-parameter)
+# -fpch-preprocess: without it ccache cannot cache files that use gcc's precompiled headers. Warnings are errors with GCC, which builds
+# the release; clang, which builds fuzzers and sanitizers, warns of other things.
+set(EDGECC_WARNINGS -Wall -Wextra -Wno-unused-parameter)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-  list(APPEND EDGECC_WARNINGS -fpch-preprocess)
+  list(APPEND EDGECC_WARNINGS -Werror -fpch-preprocess)
 endif()
 # edgecc_sanitize(): what follows, in this folder and those added to it, is built with AddressSanitizer and UndefinedBehaviorSanitizer.
 macro(edgecc_sanitize)
@@ -13,8 +14,6 @@ macro(edgecc_sanitize)
     # With its sanitizers on, GCC warns of what its own instrumentation looks like.
     list(APPEND EDGECC_WARNINGS -Wno-array-bounds -Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-stringop-overread)
   else()
-    # Clang warns of other things than GCC, which builds the release; there warnings are errors.
-    list(REMOVE_ITEM EDGECC_WARNINGS -Werror)
     # Dynamic types: LLVM's classes have no information about theirs. Lines are enough for a report, and link much faster.
     add_compile_options(-fno-sanitize=vptr,function -gline-tables-only)
     add_link_options(-fno-sanitize=vptr,function)

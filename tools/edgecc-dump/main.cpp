@@ -82,7 +82,7 @@ Json describeExits(const edgecc_model *model) {
 }
 
 Json describeSegment(const edgecc_model *model, size_t index, const edgecc_segment_info &segment) {
-  const char *const kinds[] = {"weights", "code", "tokenizer", "ledger"};
+  const char *const kinds[] = {"weights", "code", "text", "ledger"};
   Json result = {{"name", segment.name},     {"kind", kinds[segment.kind]},    {"offset", segment.offset},
                  {"length", segment.length}, {"alignment", segment.alignment}, {"sha256", hex(segment.sha256, 32)}};
   if (segment.kind != EDGECC_CODE)

@@ -154,7 +154,7 @@ typedef struct edgecc_entry_info {
 typedef enum edgecc_segment_kind {
   EDGECC_WEIGHTS = 0,
   EDGECC_CODE = 1,
-  EDGECC_TOKENIZER = 2,
+  EDGECC_TEXT = 2, ///< tokenizer and chat template (text.h)
   EDGECC_LEDGER = 3
 } edgecc_segment_kind;
 

@@ -83,6 +83,11 @@ size_t LanguageDriver::position() const {
   return entries[0].advances ? size_t(edgecc_session_position(session)) : everything.size();
 }
 
+void LanguageDriver::reset() {
+  edgecc_session_reset(session);
+  everything.clear();
+}
+
 edgecc_status LanguageDriver::rewind(size_t count, edgecc_error *error) {
   if (count == position())
     return EDGECC_OK;

@@ -24,6 +24,8 @@ public:
   /// logits.
   edgecc_status feed(const int32_t *tokens, size_t count, uint32_t chunk, Buffer<float> &logits, const bool *isCancelled,
                      edgecc_error *error);
+  /// Forgets all tokens.
+  void reset();
   /// Forgets the tokens after the first `count`.
   edgecc_status rewind(size_t count, edgecc_error *error);
 
