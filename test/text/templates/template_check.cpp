@@ -1,0 +1,75 @@
+//===- template_check.cpp - Runs templates for tests -------------------------===//
+//
+// Reads a JSON object a line: "template" (source, compiled once per distinct text), "context" (JSON as a string), "now". Writes a
+// line each: {"output", "trusted"}, {"error", "line", "raised"} or {"refused"}; "notation" comes with all that was compiled.
+// With "answer", parses the tool calls of an answer instead.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/text/templates/TemplateCompiler.h"
+#include "runtime/text/templates/Json.h"
+#include "runtime/text/templates/Template.h"
+
+#include <nlohmann/json.hpp>
+
+#include <iostream>
+#include <map>
+#include <memory>
+
+using namespace edgecc::text;
+using nlohmann::json;
+
+namespace {
+
+struct Compiled {
+  std::string section, error;
+  Template program;
+};
+
+Compiled &compile(const std::string &source) {
+  static std::map<std::string, std::unique_ptr<Compiled>> known;
+  std::unique_ptr<Compiled> &entry = known[source];
+  if (!entry) {
+    entry = std::make_unique<Compiled>();
+    if (compileTemplate(source, "template", entry->section, entry->error)) {
+      if (const char *error = entry->program.open(entry->section.data(), entry->section.size()))
+        entry->error = error;
+    }
+  }
+  return *entry;
+}
+
+json render(const json &request) {
+  Compiled &compiled = compile(request["template"]);
+  if (!compiled.error.empty())
+    return {{"refused", compiled.error}};
+  Arena arena;
+  Values values(arena);
+  Value context;
+  const std::string text = request["context"];
+  if (const char *error = parseJson(text, values, context))
+    return {{"context", error}};
+  for (const char *name : {"bos_token", "eos_token"}) {
+    const Value *const token = find(*context.dict, name);
+    if (token && token->is(Kind::String))
+      values.set(context, name, values.string(token->text->view(), true));
+  }
+  TemplateOutput output;
+  TemplateFailure failure;
+  TemplateLimits limits;
+  limits.steps = request.value("steps", limits.steps);
+  const json notation = uint32_t(compiled.program.notation());
+  if (!compiled.program.render(context, output, failure, request.value("now", int64_t(0)), limits))
+    return {{"error", failure.message}, {"line", failure.line}, {"raised", failure.isRaised}, {"notation", notation}};
+  json trusted = json::array();
+  for (const TextRange &range : output.trusted)
+    trusted.push_back({range.begin, range.end});
+  return {{"output", std::string(output.text.begin(), output.text.end())}, {"trusted", trusted}, {"notation", notation}};
+}
+
+} // namespace
+
+int main() {
+  std::ios::sync_with_stdio(false);
+  for (std::string line; std::getline(std::cin, line);)
+    std::cout << render(json::parse(line)).dump(-1, ' ', true, json::error_handler_t::replace) << '\n';
+}
