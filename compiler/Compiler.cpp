@@ -2,6 +2,7 @@
 #include "compiler/Compiler.h"
 #include "compiler/CheckOutputs.h"
 #include "compiler/StaticCode.h"
+#include "compiler/TextSegment.h"
 #include "compiler/calibrate/HostCalibrator.h"
 #include "compiler/codegen/Codegen.h"
 #include "compiler/frontend/Frontend.h"
@@ -231,6 +232,7 @@ private:
   Module module;
   std::optional<CalibrationCache> cache;
   std::vector<std::string> externalFiles;
+  std::string textSegment;
   enum class Level { Onnx, Edge, Lowered } level = Level::Onnx;
   Report report;
 };
@@ -272,8 +274,10 @@ void Compilation::annotate() {
   if (!bounds.empty())
     (*module)->setAttr("edge.bounds", bounds.getDictionary(&context));
   auto metadata = (*module)->getAttrOfType<mlir::DictionaryAttr>("onnx.metadata");
-  if (metadata && !metadata.empty())
-    (*module)->setAttr("edge.facts", metadata);
+  mlir::NamedAttrList facts(metadata);
+  facts.erase(kTextSource); // A path of this machine.
+  if (!facts.empty())
+    (*module)->setAttr("edge.facts", facts.getDictionary(&context));
 }
 
 Error Compilation::runPasses(mlir::ModuleOp on, function_ref<void(mlir::OpPassManager &)> build) {
@@ -301,7 +305,10 @@ Error Compilation::compress() {
   }
   std::optional<HostCalibrator> calibrator;
   if (!options.calibrate.empty()) {
-    auto samples = readSamples({options.calibrate, options.tokenizer, options.input, options.calibrateSamples,
+    // The artifact's, if it has one.
+    const std::string &tokenizer =
+        options.tokenizer.empty() || options.tokenizer == "none" ? report.text.tokenizer : options.tokenizer;
+    auto samples = readSamples({options.calibrate, tokenizer, options.input, options.calibrateSamples,
                                 options.calibrateLength, "--calibrate", options.calibrateSplit},
                                module->lookupSymbol<mlir::func::FuncOp>("main"));
     if (!samples)
@@ -417,6 +424,7 @@ Error Compilation::emitArtifact(ArrayRef<Module> lowered, MutableArrayRef<CodeUn
   packaging.sourceSha256 = report.sourceSha256;
   packaging.ledger = formatv("{0}", toJson(report.ledger)).str();
   packaging.progress = options.progress;
+  packaging.text = textSegment;
 
   std::vector<CodeImage> images(options.code == CodeDelivery::Embedded ? units.size() : 0);
   Error failed = timed("code", [&]() -> Error {
@@ -518,6 +526,11 @@ Error Compilation::begin(ArrayRef<files::NamedFile> outputs) {
     return error;
   if (Error error = checkLevel())
     return error;
+  if (!outputs.empty() && options.emit == Emit::EdgeFile)
+    if (Error error = timed("text", [&] {
+      return compileText(options, *module, textSegment, report.text, [this](const Twine &what) { warn(what); });
+    }))
+      return error;
   annotate();
   return Error::success();
 }
@@ -579,6 +592,8 @@ Expected<Report> Compilation::run() {
     return std::move(report);
   }
   if (Error error = reachEdge())
+    return error;
+  if (Error error = checkVocabulary(report.text, *module))
     return error;
   report.countLayers(*module);
   report.ledger = readLedger(*module);

@@ -56,7 +56,7 @@ struct Options {
   std::vector<std::string> pluginPasses;                       ///< passes by name, after a phase: [normalize:|compress:]PIPELINE
   earlyexit::RequestText exits;                                ///< where a call may end early (passes/earlyexit/README.md)
   std::string calibrate;                           ///< samples for passes that look at what flows through the model; empty: none
-  std::string tokenizer;                           ///< of text to calibrate on; empty: the one beside the model
+  std::string tokenizer;                           ///< source of the text segment and of text to calibrate on; empty: found; "none": none
   std::string calibrateSplit;                      ///< what ends a prompt in it; empty: nothing does
   int64_t calibrateSamples = 128;                  ///< at most
   int64_t calibrateLength = 512;                   ///< tokens of a sample at most

@@ -210,6 +210,11 @@ json::Value Report::toJson() const {
                         {"bytes_taken", use.takenBytes},
                         {"results_added", use.added},
                         {"bytes_added", use.addedBytes}};
+  json::Object textParts;
+  if (text.vocabulary)
+    textParts = json::Object{{"vocabulary", text.vocabulary},
+                             {"tokenizer_bytes", text.tokenizerBytes},
+                             {"template_bytes", text.templateBytes}};
   json::Array exitList;
   for (const Exit &exit : exits)
     exitList.push_back(json::Object{{"layer", exit.layer}, {"confidence", exit.confidence}, {"threshold", exit.threshold}});
@@ -233,6 +238,7 @@ json::Value Report::toJson() const {
                       {"states", std::move(stateList)},
                       {"entries", std::move(entryList)},
                       {"code", std::move(codeList)},
+                      {"text", std::move(textParts)},
                       {"memory", json::Object{{"weight_bytes", memory.weights},
                                               {"arena_bytes", memory.arena},
                                               {"kv_bytes_per_token", memory.bytesPerToken},
@@ -283,6 +289,13 @@ void Report::print(raw_ostream &os) const {
     os << "  states    " << states.size() << " x " << states.front().shape << (states.size() > 1 ? " and so on\n" : "\n");
   for (const Entry &entry : entries)
     os << "  entry     " << entry.name << "(" << join(entry.inputs, ", ") << ") -> (" << join(entry.outputs, ", ") << ")\n";
+  if (text.vocabulary) {
+    os << "  text      " << text.vocabulary << " tokens (" << bytesText(text.tokenizerBytes) << "), ";
+    if (text.templateBytes)
+      os << "chat template (" << bytesText(text.templateBytes) << ")\n";
+    else
+      os << "no chat template\n";
+  }
   for (const Code &image : code)
     os << "  code      " << image.variant << " " << bytesText(image.bytes) << "\n";
   for (const std::string &file : otherFiles)

@@ -5,6 +5,7 @@
 #include "compiler/Estimate.h"
 #include "compiler/calibrate/CalibrationCache.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "compiler/text/TextCompiler.h"
 #include "passes/quantize/Ledger.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -60,6 +61,7 @@ struct Report {
   std::vector<Code> code;
   std::vector<std::string> otherFiles; ///< what --code=static wrote beside the artifact
   Memory memory;
+  text::TextSummary text;                              ///< of the text segment; vocabulary 0 without one
   TokenCost token;                                     ///< of a language model
   std::vector<std::pair<std::string, double>> seconds; ///< per phase, in order
 

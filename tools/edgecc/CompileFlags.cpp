@@ -126,8 +126,12 @@ cl::opt<double> outlierShare("outlier-share", cl::desc("Or the share of the inpu
 cl::opt<std::string> calibrate("calibrate",
                                cl::desc("Samples for passes that look at what flows through the model: text, .ids or .npz"),
                                cl::value_desc("file"), cl::cat(compileFlags));
-cl::opt<std::string> tokenizer("tokenizer", cl::desc("Of the text to calibrate on (default: the one beside the model)"),
-                               cl::value_desc("file"), cl::cat(compileFlags));
+cl::opt<std::string>
+    tokenizer("tokenizer",
+              cl::desc("Tokenizer to compile into the artifact, with the chat template beside it: a Hugging Face directory, a GGUF "
+                       "file, tokenizer.json, a SentencePiece model, ...; none leaves it out (default: that of the checkpoint the "
+                       "model was exported from, or the one beside the model)"),
+              cl::value_desc("path"), cl::cat(compileFlags));
 cl::opt<std::string>
     calibrateSplit("calibrate-split",
                    cl::desc("What ends the prompt in each text to calibrate on, such as <act>: exits are for what follows, "
@@ -213,8 +217,6 @@ Error checkDetails(const Options &options, bool hasOtherSamples) {
   const bool keepsOutliers = StringRef(options.quantAlgorithm).contains("llm-int8");
   const bool hasBudget = options.targetSize || options.targetBits || (options.maxDivergence && options.kvBudget() == 0);
   const bool hasSamples = hasOtherSamples || !options.calibrate.empty();
-  const bool hasText = hasOtherSamples || (hasSamples && !StringRef(options.calibrate).ends_with(".ids") &&
-                                           !StringRef(options.calibrate).ends_with(".npz"));
   const Detail details[] = {
       {pruneMethod, prunes, "says how parts are pruned; say which with --prune"},
       {pruneCompensate, prunes, "says what makes up for pruned parts; say which with --prune"},
@@ -229,7 +231,6 @@ Error checkDetails(const Options &options, bool hasOtherSamples) {
       {calibrateSplit, hasSamples, "is about samples; give them with --calibrate"},
       {calibrateSamples, hasSamples, "is about samples; give them with --calibrate"},
       {calibrateLength, hasSamples, "is about samples; give them with --calibrate"},
-      {tokenizer, hasText, "is for samples that are text; give one with --calibrate"},
       {calibrationCacheSize, !options.calibrationCache.empty(), "limits a cache; name its folder with --calibration-cache"},
       {plugins, !options.pluginPasses.empty(), "brings passes; say which shall run with --plugin-pass"},
   };
