@@ -30,6 +30,8 @@ config.environment["EDGECC_FENCE"] = "1"
 for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_SYMBOLIZER_PATH"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
+if "ASAN_OPTIONS" in os.environ:
+    config.available_features.add("address-sanitizer")
 
 config.substitutions.append(("%shared", os.path.join(config.source_dir, "..", "shared")))
 config.substitutions.append(("%python", config.python))

@@ -92,7 +92,8 @@ TypedAttr PointEvaluator::compute(Value tensor, ArrayRef<int64_t> indices) {
   if (auto reshape = dyn_cast<edge::ReshapeOp>(op)) {
     int64_t position = linear();
     SmallVector<int64_t> source;
-    for (AffineExpr extent : llvm::reverse(edge::shapeOf(reshape.getInput()))) {
+    const edge::SymbolicShape shape = edge::shapeOf(reshape.getInput());
+    for (AffineExpr extent : llvm::reverse(shape)) {
       int64_t count = size(extent);
       if (count <= 0)
         return {};

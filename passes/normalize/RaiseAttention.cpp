@@ -118,10 +118,12 @@ static Value mergeMasks(NodeContext &node, ArrayRef<Value> masks) {
   for (Value mask : masks)
     rank = std::max(rank, edge::shapeOf(mask).size());
   edge::SymbolicShape shape(rank, node.expr(1));
-  for (Value mask : masks)
-    for (auto [i, size] : llvm::enumerate(llvm::reverse(edge::shapeOf(mask))))
+  for (Value mask : masks) {
+    const edge::SymbolicShape sizes = edge::shapeOf(mask);
+    for (auto [i, size] : llvm::enumerate(llvm::reverse(sizes)))
       if (!NodeContext::isOne(size))
         shape[rank - 1 - i] = size;
+  }
   return node.map(masks, shape, f32, [&](OpBuilder &b, Location loc, ValueRange args) {
     Value sum;
     for (Value arg : args) {

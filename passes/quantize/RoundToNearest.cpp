@@ -26,7 +26,7 @@ inline float nearest(float x) {
 
 inline float number(float weight, float inverse, float low, float high) {
   float d = nearest(weight * inverse);
-  d = d < low ? low : d;
+  d = d > low ? d : low; // NaN becomes the lowest value
   return d > high ? high : d;
 }
 
