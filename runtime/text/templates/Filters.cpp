@@ -399,14 +399,7 @@ Value Evaluator::select(FilterId id, const Value &input, Arguments &arguments) {
   TestId test = TestId::Count;
   if (hasTest) {
     const Value &name = arguments.positional[next++];
-    if (name.is(Kind::String)) {
-      const std::string_view text = name.text->view();
-#define X(id, string)                                                                                                            \
-  if (text == string)                                                                                                            \
-    test = TestId::id;
-      EDGECC_TEMPLATE_TESTS(X)
-#undef X
-    }
+    test = testNamed(name);
     if (test == TestId::Count)
       return fail("No test named like the argument of select, reject, selectattr or rejectattr.");
   }
@@ -439,14 +432,7 @@ Value Evaluator::map(const Value &input, Arguments &arguments) {
       return Value();
   } else {
     const Value &name = arguments.positional[0];
-    if (name.is(Kind::String)) {
-      const std::string_view text = name.text->view();
-#define X(filterId, string)                                                                                                      \
-  if (text == string)                                                                                                            \
-    id = FilterId::filterId;
-      EDGECC_TEMPLATE_FILTERS(X)
-#undef X
-    }
+    id = filterNamed(name);
     if (id == FilterId::Count)
       return fail("No filter named like the argument of map.");
   }

@@ -8,6 +8,7 @@
 #include "compiler/text/templates/TemplateCompiler.h"
 #include "runtime/text/templates/Json.h"
 #include "runtime/text/templates/Template.h"
+#include "runtime/text/templates/ToolCalls.h"
 
 #include <nlohmann/json.hpp>
 
@@ -57,7 +58,7 @@ json render(const json &request) {
   TemplateFailure failure;
   TemplateLimits limits;
   limits.steps = request.value("steps", limits.steps);
-  const json notation = uint32_t(compiled.program.notation());
+  const json notation = toolNotationName(compiled.program.notation());
   if (!compiled.program.render(context, output, failure, request.value("now", int64_t(0)), limits))
     return {{"error", failure.message}, {"line", failure.line}, {"raised", failure.isRaised}, {"notation", notation}};
   json trusted = json::array();
@@ -66,10 +67,42 @@ json render(const json &request) {
   return {{"output", std::string(output.text.begin(), output.text.end())}, {"trusted", trusted}, {"notation", notation}};
 }
 
+/// The arguments as Python prints them, by a template of our own.
+std::string asJson(const Value &value, Arena &arena) {
+  Values values(arena);
+  const Value context = values.dict();
+  values.set(context, "v", value);
+  TemplateOutput output;
+  TemplateFailure failure;
+  compile("{{ v|tojson }}").program.render(context, output, failure);
+  return std::string(output.text.begin(), output.text.end());
+}
+
+json parseAnswer(const json &request) {
+  ToolNotation notation = ToolNotation::None;
+  for (uint32_t i = 0; i <= uint32_t(ToolNotation::Last); ++i) {
+    if (request["notation"] == toolNotationName(ToolNotation(i)))
+      notation = ToolNotation(i);
+  }
+  Arena arena;
+  Values values(arena);
+  ToolCalls calls;
+  const std::string answer = request["answer"];
+  parseToolCalls(notation, answer, values, calls);
+  json result = {{"text", std::string(calls.text.begin(), calls.text.end())}, {"calls", json::array()}};
+  for (const ToolCall &call : calls.calls)
+    result["calls"].push_back({std::string(call.name), asJson(call.arguments, arena)});
+  return result;
+}
+
 } // namespace
 
 int main() {
   std::ios::sync_with_stdio(false);
-  for (std::string line; std::getline(std::cin, line);)
-    std::cout << render(json::parse(line)).dump(-1, ' ', true, json::error_handler_t::replace) << '\n';
+  for (std::string line; std::getline(std::cin, line);) {
+    const json request = json::parse(line);
+    std::cout << (request.contains("answer") ? parseAnswer(request) : render(request))
+                     .dump(-1, ' ', true, json::error_handler_t::replace)
+              << '\n';
+  }
 }
