@@ -7,7 +7,7 @@ TOOLS = [
             "city": {"type": "string", "description": "Name of the city, like <Zürich> & \"Bern\""},
             "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"},
             "days": {"type": "integer", "minimum": 1, "maximum": 7, "description": "Number of days"},
-            "detail": {"type": "object", "properties": {"wind": {"type": "boolean"}, "rain": {"type": "number", "nullable": True}}},
+            "detail": {"type": "object", "additionalProperties": {}, "properties": {"wind": {"type": "boolean"}, "rain": {"type": "number", "nullable": True}}},
             "tags": {"type": "array", "items": {"type": "string"}, "description": "Tags."}}}}},
     {"type": "function", "function": {"name": "now", "description": "The time", "parameters": {"type": "object", "additionalProperties": False, "properties": {}}}},
 ]

@@ -2,7 +2,8 @@
 //
 // Reads a JSON object a line: "template" (source, compiled once per distinct text), "context" (JSON as a string), "now". Writes a
 // line each: {"output", "trusted"}, {"error", "line", "raised"} or {"refused"}; "notation" comes with all that was compiled.
-// With "answer", parses the tool calls of an answer instead.
+// With "answer", parses the tool calls of an answer instead. With a folder as its argument, also writes each section with its
+// context there, as a start for runtime/fuzz/templates.cpp.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/text/templates/TemplateCompiler.h"
@@ -12,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -97,10 +99,17 @@ json parseAnswer(const json &request) {
 
 } // namespace
 
-int main() {
+int main(int argc, char **argv) {
   std::ios::sync_with_stdio(false);
+  size_t count = 0;
   for (std::string line; std::getline(std::cin, line);) {
     const json request = json::parse(line);
+    if (argc > 1 && request.contains("template")) {
+      const std::string &section = compile(request["template"]).section, context = request["context"];
+      const uint32_t length = uint32_t(section.size());
+      std::ofstream file(std::string(argv[1]) + "/" + std::to_string(count++), std::ios::binary);
+      file.write(reinterpret_cast<const char *>(&length), sizeof(length)) << section << context;
+    }
     std::cout << (request.contains("answer") ? parseAnswer(request) : render(request))
                      .dump(-1, ' ', true, json::error_handler_t::replace)
               << '\n';
