@@ -94,6 +94,26 @@ Value Evaluator::undefined(const char *hint) {
 
 // --- text that is being written
 
+void TextBuilder::add(std::string_view text, bool isTrusted) {
+  if (isTrusted)
+    addRange(bytes.size(), bytes.size() + text.size());
+  bytes.append(text.data(), text.size());
+}
+
+void TextBuilder::addCharacter(uint32_t point, bool isTrusted) {
+  char encoded[4];
+  add({encoded, encodeCharacter(point, encoded)}, isTrusted);
+}
+
+void TextBuilder::addRange(size_t begin, size_t end) {
+  if (begin == end)
+    return;
+  if (!trusted.empty() && trusted.back().end == begin)
+    trusted.back().end = uint32_t(end);
+  else
+    trusted.push({uint32_t(begin), uint32_t(end)});
+}
+
 void TextBuilder::add(const Text &text, uint32_t begin, uint32_t end) {
   // The ranges are sorted: the first that ends after `begin`.
   uint32_t low = 0, high = text.rangeCount;
@@ -218,17 +238,14 @@ Value Evaluator::resolve(uint32_t string) {
   const std::string_view name(program.bytes + entry.offset, entry.length);
   if (const Value *found = find(*context.dict, name))
     return *found;
-  static constexpr const char *kNames[] = {
-#define X(id, text) text,
-      EDGECC_TEMPLATE_GLOBALS(X)
+#define X(id, text) text "\0"
+  static constexpr char kNames[] = EDGECC_TEMPLATE_GLOBALS(X);
 #undef X
-  };
-  for (uint8_t i = 0; i < uint8_t(GlobalId::Count); ++i) {
-    if (name == kNames[i]) {
-      Value result(Kind::Global);
-      result.global = i;
-      return result;
-    }
+  const int global = findName(kNames, name);
+  if (global >= 0) {
+    Value result(Kind::Global);
+    result.global = uint8_t(global);
+    return result;
   }
   return Value(Kind::Missing);
 }

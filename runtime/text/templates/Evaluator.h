@@ -80,29 +80,15 @@ public:
   Buffer<char> bytes;
   Buffer<TextRange> trusted;
 
-  void add(std::string_view text, bool isTrusted) {
-    if (isTrusted)
-      addRange(bytes.size(), bytes.size() + text.size());
-    bytes.append(text.data(), text.size());
-  }
+  void add(std::string_view text, bool isTrusted);
   /// Appends bytes [begin, end) of `text`.
   void add(const Text &text, uint32_t begin, uint32_t end);
   void add(const Text &text) { add(text, 0, text.size); }
-  void addCharacter(uint32_t point, bool isTrusted) {
-    char encoded[4];
-    add({encoded, encodeCharacter(point, encoded)}, isTrusted);
-  }
+  void addCharacter(uint32_t point, bool isTrusted);
   bool failed() const { return bytes.failed() || trusted.failed(); }
 
 private:
-  void addRange(size_t begin, size_t end) {
-    if (begin == end)
-      return;
-    if (!trusted.empty() && trusted.back().end == begin)
-      trusted.back().end = uint32_t(end);
-    else
-      trusted.push({uint32_t(begin), uint32_t(end)});
-  }
+  void addRange(size_t begin, size_t end);
 };
 
 struct Keyword {
@@ -222,6 +208,8 @@ private:
   Value concatenate(const Value &left, const Value &right);
   Value repeat(const Value &sequence, int64_t count);
   Value negate(const Value &value, bool isNegative);
+  static FilterId filterNamed(const Value &name); ///< Count if there is none
+  static TestId testNamed(const Value &name);
   bool runTest(TestId test, const Value &value, Arguments &arguments);
   void sort(Value *items, Value *keys, uint32_t count, bool reverse);
   Value slice(const Value &object, bool hasStart, int64_t start, bool hasStop, int64_t stop, int64_t stepWidth);

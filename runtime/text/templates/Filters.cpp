@@ -399,14 +399,7 @@ Value Evaluator::select(FilterId id, const Value &input, Arguments &arguments) {
   TestId test = TestId::Count;
   if (hasTest) {
     const Value &name = arguments.positional[next++];
-    if (name.is(Kind::String)) {
-      const std::string_view text = name.text->view();
-#define X(id, string)                                                                                                            \
-  if (text == string)                                                                                                            \
-    test = TestId::id;
-      EDGECC_TEMPLATE_TESTS(X)
-#undef X
-    }
+    test = testNamed(name);
     if (test == TestId::Count)
       return fail("No test named like the argument of select, reject, selectattr or rejectattr.");
   }
@@ -439,14 +432,7 @@ Value Evaluator::map(const Value &input, Arguments &arguments) {
       return Value();
   } else {
     const Value &name = arguments.positional[0];
-    if (name.is(Kind::String)) {
-      const std::string_view text = name.text->view();
-#define X(filterId, string)                                                                                                      \
-  if (text == string)                                                                                                            \
-    id = FilterId::filterId;
-      EDGECC_TEMPLATE_FILTERS(X)
-#undef X
-    }
+    id = filterNamed(name);
     if (id == FilterId::Count)
       return fail("No filter named like the argument of map.");
   }
@@ -908,8 +894,6 @@ Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
   case FilterId::Truncate: {
     if (!bind({"length", "killwords", "end", "leeway"}, "truncate"))
       return Value();
-    if (!input.is(Kind::String))
-      return fail("truncate needs a string, not %s", typeName(input));
     const Value end = a[2].is(Kind::Missing) ? literal("...") : a[2];
     if (!end.is(Kind::String) || (!a[0].is(Kind::Missing) && !isInteger(a[0])) ||
         (!a[3].is(Kind::Missing) && !a[3].is(Kind::None) && !isInteger(a[3])))
@@ -920,8 +904,11 @@ Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
       return fail("expected length >= %d, got %lld", int(tail), static_cast<long long>(limit));
     if (leeway < 0)
       return fail("expected leeway >= 0, got %lld", static_cast<long long>(leeway));
-    if (limit > INT32_MAX || leeway > INT32_MAX || pointCount(*input.text) <= limit + leeway)
+    const int64_t count = length(input);
+    if (hasFailed || limit > INT32_MAX || leeway > INT32_MAX || count <= limit + leeway)
       return input;
+    if (!input.is(Kind::String))
+      return fail("truncate needs a string, not %s", typeName(input));
     Value head = slice(input, false, 0, true, limit - tail, 1);
     if (hasFailed)
       return Value();

@@ -75,39 +75,30 @@ Value Evaluator::method(const Value &object, MethodId id) {
 Value Evaluator::loopAttribute(const Value &object, std::string_view name, bool &isFound) {
   LoopObject &loop = *object.loop;
   isFound = true;
-  const auto count = [&](int64_t value) {
-    Value result = Values::integer(value);
-    result.isTrusted = true;
-    return result;
-  };
-  const auto total = [&] {
+  enum { Index, Index0, First, Last, Length, RevIndex, RevIndex0, Depth, Depth0, PrevItem, NextItem };
+  const int which =
+      findName("index\0index0\0first\0last\0length\0revindex\0revindex0\0depth\0depth0\0previtem\0nextitem\0", name);
+  int64_t number = 0;
+  switch (which) {
+  case First: return Values::boolean(loop.index == 0);
+  case Last: return Values::boolean(!pull(loop, loop.index + 1));
+  case PrevItem: return loop.index > 0 ? loop.accepted->elements[loop.index - 1] : undefined("there is no previous item");
+  case NextItem: return pull(loop, loop.index + 1) ? loop.accepted->elements[loop.index + 1] : undefined("there is no next item");
+  case Index: number = loop.index + 1; break;
+  case Index0: number = loop.index; break;
+  case Length:
+  case RevIndex:
+  case RevIndex0:
     pull(loop, INT64_MAX - 1);
-    return int64_t(loop.accepted->count);
-  };
-  if (name == "index")
-    return count(loop.index + 1);
-  if (name == "index0")
-    return count(loop.index);
-  if (name == "first")
-    return Values::boolean(loop.index == 0);
-  if (name == "last")
-    return Values::boolean(!pull(loop, loop.index + 1));
-  if (name == "length")
-    return count(total());
-  if (name == "revindex")
-    return count(total() - loop.index);
-  if (name == "revindex0")
-    return count(total() - loop.index - 1);
-  if (name == "depth")
-    return count(int64_t(loop.depth) + 1);
-  if (name == "depth0")
-    return count(loop.depth);
-  if (name == "previtem")
-    return loop.index > 0 ? loop.accepted->elements[loop.index - 1] : undefined("there is no previous item");
-  if (name == "nextitem")
-    return pull(loop, loop.index + 1) ? loop.accepted->elements[loop.index + 1] : undefined("there is no next item");
-  isFound = false;
-  return Value();
+    number = int64_t(loop.accepted->count) - (which == Length ? 0 : loop.index + (which == RevIndex0));
+    break;
+  case Depth: number = int64_t(loop.depth) + 1; break;
+  case Depth0: number = loop.depth; break;
+  default: isFound = false;
+  }
+  Value result = Values::integer(number);
+  result.isTrusted = true;
+  return result;
 }
 
 bool Evaluator::pythonAttribute(const Value &object, const Text &name, Value &result) {
@@ -177,21 +168,25 @@ bool Evaluator::pythonAttribute(const Value &object, const Text &name, Value &re
     return false;
   default: return false;
   }
-  struct Row {
+#define X(type, id, text, supported) text "\0"
+  static constexpr char kNames[] = EDGECC_TEMPLATE_METHODS(X);
+#undef X
+  static constexpr struct {
     char type;
     MethodId method;
-    const char *name;
-  };
-  static constexpr Row kRows[] = {
-#define X(type, id, text, supported) {type, MethodId::id, text},
+  } kRows[] = {
+#define X(type, id, text, supported) {type, MethodId::id},
       EDGECC_TEMPLATE_METHODS(X)
 #undef X
   };
-  for (const Row &row : kRows) {
-    if (row.type == type && text == row.name) {
+  const char *names = kNames;
+  for (const auto &row : kRows) {
+    const size_t length = strlen(names);
+    if (row.type == type && length == size && memcmp(names, text.data(), size) == 0) {
       result = row.method == MethodId::Unsafe ? unsafeAttribute(object, text) : method(object, row.method);
       return true;
     }
+    names += length + 1;
   }
   return false;
 }
@@ -715,6 +710,38 @@ Value Evaluator::negate(const Value &value, bool isNegative) {
 
 // --- tests
 
+int findName(const char *names, std::string_view text) {
+  for (int i = 0; *names; ++i) {
+    const size_t size = strlen(names);
+    if (size == text.size() && memcmp(names, text.data(), size) == 0)
+      return i;
+    names += size + 1;
+  }
+  return -1;
+}
+
+FilterId Evaluator::filterNamed(const Value &name) {
+#define X(id, text) text "\0"
+  static constexpr char kNames[] = EDGECC_TEMPLATE_FILTERS(X);
+#undef X
+#define X(id, text) FilterId::id,
+  static constexpr FilterId kIds[] = {EDGECC_TEMPLATE_FILTERS(X)};
+#undef X
+  const int at = name.is(Kind::String) ? findName(kNames, name.text->view()) : -1;
+  return at < 0 ? FilterId::Count : kIds[at];
+}
+
+TestId Evaluator::testNamed(const Value &name) {
+#define X(id, text) text "\0"
+  static constexpr char kNames[] = EDGECC_TEMPLATE_TESTS(X);
+#undef X
+#define X(id, text) TestId::id,
+  static constexpr TestId kIds[] = {EDGECC_TEMPLATE_TESTS(X)};
+#undef X
+  const int at = name.is(Kind::String) ? findName(kNames, name.text->view()) : -1;
+  return at < 0 ? TestId::Count : kIds[at];
+}
+
 bool Evaluator::runTest(TestId test, const Value &value, Arguments &arguments) {
   const bool takesArgument = test <= TestId::In || test == TestId::DivisibleBy || test == TestId::SameAs;
   if (arguments.keywords.size() || arguments.positional.size() != takesArgument) {
@@ -748,22 +775,8 @@ bool Evaluator::runTest(TestId test, const Value &value, Arguments &arguments) {
   case TestId::Float: return value.is(Kind::Float);
   case TestId::Integer: return value.is(Kind::Integer);
   case TestId::Iterable: return isIterable(value);
-  case TestId::IsFilter:
-  case TestId::IsTest: {
-    if (!value.is(Kind::String))
-      return false;
-    const std::string_view name = value.text->view();
-#define X(id, text)                                                                                                              \
-  if (name == text)                                                                                                              \
-    return true;
-    if (test == TestId::IsFilter) {
-      EDGECC_TEMPLATE_FILTERS(X)
-    } else {
-      EDGECC_TEMPLATE_TESTS(X)
-    }
-#undef X
-    return false;
-  }
+  case TestId::IsFilter: return filterNamed(value) != FilterId::Count;
+  case TestId::IsTest: return testNamed(value) != TestId::Count;
   case TestId::Lower:
   case TestId::Upper: {
     const Value text = toText(value);

@@ -10,6 +10,7 @@
 #define EDGECC_RUNTIME_TEXT_TEMPLATES_TEMPLATEFORMAT_H
 
 #include <stdint.h>
+#include <string_view>
 
 namespace edgecc::text {
 
@@ -458,6 +459,10 @@ enum class MethodId : uint8_t {
   Values,
   ZFill
 };
+
+/// Returns the position of `text` in `names`, which are followed by a zero byte each and an empty one at the end; -1 if it is not
+/// there.
+int findName(const char *names, std::string_view text);
 
 // Functions that every template finds.
 #define EDGECC_TEMPLATE_GLOBALS(X)                                                                                               \

@@ -3,13 +3,13 @@
 TOOLS = [
     {"type": "function", "function": {
         "name": "get_weather", "description": "Weather of a city.",
-        "parameters": {"type": "object", "required": ["city"], "properties": {
+        "parameters": {"type": "object", "additionalProperties": False, "required": ["city"], "properties": {
             "city": {"type": "string", "description": "Name of the city, like <Zürich> & \"Bern\""},
             "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"},
             "days": {"type": "integer", "minimum": 1, "maximum": 7, "description": "Number of days"},
-            "detail": {"type": "object", "properties": {"wind": {"type": "boolean"}, "rain": {"type": "number", "nullable": True}}},
+            "detail": {"type": "object", "additionalProperties": {}, "properties": {"wind": {"type": "boolean"}, "rain": {"type": "number", "nullable": True}}},
             "tags": {"type": "array", "items": {"type": "string"}, "description": "Tags."}}}}},
-    {"type": "function", "function": {"name": "now", "description": "The time", "parameters": {"type": "object", "properties": {}}}},
+    {"type": "function", "function": {"name": "now", "description": "The time", "parameters": {"type": "object", "additionalProperties": False, "properties": {}}}},
 ]
 CALL = {"id": "call00001", "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Zürich", "days": 2, "x": 1.5, "on": True, "no": None, "l": [1, "a"]}}}
 TEXT_CALL = {"id": "call00001", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\": \"Bern\"}"}}
@@ -61,7 +61,7 @@ OPTIONS = [
     {"add_generation_prompt": True},
     {"add_generation_prompt": False},
     {"add_generation_prompt": True, "tools": TOOLS},
-    {"add_generation_prompt": True, "enable_thinking": True, "thinking": True, "reasoning_effort": "high"},
+    {"add_generation_prompt": True, "enable_thinking": True, "thinking": True, "reasoning_effort": "high", "functions": "[{}]", "datetime": "now"},
     {"add_generation_prompt": True, "enable_thinking": False, "thinking": False, "tools": TOOLS, "date_string": "26 Jul 2024"},
     {"add_generation_prompt": False, "tools": TOOLS, "documents": [{"title": "T", "text": "some text", "contents": "x"}], "xml_tools": TOOLS,
      "python_tools": TOOLS, "builtin_tools": ["wolfram_alpha"], "tools_in_user_message": False, "keep_cot": True, "continue_final_message": False},

@@ -1,5 +1,6 @@
 """jinja2 as transformers sets it up, and template_check beside it."""
 
+import copy
 import functools
 import json
 import subprocess
@@ -32,7 +33,7 @@ def expected(source: str, context: dict) -> dict:
     except jinja2.TemplateSyntaxError as error:
         return {"refused": str(error)}
     try:
-        return {"output": template.render(**context)}
+        return {"output": template.render(**copy.deepcopy(context))}  # `list|indent` changes its argument
     except jinja2.TemplateError as error:
         return {"error": str(error), "raised": type(error) is jinja2.TemplateError, "type": type(error).__name__}
     except Exception as error:  # whatever Python raises

@@ -2,15 +2,18 @@
 //
 // Reads a JSON object a line: "template" (source, compiled once per distinct text), "context" (JSON as a string), "now". Writes a
 // line each: {"output", "trusted"}, {"error", "line", "raised"} or {"refused"}; "notation" comes with all that was compiled.
-// With "answer", parses the tool calls of an answer instead.
+// With "answer", parses the tool calls of an answer instead. With a folder as its argument, also writes each section with its
+// context there, as a start for runtime/fuzz/templates.cpp.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/text/templates/TemplateCompiler.h"
 #include "runtime/text/templates/Json.h"
 #include "runtime/text/templates/Template.h"
+#include "runtime/text/templates/ToolCalls.h"
 
 #include <nlohmann/json.hpp>
 
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -57,7 +60,7 @@ json render(const json &request) {
   TemplateFailure failure;
   TemplateLimits limits;
   limits.steps = request.value("steps", limits.steps);
-  const json notation = uint32_t(compiled.program.notation());
+  const json notation = toolNotationName(compiled.program.notation());
   if (!compiled.program.render(context, output, failure, request.value("now", int64_t(0)), limits))
     return {{"error", failure.message}, {"line", failure.line}, {"raised", failure.isRaised}, {"notation", notation}};
   json trusted = json::array();
@@ -66,10 +69,49 @@ json render(const json &request) {
   return {{"output", std::string(output.text.begin(), output.text.end())}, {"trusted", trusted}, {"notation", notation}};
 }
 
+/// The arguments as Python prints them, by a template of our own.
+std::string asJson(const Value &value, Arena &arena) {
+  Values values(arena);
+  const Value context = values.dict();
+  values.set(context, "v", value);
+  TemplateOutput output;
+  TemplateFailure failure;
+  compile("{{ v|tojson }}").program.render(context, output, failure);
+  return std::string(output.text.begin(), output.text.end());
+}
+
+json parseAnswer(const json &request) {
+  ToolNotation notation = ToolNotation::None;
+  for (uint32_t i = 0; i <= uint32_t(ToolNotation::Last); ++i) {
+    if (request["notation"] == toolNotationName(ToolNotation(i)))
+      notation = ToolNotation(i);
+  }
+  Arena arena;
+  Values values(arena);
+  ToolCalls calls;
+  const std::string answer = request["answer"];
+  parseToolCalls(notation, answer, values, calls);
+  json result = {{"text", std::string(calls.text.begin(), calls.text.end())}, {"calls", json::array()}};
+  for (const ToolCall &call : calls.calls)
+    result["calls"].push_back({std::string(call.name), asJson(call.arguments, arena)});
+  return result;
+}
+
 } // namespace
 
-int main() {
+int main(int argc, char **argv) {
   std::ios::sync_with_stdio(false);
-  for (std::string line; std::getline(std::cin, line);)
-    std::cout << render(json::parse(line)).dump(-1, ' ', true, json::error_handler_t::replace) << '\n';
+  size_t count = 0;
+  for (std::string line; std::getline(std::cin, line);) {
+    const json request = json::parse(line);
+    if (argc > 1 && request.contains("template")) {
+      const std::string &section = compile(request["template"]).section, context = request["context"];
+      const uint32_t length = uint32_t(section.size());
+      std::ofstream file(std::string(argv[1]) + "/" + std::to_string(count++), std::ios::binary);
+      file.write(reinterpret_cast<const char *>(&length), sizeof(length)) << section << context;
+    }
+    std::cout << (request.contains("answer") ? parseAnswer(request) : render(request))
+                     .dump(-1, ' ', true, json::error_handler_t::replace)
+              << '\n';
+  }
 }

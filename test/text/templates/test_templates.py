@@ -60,7 +60,7 @@ def test_text_of_the_caller_is_never_trusted(program, path):
             return "ж".join(f"{value}") + "ж"
         if isinstance(value, list):
             return [mark(element) for element in value]
-        return {key: element if key in ("role", "type") else mark(element) for key, element in value.items()} if isinstance(value, dict) else value
+        return {key: element if key in ("role", "type", "id", "tool_call_id") else mark(element) for key, element in value.items()} if isinstance(value, dict) else value
 
     cases = [{**context, "messages": mark(context["messages"]), "tools": mark(context["tools"]), "bos_token": "<s>", "eos_token": "</s>"}
              for _, context in conversations.contexts()]
@@ -72,7 +72,7 @@ def test_text_of_the_caller_is_never_trusted(program, path):
         for begin, end in ranges:
             assert "ж" not in output[begin:end].decode()
         seen += "ж" in output.decode()
-    assert seen > 5
+    assert seen > 1
 
 
 @pytest.mark.parametrize("name", small_templates.TEMPLATES)
