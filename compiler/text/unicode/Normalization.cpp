@@ -1,7 +1,7 @@
 //===- Normalization.cpp - Compiles normalizers and their tables -------------===//
 //
 // HF tokenizers takes its Unicode tables from libraries of different age. Where they differ from ICU 72, the sets here follow HF:
-//   NFC, NFD, NFKC, NFKD   characters up to Unicode 10 have decompositions and combining classes
+//   NFC, NFD, NFKC, NFKD   characters up to Unicode 9 have decompositions and combining classes
 //   StripAccents           marks up to Unicode 9
 //   BertNormalizer         nonspacing marks up to Unicode 8
 //   Punctuation            punctuation up to Unicode 8
@@ -300,7 +300,7 @@ private:
 };
 
 void Compiler::pushCanonical(bool compatible, bool composes) {
-  constexpr unsigned newestVersion = 10;
+  constexpr unsigned newestVersion = 9;
   UErrorCode status = U_ZERO_ERROR;
   const UNormalizer2 *const tables = compatible ? unorm2_getNFKDInstance(&status) : unorm2_getNFDInstance(&status);
   const UNormalizer2 *const canonical = unorm2_getNFCInstance(&status);
