@@ -186,6 +186,7 @@ CharacterSet bertAccents() {
 CharacterSet accents() {
   CharacterSet set = upToVersion(categorySet(U_GC_M_MASK), 9);
   set.add(0x1CF2, 0x1CF3);
+  set.remove({0x111C9, 0x111C9});
   return set;
 }
 
@@ -197,9 +198,10 @@ std::string clusterPattern() {
                    U_GCB_REGIONAL_INDICATOR, U_GCB_ZWJ})
     kinds[kind] = CharacterSet::where(
         [&](uint32_t code) { return u_getIntPropertyValue(UChar32(code), UCHAR_GRAPHEME_CLUSTER_BREAK) == kind; });
-  // Marks that Unicode 16 added.
+  // Marks that Unicode 16 added, and those of Unicode 17 that are short enough to matter.
   CharacterSet newMarks = categorySet(U_GC_MN_MASK);
   newMarks.remove(CharacterSet::where([](uint32_t code) { return u_charType(UChar32(code)) != U_UNASSIGNED; }));
+  newMarks.add(setOf({{0x1ACF, 0x1ADD}, {0x1AE0, 0x1AEB}}));
   kinds[U_GCB_EXTEND].add(newMarks);
   CharacterSet newSpacing = categorySet(U_GC_MC_MASK);
   newSpacing.remove(CharacterSet::where([](uint32_t code) { return u_charType(UChar32(code)) != U_UNASSIGNED; }));
