@@ -44,6 +44,29 @@ DECODERS = {
     "qwen2-window": lambda: t.Qwen2ForCausalLM(t.Qwen2Config(**GROUPED, use_sliding_window=True, sliding_window=5,
                                                              max_window_layers=1)),
     "qwen3": lambda: t.Qwen3ForCausalLM(t.Qwen3Config(**GROUPED, head_dim=32)),
+    "gemma2": lambda: t.Gemma2ForCausalLM(t.Gemma2Config(**dict(GROUPED, head_dim=32, sliding_window=5, query_pre_attn_scalar=24,
+                                                                attn_logit_softcapping=2.0, final_logit_softcapping=3.0))),
+    "gemma3": lambda: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**dict(GROUPED, head_dim=32, num_hidden_layers=7, sliding_window=5))),
+    "gemma3-linear": lambda: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**GROUPED, head_dim=32, sliding_window=5, layer_types=[
+        "sliding_attention", "full_attention", "sliding_attention"], rope_parameters={
+            "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}})),
+    "phi3": lambda: t.Phi3ForCausalLM(t.Phi3Config(**GROUPED, sliding_window=5)),
+    "phi3-longrope": lambda: t.Phi3ForCausalLM(t.Phi3Config(**GROUPED, original_max_position_embeddings=32, rope_parameters={
+        "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75, "short_factor": [1.0 + 0.1 * i for i in range(6)],
+        "long_factor": [2.0 + i for i in range(6)], "original_max_position_embeddings": 32})),
+    "smollm3": lambda: t.SmolLM3ForCausalLM(t.SmolLM3Config(**GROUPED, no_rope_layer_interval=2)),
+    "smollm3-window": lambda: t.SmolLM3ForCausalLM(t.SmolLM3Config(**GROUPED, no_rope_layers=[1, 0, 1], use_sliding_window=True,
+                                                                   sliding_window=5)),
+    "olmo2": lambda: t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED)),
+    "granite": lambda: t.GraniteForCausalLM(t.GraniteConfig(**GROUPED, embedding_multiplier=3.0, logits_scaling=2.0,
+                                                            residual_multiplier=0.5, attention_multiplier=0.2)),
+    "stablelm": lambda: t.StableLmForCausalLM(t.StableLmConfig(**GROUPED, use_qkv_bias=True)),
+    "stablelm-parallel": lambda: t.StableLmForCausalLM(t.StableLmConfig(**GROUPED, use_parallel_residual=True, qk_layernorm=True)),
+    "gpt-neox": lambda: t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**SMALL)),
+    "gpt-neox-serial": lambda: t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**SMALL, use_parallel_residual=False, attention_bias=False,
+                                                                    rope_parameters={"rope_theta": 500.0, "rope_type": "default",
+                                                                                     "partial_rotary_factor": 0.5})),
     "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(n_embd=64, n_layer=3, n_head=4, vocab_size=128, n_positions=128)),
 }
 ENCODERS = {
@@ -347,7 +370,8 @@ def test_metadata(tmp_path):
     export(tmp_path / "checkpoint", tmp_path / "model.onnx")
     facts = {p.key: p.value for p in onnx.load(tmp_path / "model.onnx", load_external_data=False).metadata_props}
     assert facts == {"architecture": "mistral", "vocabulary_size": "128", "context_length": "128", "sliding_window": "5",
-                     "bos_token_id": "1", "eos_token_id": "2", "pad_token_id": "0"}
+                     "bos_token_id": "1", "eos_token_id": "2", "pad_token_id": "0",
+                     "edgecc.text_source": str((tmp_path / "checkpoint").resolve())}
 
 
 @pytest.mark.parametrize("break_it, sentence", (
@@ -359,7 +383,8 @@ def test_metadata(tmp_path):
     (lambda d: edit(d, hidden_size=128), "but config.json makes it"),
     (lambda d: edit(d, hidden_act="laplace"), "activation laplace"),
     (lambda d: edit(d, num_hidden_layers=4), "layers.3.input_layernorm.weight is missing"),
-    (lambda d: edit(d, rope_parameters={"rope_type": "longrope", "factor": 2}), "rope_type longrope"),
+    (lambda d: edit(d, rope_parameters={"rope_type": "dynamic", "factor": 2}), "rope_type dynamic"),
+    (lambda d: edit(d, layer_scale=0.5), "sets layer_scale, which edgecc-export does not know"),
 ))
 def test_errors_name_the_cause(break_it, sentence, tmp_path, capsys):
     saved(DECODERS["llama"], tmp_path / "checkpoint")
