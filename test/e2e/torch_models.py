@@ -105,6 +105,43 @@ def _text_encoder(model: Any, types: bool = False, positions: int = 0) -> TorchM
                       {"last_hidden_state": dims}, metadata=facts)
 
 
+def saved(family: str, directory: Path, dtype: str) -> None:
+    """Writes a checkpoint of a small configuration of a family with seeded random weights: what edgecc-export reads and PyTorch's
+    exporters are not asked for."""
+    import torch
+    import transformers as t
+
+    small = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, vocab_size=128,
+                 max_position_embeddings=128, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    grouped = dict(small, num_key_value_heads=2)
+    build: dict[str, Callable[[], Any]] = {
+        "gemma2": lambda: t.Gemma2ForCausalLM(t.Gemma2Config(**grouped, head_dim=32, sliding_window=8, query_pre_attn_scalar=24,
+                                                             attn_logit_softcapping=2.0, final_logit_softcapping=3.0)),
+        "gemma3": lambda: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**grouped, head_dim=32, sliding_window=8, query_pre_attn_scalar=24,
+                                                                 layer_types=["sliding_attention", "full_attention"])),
+        "phi3": lambda: t.Phi3ForCausalLM(t.Phi3Config(**small, num_key_value_heads=2, original_max_position_embeddings=96, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 96,
+            "short_factor": [1.0 + 0.1 * i for i in range(6)], "long_factor": [2.0 + i for i in range(6)]})),
+        "smollm3": lambda: t.SmolLM3ForCausalLM(t.SmolLM3Config(**grouped, no_rope_layers=[1, 0])),
+        "olmo2": lambda: t.Olmo2ForCausalLM(t.Olmo2Config(**grouped)),
+        "granite": lambda: t.GraniteForCausalLM(t.GraniteConfig(**grouped, embedding_multiplier=3.0, logits_scaling=2.0,
+                                                                residual_multiplier=0.5, attention_multiplier=0.2)),
+        "stablelm": lambda: t.StableLmForCausalLM(t.StableLmConfig(**grouped, use_qkv_bias=True)),
+        "stablelm-parallel": lambda: t.StableLmForCausalLM(t.StableLmConfig(**grouped, use_parallel_residual=True, qk_layernorm=True)),
+        "lfm2": lambda: t.Lfm2ForCausalLM(t.Lfm2Config(**dict(grouped, num_hidden_layers=3), layer_types=["conv", "full_attention", "conv"])),
+        "gpt-neox": lambda: t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**small)),
+    }
+    torch.manual_seed(0)
+    t.utils.logging.disable_progress_bar()
+    model = spread(build[family]())
+    model.to(torch.bfloat16 if dtype == "bf16" else torch.float32).save_pretrained(directory)
+
+
+# Families of `saved`, with the types that they ship in.
+SAVED = {"gemma2": ("f32", "bf16"), "gemma3": ("f32", "bf16"), "phi3": ("f32", "bf16"), "smollm3": ("f32", "bf16"), "olmo2": ("f32", "bf16"),
+         "granite": ("f32", "bf16"), "stablelm": ("f32", "bf16"), "stablelm-parallel": ("f32",), "gpt-neox": ("f32",), "lfm2": ("f32", "bf16")}
+
+
 def _random(family: str) -> TorchModel:
     """A small configuration of a transformers family with seeded random weights."""
     import torch

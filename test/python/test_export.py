@@ -67,6 +67,7 @@ DECODERS = {
     "gpt-neox-serial": lambda: t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**SMALL, use_parallel_residual=False, attention_bias=False,
                                                                     rope_parameters={"rope_theta": 500.0, "rope_type": "default",
                                                                                      "partial_rotary_factor": 0.5})),
+    "lfm2": lambda: t.Lfm2ForCausalLM(t.Lfm2Config(**GROUPED, layer_types=["conv", "full_attention", "conv"], conv_bias=True)),
     "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(n_embd=64, n_layer=3, n_head=4, vocab_size=128, n_positions=128)),
 }
 ENCODERS = {

@@ -38,13 +38,15 @@ MODELS = {
     "olmo2": lambda: t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED)),
     "granite": lambda: t.GraniteForCausalLM(t.GraniteConfig(**GROUPED, embedding_multiplier=3.0, logits_scaling=2.0,
                                                             residual_multiplier=0.5, attention_multiplier=0.2)),
+    "lfm2": lambda: t.Lfm2ForCausalLM(t.Lfm2Config(**GROUPED, layer_types=["conv", "full_attention", "conv"])),
 }
 NEIGHBOURS = ("llama", "granite", "smollm3")
 
 
 def gguf_name(name: str, arch: str) -> str:
     """llama.cpp's name of a tensor of transformers."""
-    for own, theirs in {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}.items():
+    for own, theirs in {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+                         "model.embedding_norm": "token_embd_norm"}.items():
         if name.startswith(own + "."):
             return name.replace(own, theirs)
     parts = name.split(".")
@@ -52,7 +54,12 @@ def gguf_name(name: str, arch: str) -> str:
     table = {"input_layernorm": "attn_norm", "post_attention_layernorm": "post_attention_norm" if sandwich or arch == "olmo2" else "ffn_norm",
              "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm", "gate_up_proj": "ffn_up",
              "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "qkv_proj": "attn_qkv", "o_proj": "attn_output", "q_norm": "attn_q_norm",
-             "k_norm": "attn_k_norm", "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down"}
+             "k_norm": "attn_k_norm", "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down",
+             "operator_norm": "attn_norm", "ffn_norm": "ffn_norm", "out_proj": "attn_output", "q_layernorm": "attn_q_norm",
+             "k_layernorm": "attn_k_norm", "w1": "ffn_gate", "w2": "ffn_down", "w3": "ffn_up", "conv": "shortconv.conv",
+             "in_proj": "shortconv.in_proj"}
+    if ".conv.out_proj" in name:
+        return f"blk.{parts[2]}.shortconv.out_proj.{parts[-1]}"
     return f"blk.{parts[2]}.{table[parts[-2]]}.{parts[-1]}"
 
 
@@ -67,10 +74,16 @@ def write_gguf(model, file: Path, arch: str, kind=Q.F32, skip: str = "") -> None
     c = model.config
     w = gguf.GGUFWriter(file, arch)
     for key, value in (("block_count", c.num_hidden_layers), ("context_length", c.max_position_embeddings), ("embedding_length", c.hidden_size),
-                       ("feed_forward_length", c.intermediate_size), ("attention.head_count", c.num_attention_heads),
-                       ("attention.head_count_kv", c.num_key_value_heads)):
+                       ("attention.head_count", c.num_attention_heads)):
         w.add_uint32(f"{arch}.{key}", value)
-    w.add_float32(f"{arch}.attention.layer_norm_rms_epsilon", c.rms_norm_eps)
+    if arch == "lfm2":
+        w.add_uint32("lfm2.feed_forward_length", model.model.layers[0].feed_forward.w1.out_features)
+        w.add_array("lfm2.attention.head_count_kv", [c.num_key_value_heads if kind == "full_attention" else 0 for kind in c.layer_types])
+        w.add_uint32("lfm2.shortconv.l_cache", c.conv_L_cache)
+    else:
+        w.add_uint32(f"{arch}.feed_forward_length", c.intermediate_size)
+        w.add_uint32(f"{arch}.attention.head_count_kv", c.num_key_value_heads)
+    w.add_float32(f"{arch}.attention.layer_norm_rms_epsilon", c.norm_eps if arch == "lfm2" else c.rms_norm_eps)
     rope = c.rope_parameters
     w.add_float32(f"{arch}.rope.freq_base", (rope.get("full_attention") or rope)["rope_theta"])
     if getattr(c, "head_dim", None):
@@ -94,6 +107,8 @@ def write_gguf(model, file: Path, arch: str, kind=Q.F32, skip: str = "") -> None
         if (name == "lm_head.weight" and c.tie_word_embeddings) or gguf_name(name, arch) == skip:
             continue
         data = value.numpy().astype(np.float32)
+        if "conv.conv" in name:
+            data = data.squeeze(1)
         if kind != Q.F32 and data.ndim == 2:
             packed = gguf.quantize(data, kind)
             value.copy_(torch.from_numpy(gguf.dequantize(packed, kind)))

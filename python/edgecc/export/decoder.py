@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Iterable
 
 import numpy as np
 import onnx
@@ -38,6 +38,8 @@ class Names:
     up: str = "mlp.up_proj"
     gate_up: str = "mlp.gate_up_proj"
     down: str = "mlp.down_proj"
+    q_norm: str = "self_attn.q_norm"
+    k_norm: str = "self_attn.k_norm"
     suffix: str = ".weight"
     prefixes: tuple[str, ...] = ("model.", "")
 
@@ -68,6 +70,9 @@ _AFTER = Names(before_attention="", after_attention="post_attention_layernorm", 
                after_mlp="post_feedforward_layernorm")
 _NEOX = Names("embed_in.weight", "final_layer_norm", "embed_out.weight", qkv="attention.query_key_value", o="attention.dense",
               up="mlp.dense_h_to_4h", down="mlp.dense_4h_to_h", prefixes=("gpt_neox.", ""))
+_LFM2 = Names(norm="embedding_norm", before_attention="operator_norm", before_mlp="ffn_norm", o="self_attn.out_proj",
+              gate="feed_forward.w1", up="feed_forward.w3", down="feed_forward.w2", q_norm="self_attn.q_layernorm",
+              k_norm="self_attn.k_layernorm")
 _LLAMA2C = Names("tok_embeddings", "norm", "output", before_attention="attention_norm", before_mlp="ffn_norm", q="wq", k="wk",
                  v="wv", o="wo", gate="w1", up="w3", down="w2", suffix="", prefixes=("",))
 
@@ -84,6 +89,7 @@ FAMILIES = {
     "granite": Family(),
     "stablelm": Family(layer_norm=True, partial=0.25, qk_norm="heads"),
     "gpt_neox": Family(_NEOX, layer_norm=True, partial=0.25, gated=False, qkv_by_head=True, act="gelu"),
+    "lfm2": Family(_LFM2, qk_norm="head", theta=1e6),
     "llama2c": Family(_LLAMA2C),
 }
 
@@ -96,6 +102,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "smollm3": dict(tie_word_embeddings=True, num_key_value_heads=4),
     "olmo2": dict(rms_norm_eps=1e-5),
     "phi3": dict(rms_norm_eps=1e-5),
+    "lfm2": dict(norm_eps=1e-5, num_key_value_heads=8, conv_L_cache=3, block_multiple_of=256, block_ffn_dim_multiplier=1.0,
+                 block_auto_adjust_ff_dim=True, tie_word_embeddings=True),
     "stablelm": dict(layer_norm_eps=1e-5),
     "gpt_neox": dict(layer_norm_eps=1e-5, use_parallel_residual=True),
 }
@@ -107,7 +115,27 @@ def text_config(config: dict[str, Any]) -> dict[str, Any]:
     if config.get("model_type") == "gemma3":
         outer = {k: v for k, v in config.items() if k.endswith("_token_id")}
         config = {**outer, **config.get("text_config", {}), "model_type": "gemma3_text"}
-    return {**_DEFAULTS.get(config.get("model_type", ""), {}), **config}
+    result = {**_DEFAULTS.get(config.get("model_type", ""), {}), **config}
+    return _lfm2_config(result) if result.get("model_type") == "lfm2" else result
+
+
+def _lfm2_config(config: dict[str, Any]) -> dict[str, Any]:
+    """LFM2's settings under the names of the others."""
+    ffn, layers = config.get("block_ff_dim") or config["intermediate_size"], config["num_hidden_layers"]
+    if config["block_auto_adjust_ff_dim"]:
+        multiple, factor = config["block_multiple_of"], config["block_ffn_dim_multiplier"]
+        ffn = int(2 * ffn / 3)
+        if factor is not None:
+            ffn = -(-int(factor * ffn) // multiple) * multiple
+    types = config.get("layer_types")
+    if not types:
+        attention = config.get("full_attn_idxs")
+        types = ["full_attention" if attention is None or i in attention else "conv" for i in range(layers)]
+    done = ("block_ff_dim", "block_auto_adjust_ff_dim", "block_multiple_of", "block_ffn_dim_multiplier", "full_attn_idxs", "norm_eps",
+            "block_dim", "block_mlp_init_scale", "block_norm_eps", "block_out_init_scale", "block_use_swiglu", "block_use_xavier_init",
+            "conv_dim", "conv_dim_out", "conv_use_xavier_init", "tie_embedding", "use_pos_enc", "num_heads")
+    return {**{k: v for k, v in config.items() if k not in done}, "intermediate_size": ffn, "layer_types": types,
+            "rms_norm_eps": config["norm_eps"], "tie_word_embeddings": config.get("tie_embedding", config["tie_word_embeddings"])}
 
 
 def _first(config: dict[str, Any], *keys: str) -> Any:
@@ -202,7 +230,7 @@ def _layer_types(config: dict[str, Any], family: Family) -> list[str]:
     slides, full = config.get("use_sliding_window"), config.get("max_window_layers", layers)
     every = config.get("sliding_window_pattern") or family.full_every
     if types:
-        unknown = set(types) - {"full_attention", "sliding_attention"}
+        unknown = set(types) - {"full_attention", "sliding_attention", *(["conv"] if config["model_type"] == "lfm2" else [])}
         if unknown:
             raise ExportError(f"layer_types in config.json: {', '.join(sorted(unknown))} is not supported")
         if len(types) != layers:
@@ -226,15 +254,15 @@ def _rotated(config: dict[str, Any]) -> list[bool]:
     return [bool(c) for c in chosen] if chosen else [(i + 1) % interval != 0 for i in range(layers)]
 
 
-def cache_inputs(g: Graph, layers: int, kv_heads: int, head_dim: int) -> None:
+def cache_inputs(g: Graph, layers: Iterable[int], kv_heads: int, head_dim: int) -> None:
     """past_key_values.N.key/value [batch, kv_heads, past, head_dim], in the compute type."""
-    for i in range(layers):
+    for i in layers:
         for part in ("key", "value"):
             g.input(f"past_key_values.{i}.{part}", g.compute, ["batch", kv_heads, "past", head_dim])
 
 
-def cache_outputs(g: Graph, layers: int, kv_heads: int, head_dim: int) -> None:
-    for i in range(layers):
+def cache_outputs(g: Graph, layers: Iterable[int], kv_heads: int, head_dim: int) -> None:
+    for i in layers:
         for part in ("key", "value"):
             g.output(f"present.{i}.{part}", f"present.{i}.{part}", g.compute, ["batch", kv_heads, "past + sequence", head_dim])
 
@@ -320,7 +348,13 @@ class _Builder:
         self.g = g = Graph(checkpoint, self.prefix + self.names.embedding)
         self.ids = g.input("input_ids", INT64, ["batch", "sequence"])
         self.positions = g.input("position_ids", INT64, ["batch", "sequence"])
-        cache_inputs(g, self.sizes.layers, self.sizes.kv_heads, self.sizes.head_dim)
+        self.types = _layer_types(self.config, self.family)
+        self.attending = [i for i, kind in enumerate(self.types) if kind != "conv"]
+        self.taps = self.config["conv_L_cache"] if len(self.attending) < len(self.types) else 0
+        cache_inputs(g, self.attending, self.sizes.kv_heads, self.sizes.head_dim)
+        for i, kind in enumerate(self.types):
+            if kind == "conv":
+                g.input(f"past_conv.{i}", g.compute, ["batch", self.sizes.hidden, self.taps - 1])
 
     def norm(self, x: str, name: str, size: int) -> str:
         g = self.g
@@ -379,12 +413,12 @@ class _Builder:
         """q or k after the family's norm of it."""
         g, kind, head_dim = self.g, self.family.qk_norm, self.sizes.head_dim
         if kind == "width":
-            return self.norm(x, f"{layer}self_attn.{part}_norm", count * head_dim)
+            return self.norm(x, layer + (self.names.q_norm if part == "q" else self.names.k_norm), count * head_dim)
         if not kind or (kind == "heads" and not self.config.get("qk_layernorm")):
             return x
         heads = g.op("Reshape", x, g.constant([0, 0, count, head_dim]))
         if kind == "head":
-            y = self.norm(heads, f"{layer}self_attn.{part}_norm", head_dim)
+            y = self.norm(heads, layer + (self.names.q_norm if part == "q" else self.names.k_norm), head_dim)
         else:
             # StableLM: each head's weights are a tensor of their own.
             rows = [g.values(f"{layer}self_attn.{part}_layernorm.norms.{n}.weight", (head_dim,)) for n in range(count)]
@@ -424,6 +458,22 @@ class _Builder:
         y = self.bit_norm(y, s.heads * s.head_dim)
         return self.linear(y, layer + names.o, s.hidden, s.heads * s.head_dim, self.config.get("attention_bias"))
 
+    def convolution(self, x: str, i: int) -> str:
+        """LFM2: out(c * conv(b * x)), where conv sees the last few positions of each channel. Those of earlier calls come in as
+        past_conv.N [batch, hidden, taps - 1], which has one size at every length."""
+        g, hidden = self.g, self.sizes.hidden
+        layer, bias = f"{self.prefix}{self.names.layer % i}conv.", self.config.get("conv_bias")
+        parts = [f"/layers.{i}/conv/{part}" for part in "bcx"]
+        g.op("Split", self.linear(x, layer + "in_proj", 3 * hidden, hidden, bias), outputs=parts, axis=-1, num_outputs=3)
+        new = g.op("Transpose", g.op("Mul", parts[0], parts[2]), perm=[0, 2, 1])
+        rows = g.op("Concat", f"past_conv.{i}", new, axis=2)
+        weight = [g.param(layer + "conv.weight", (hidden, 1, self.taps)), *([g.param(layer + "conv.bias", (hidden,))] if bias else [])]
+        y = g.op("Conv", rows, *weight, group=hidden, kernel_shape=[self.taps])
+        last = g.op("Slice", rows, g.constant([1 - self.taps]), g.constant([2**31 - 1]), g.constant([2]))
+        g.output(last, f"present_conv.{i}", g.compute, ["batch", hidden, self.taps - 1])
+        y = g.op("Mul", parts[1], g.op("Transpose", y, perm=[0, 2, 1]))
+        return self.linear(y, layer + "out_proj", hidden, hidden, bias)
+
     def mlp(self, x: str, i: int) -> str:
         g, names, s = self.g, self.names, self.sizes
         layer, bias = self.prefix + names.layer % i, self.config.get("mlp_bias")
@@ -451,7 +501,8 @@ class _Builder:
         with g.scope(f"layers.{i}"):
             with g.scope("self_attn"):
                 first = self.layer_norm(x, layer + names.before_attention) if names.before_attention else x
-                attended = branch(self.attention(first, i, tables, mask), names.after_attention)
+                mixed = self.convolution(first, i) if self.types[i] == "conv" else self.attention(first, i, tables, mask)
+                attended = branch(mixed, names.after_attention)
                 if not s.parallel:
                     x = g.op("Add", x, attended)
             with g.scope("mlp"):
@@ -463,7 +514,7 @@ class _Builder:
 
     def build(self) -> None:
         g, s, names = self.g, self.sizes, self.names
-        types, rotated, window = _layer_types(self.config, self.family), _rotated(self.config), self.config.get("sliding_window")
+        types, rotated, window = self.types, _rotated(self.config), self.config.get("sliding_window")
         if "sliding_attention" in types and not window:
             raise ExportError(f"{self.checkpoint.directory}: layer_types in config.json has sliding_attention, but sliding_window is missing")
         tables = {t: self.rotary(t) for t in sorted(set(types))} if self.config["model_type"] == "gemma3_text" else \
@@ -481,7 +532,7 @@ class _Builder:
                               "a checkpoint without a language-model head cannot be exported")
         logits(g, x, self.prefix + names.embedding if tied else names.head, s.vocabulary, s.hidden, divisor=s.logits_divisor,
                cap=s.logits_cap)
-        cache_outputs(g, s.layers, s.kv_heads, s.head_dim)
+        cache_outputs(g, self.attending, s.kv_heads, s.head_dim)
 
 
 def build(checkpoint: Checkpoint, metadata: dict[str, str]) -> tuple[Graph, onnx.ModelProto]:

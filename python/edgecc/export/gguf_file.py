@@ -23,7 +23,7 @@ _FLOATS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 # llama.cpp's architecture -> model_type of config.json
 _ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma2": "gemma2", "gemma3": "gemma3_text", "phi3": "phi3",
-                  "smollm3": "smollm3", "olmo2": "olmo2", "granite": "granite"}
+                  "smollm3": "smollm3", "olmo2": "olmo2", "granite": "granite", "lfm2": "lfm2"}
 # The converters of these reorder the rows of q and k, so that the pairs of a rotary embedding are neighbours.
 _NEIGHBOURS = {"llama", "granite", "smollm3"}
 # These store the weights of norms with their offset.
@@ -34,6 +34,9 @@ _LAYER = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"
           "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
           "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
           "post_attention_norm": "post_attention_layernorm", "post_ffw_norm": "post_feedforward_layernorm"}
+_LFM2 = {"attn_norm": "operator_norm", "ffn_norm": "ffn_norm", "attn_output": "self_attn.out_proj", "attn_q_norm": "self_attn.q_layernorm",
+         "attn_k_norm": "self_attn.k_layernorm", "ffn_gate": "feed_forward.w1", "ffn_up": "feed_forward.w3", "ffn_down": "feed_forward.w2",
+         "shortconv.conv": "conv.conv", "shortconv.in_proj": "conv.in_proj", "shortconv.out_proj": "conv.out_proj"}
 _ROPE_TABLES = ("rope_freqs", "rope_factors_long", "rope_factors_short")
 
 
@@ -224,9 +227,16 @@ def _config(fields: _Fields, kind: str, vocabulary: int, tied: bool, tables: dic
     rotary = fields.get("%s.rope.dimension_count") or head_dim
     if rotary != head_dim and fields.architecture in _NEIGHBOURS:
         raise ExportError(f"{fields.file}: {fields.architecture} with {rotary} of {head_dim} numbers of a head rotated is not supported")
+    by_layer = fields.get("%s.attention.head_count_kv")
+    if kind == "lfm2" and isinstance(by_layer, list):  # layers without heads are convolutions
+        kv_heads = max(by_layer, default=0)
+        if set(by_layer) - {0, kv_heads}:
+            raise ExportError(f"{fields.file}: lfm2.attention.head_count_kv differs between layers of attention, which is not supported")
+    else:
+        kv_heads = fields.one("%s.attention.head_count_kv", heads)
     config = {
         "model_type": kind, "hidden_size": hidden, "num_attention_heads": heads, "num_hidden_layers": layers, "head_dim": head_dim,
-        "num_key_value_heads": fields.one("%s.attention.head_count_kv", heads), "vocab_size": vocabulary,
+        "num_key_value_heads": kv_heads, "vocab_size": vocabulary,
         "intermediate_size": fields.one("%s.feed_forward_length") or fields.need("%s.feed_forward_length"),
         "max_position_embeddings": fields.get("%s.context_length"), "tie_word_embeddings": tied,
         "rms_norm_eps": fields.need("%s.attention.layer_norm_rms_epsilon"), "partial_rotary_factor": rotary / head_dim,
@@ -249,19 +259,25 @@ def _config(fields: _Fields, kind: str, vocabulary: int, tied: bool, tables: dic
                    "residual_multiplier": fields.get("%s.residual_scale"), "logits_scaling": fields.get("%s.logit_scale")}
     elif kind == "phi3":
         config["sliding_window"] = window
+    elif kind == "lfm2":
+        counts = by_layer if isinstance(by_layer, list) else [kv_heads] * layers
+        config |= {"layer_types": ["full_attention" if n else "conv" for n in counts], "conv_L_cache": fields.need("%s.shortconv.l_cache")}
     return config
 
 
 def _name(tensor: str, architecture: str) -> str | None:
     """Hugging Face's name of a tensor, None if the architecture has no such tensor."""
     stem, _, suffix = tensor.rpartition(".")
+    if stem == "token_embd_norm" and architecture == "lfm2":
+        return "model.embedding_norm." + suffix
     if stem in _GLOBAL:
         return f"{_GLOBAL[stem]}.{suffix}"
-    parts = stem.split(".")
-    if len(parts) != 3 or parts[0] != "blk" or not parts[1].isdigit() or parts[2] not in _LAYER:
+    table = {**_LAYER, **(_LFM2 if architecture == "lfm2" else {})}
+    parts = stem.split(".", 2)
+    if len(parts) != 3 or parts[0] != "blk" or not parts[1].isdigit() or parts[2] not in table:
         return None
     layer, part = parts[1:]
-    name = _LAYER[part]
+    name = table[part]
     if part == "ffn_norm" and architecture in _OFFSET_NORMS:
         name = "pre_feedforward_layernorm"
     if part == "ffn_up" and architecture == "phi3":
@@ -308,6 +324,8 @@ def _q8_codes(tensor: _Tensor) -> np.ndarray:
 
 def _weight(tensor: _Tensor, name: str, reorder: _Reorder, in_place: bool) -> Weight | Quantized:
     kind, shape = tensor.kind, tensor.shape
+    if name.endswith(".conv.conv.weight"):  # [channels, taps]
+        shape = (shape[0], 1, shape[1])
     if kind in ("Q4_0", "Q8_0") and len(shape) == 2:
         bits, code_bytes, codes = ("I4", 16, _q4_codes) if kind == "Q4_0" else ("I8", 32, _q8_codes)
         return Quantized(name, shape, _BLOCK, rewritten(name + ".codes", bits, shape, lambda: reorder(codes(tensor))),

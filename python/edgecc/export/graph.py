@@ -112,7 +112,7 @@ class Graph:
                 self._params[name] = self.op("Cast", name, to=self.compute)
             else:
                 parts = [("codes", weight.codes), ("scales", weight.scales), *([("zeros", weight.zeros)] if weight.zeros else [])]
-                grouping = {"axis": 1, "block_size": weight.block} if weight.block else {"axis": 0}
+                grouping: dict[str, Any] = {"axis": 1, "block_size": weight.block} if weight.block else {"axis": 0}
                 # Scales of f16 and a result of f32: the product of scale and code is exact.
                 self._params[name] = self.op("DequantizeLinear", *(self._reference(f"{name}.{p}", w) for p, w in parts),
                                              output_dtype=self.compute, **grouping)
