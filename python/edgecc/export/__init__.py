@@ -9,6 +9,7 @@ from . import decoder, encoder, gpt2
 from .checkpoint import Checkpoint, Config, ExportError, find_package_model, open_checkpoint
 from .gguf_file import open_gguf
 from .link import write_model
+from .quantized import read_quantized
 from .random_model import PRESETS, write_random_checkpoint
 
 DECODERS = tuple(decoder.FAMILIES)
@@ -85,7 +86,7 @@ def export(source: str | Path, output: str | Path, *, pooling: str = "none", cla
     if unknown and kind in DECODERS:
         raise ExportError(f"{source}: config.json sets {', '.join(unknown)}, which edgecc-export does not know for {kind}; say "
                           f"--ignore-config {unknown[0]} for each that does not change what the model computes")
-    write_model(model, graph.references, output, source, weights)
+    write_model(model, graph.references, output, weights)
 
 
 def _open(source: Path, output: Path) -> Checkpoint:
@@ -94,7 +95,4 @@ def _open(source: Path, output: Path) -> Checkpoint:
     checkpoint = open_checkpoint(source, output.with_suffix(".safetensors"))
     checkpoint.config = Config(decoder.text_config(checkpoint.config))
     quantization = checkpoint.config.get("quantization_config")
-    if quantization:
-        raise ExportError(f"{source}: the weights are quantized ({quantization.get('quant_method', '?')}); "
-                          "export the original checkpoint and let edgecc quantize")
-    return checkpoint
+    return read_quantized(checkpoint, quantization) if quantization else checkpoint

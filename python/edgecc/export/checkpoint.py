@@ -61,7 +61,7 @@ class Weight:
 @dataclass(frozen=True)
 class Rewritten(Weight):
     """A tensor whose bytes are made at export, by `make`, and written into a file beside the model. `make` returns an array of the
-    tensor's type: bf16 as u16, types of 4 bits as packed u8 [rows, columns / 2]."""
+    tensor's type: bf16 as u16, and types of 4 bits one to a byte, of which the low nibble counts."""
 
     make: Callable[[], np.ndarray]
 
@@ -70,19 +70,29 @@ class Rewritten(Weight):
         return (values.astype(np.uint32) << 16).view(np.float32) if self.dtype == "BF16" else values
 
     def rows(self, name: str, begin: int, end: int) -> Weight:
-        make, length = self.make, self.length // self.shape[0] * (end - begin)
-        return replace(self, name=name, shape=(end - begin, *self.shape[1:]), length=length, make=lambda: make()[begin:end])
+        make = self.make
+        return rewritten(name, self.dtype, (end - begin, *self.shape[1:]), lambda: make()[begin:end])
+
+    def stored(self) -> np.ndarray:
+        """The bytes of the file."""
+        values = np.ascontiguousarray(self.make())
+        if values.shape != self.shape:
+            raise ExportError(f"the tensor {self.name} is {list(values.shape)} instead of {list(self.shape)}")
+        if self.dtype in PACKED:
+            nibbles = np.append(values.reshape(-1).view(np.uint8) & 15, np.zeros(values.size % 2, np.uint8))
+            return nibbles[::2] | nibbles[1::2] << 4
+        return values.reshape(-1).view(np.uint8)
 
 
 def rewritten(name: str, dtype: str, shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> Rewritten:
-    length = math.prod(shape) // 2 if dtype in PACKED else math.prod(shape) * DTYPES[dtype][1]
+    length = -(-math.prod(shape) // 2) if dtype in PACKED else math.prod(shape) * DTYPES[dtype][1]
     return Rewritten(name, dtype, shape, Path(), 0, length, make)
 
 
 @dataclass(frozen=True)
 class Quantized:
     """A matrix [rows, columns] of integers: its value is scales * (codes - zeros). Scales and zeros are [rows, columns / block], or
-    [rows] with block 0. Without zeros the codes are signed."""
+    [rows] with block 0. `order`: its columns are the inputs in this order."""
 
     name: str
     shape: tuple[int, ...]
@@ -90,13 +100,14 @@ class Quantized:
     codes: Weight
     scales: Weight
     zeros: Weight | None = None
+    order: np.ndarray | None = None
 
     dtype = "quantized"
 
     def rows(self, name: str, begin: int, end: int) -> Quantized:
         zeros = self.zeros.rows(name + ".zeros", begin, end) if self.zeros else None
         return Quantized(name, (end - begin, self.shape[1]), self.block, self.codes.rows(name + ".codes", begin, end),
-                         self.scales.rows(name + ".scales", begin, end), zeros)
+                         self.scales.rows(name + ".scales", begin, end), zeros, self.order)
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, Weight], dict[str, str]]:

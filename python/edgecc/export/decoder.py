@@ -284,7 +284,7 @@ def logits(g: Graph, x: str, table: str, vocabulary: int, hidden: int, bias: str
            cap: float | None = None) -> None:
     """The head: x times the table transposed. Always f32, whatever the weights are: sampling wants it so."""
     with g.scope("lm_head"):
-        y = g.op("MatMul", x, g.op("Transpose", g.param(table, (vocabulary, hidden)), perm=[1, 0]))
+        y = g.op("MatMul", g.ordered(x, table), g.op("Transpose", g.param(table, (vocabulary, hidden)), perm=[1, 0]))
         if bias:
             y = g.op("Add", y, g.param(bias, (vocabulary,)))
         if g.compute != FLOAT:

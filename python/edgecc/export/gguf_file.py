@@ -313,8 +313,7 @@ def _scales(tensor: _Tensor, code_bytes: int) -> np.ndarray:
 def _q4_codes(tensor: _Tensor) -> np.ndarray:
     """Q4_0 as int4: a block has its first 16 codes in low nibbles and the others in high ones, and all moved up by 8."""
     codes = _blocks(tensor, 16)[..., 2:] ^ 0x88
-    block = np.concatenate([codes & 15, codes >> 4], -1)
-    return (block[..., ::2] | block[..., 1::2] << 4).reshape(block.shape[0], -1)
+    return np.concatenate([codes & 15, codes >> 4], -1).reshape(codes.shape[0], -1)
 
 
 def _q8_codes(tensor: _Tensor) -> np.ndarray:

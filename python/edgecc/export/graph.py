@@ -36,6 +36,7 @@ class Graph:
         self._scopes: list[str] = []
         self._taken: dict[str, int] = {}
         self._params: dict[str, str] = {}
+        self._reordered: dict[tuple[str, bytes], str] = {}
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -139,10 +140,20 @@ class Graph:
         """x W^T (+ b) for the tensors `name`.weight [rows, columns] and `name`.bias [rows], the latter if there is one."""
         with self.scope(name.rsplit(".", 1)[-1]):
             transposed = self.op("Transpose", self.param(name + ".weight", (rows, columns)), perm=[1, 0])
-            y = self.op("MatMul", x, transposed)
+            y = self.op("MatMul", self.ordered(x, name + ".weight"), transposed)
             if bias or (bias is None and name + ".bias" in self.checkpoint):
                 y = self.op("Add", y, self.param(name + ".bias", (rows,)))
             return y
+
+    def ordered(self, x: str, name: str) -> str:
+        """The inputs in the order that the columns of a quantized weight have."""
+        weight = self.checkpoint.weights.get(name)
+        if not isinstance(weight, Quantized) or weight.order is None:
+            return x
+        key = (x, weight.order.tobytes())
+        if key not in self._reordered:
+            self._reordered[key] = self.op("Gather", x, self.constant(weight.order), axis=-1)
+        return self._reordered[key]
 
     def embedding(self, ids: str, name: str, shape: Sequence[int] | None = None) -> str:
         """Rows of a table in the compute type: the rows are cast, never the table."""

@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from .checkpoint import PACKED, ExportError, Rewritten, Weight, note, read_safetensors, write_safetensors
@@ -102,7 +101,7 @@ def _place(source: Path, model: Path, how: str) -> str:
     return target.name
 
 
-def _write_rewritten(references: dict[str, Weight], output: Path, source: Path) -> dict[str, Weight]:
+def _write_rewritten(references: dict[str, Weight], output: Path) -> dict[str, Weight]:
     """Writes what is made at export into MODEL.weights.safetensors beside the model, a tensor at a time; returns where all lie."""
     made = {name: w for name, w in references.items() if isinstance(w, Rewritten)}
     if not made:
@@ -118,10 +117,7 @@ def _write_rewritten(references: dict[str, Weight], output: Path, source: Path) 
         return name, "U8" if packed else weight.dtype, (weight.length,) if packed else weight.shape
 
     def fill(stream: Any, name: str, dtype: str, shape: tuple[int, ...]) -> None:
-        data = np.ascontiguousarray(made[name].make())
-        if data.nbytes != made[name].length:
-            raise ExportError(f"{source}: the tensor {name} has {data.nbytes} bytes, but its shape needs {made[name].length}")
-        stream.write(data.reshape(-1).view(np.uint8).data if data.size else b"")
+        stream.write(made[name].stored().data)
 
     output.parent.mkdir(parents=True, exist_ok=True)
     write_safetensors(target, (layout(name) for name in made), fill, _PRODUCER)
@@ -129,10 +125,10 @@ def _write_rewritten(references: dict[str, Weight], output: Path, source: Path) 
     return {**references, **{name: placed[name] for name in made}}
 
 
-def write_model(model: onnx.ModelProto, references: dict[str, Weight], output: Path, source: Path, how: str) -> None:
+def write_model(model: onnx.ModelProto, references: dict[str, Weight], output: Path, how: str) -> None:
     """Writes `output`, atomically, with each referenced initializer pointing into a file beside it. `how` is auto, link or
     copy."""
-    references = _write_rewritten(references, output, source)
+    references = _write_rewritten(references, output)
     output.parent.mkdir(parents=True, exist_ok=True)
     locations: dict[Path, str] = {}
     for tensor in model.graph.initializer:
