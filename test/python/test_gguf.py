@@ -146,7 +146,8 @@ def dequantized(model: Path) -> dict[str, np.ndarray]:
         attributes = {a.name: a.i for a in node.attribute}
         codes, scales = (tensors[n].astype(np.float32) for n in node.input[:2])
         if len(node.input) > 2:
-            codes = codes - np.repeat(tensors[node.input[2]].astype(np.float32), attributes["block_size"], 1)
+            zeros = tensors[node.input[2]].astype(np.float32)
+            codes = codes - (np.repeat(zeros, attributes["block_size"], 1) if zeros.ndim == 2 else zeros[:, None])
         result[node.input[0].removesuffix(".codes")] = codes * (np.repeat(scales, attributes["block_size"], 1) if scales.ndim == 2
                                                                 else scales[:, None])
     return result

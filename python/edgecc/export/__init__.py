@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from . import decoder, encoder, gpt2
+from .adapter import merge_adapter
 from .checkpoint import Checkpoint, Config, ExportError, find_package_model, open_checkpoint
 from .gguf_file import open_gguf
 from .link import write_model
@@ -50,15 +51,17 @@ def _refuse_to_overwrite(output: Path, source: Path, classifier: str | Path | No
 
 def export(source: str | Path, output: str | Path, *, pooling: str = "none", classifier: str | Path | None = None,
            weights: str = "auto", hidden_act: str | None = None, long_context: bool = False,
-           ignore_config: Sequence[str] = ()) -> None:
+           ignore_config: Sequence[str] = (), adapter: str | Path | None = None) -> None:
     """Writes `output` from `source`, a checkpoint directory or a GGUF file. `pooling` mean turns an encoder into a sentence encoder,
     and with `classifier`, an .npz with weight [labels, width] and bias [labels], into one that gives logits. `weights` is auto, link
     or copy (how weights outside the directory of `output` get there, see link.py), `hidden_act` overrides config.json's.
     `long_context` takes LongRoPE's table for contexts beyond the original one. `ignore_config` names settings of config.json that
-    are unknown and do not matter."""
+    are unknown and do not matter. `adapter` is a directory with a LoRA adapter of PEFT, which is merged."""
     source, output = Path(source), Path(output)
     _refuse_to_overwrite(output, source, classifier)
     checkpoint = _open(source, output)
+    if adapter:
+        merge_adapter(checkpoint, Path(adapter))
     config = checkpoint.config
     if hidden_act:
         config["hidden_act"] = hidden_act

@@ -24,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", choices=("auto", "link", "copy"), default="auto",
                    help="how weights from outside get into the output's directory: hard links, copies, or what suits the size")
     p.add_argument("--activation", metavar="NAME", help="override hidden_act of config.json")
+    p.add_argument("--adapter", type=Path, metavar="DIR", help="merge a LoRA adapter that PEFT saved")
     p.add_argument("--long-context", action="store_true",
                    help="LongRoPE (Phi-3): the table for contexts beyond the original one (default: up to it)")
     p.add_argument("--ignore-config", action="append", default=[], metavar="KEY",
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         source = a.source or (find_package_model(a.package) if a.package else _random(a))
         export(source, a.output, pooling=a.pooling, classifier=a.classifier, weights=a.weights, hidden_act=a.activation,
-               long_context=a.long_context, ignore_config=a.ignore_config)
+               long_context=a.long_context, ignore_config=a.ignore_config, adapter=a.adapter)
     except (ExportError, OSError, shutil.Error) as error:
         print(f"edgecc-export: error: {error}", file=sys.stderr)
         return 1

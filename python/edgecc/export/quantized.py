@@ -59,8 +59,8 @@ class _Reader:
         return weight
 
     def scales(self, name: str, weight: Weight, shape: tuple[int, ...], arrange: Callable[[np.ndarray], np.ndarray]) -> Weight:
-        """Scales as `arrange` orders them: f16 as they are, all others in f32, which is exact."""
-        kind = "F16" if weight.dtype == "F16" else "F32"
+        """Scales as `arrange` orders them, in f32, which is exact; those of groups stay f16 if they are."""
+        kind = "F16" if weight.dtype == "F16" and len(shape) == 2 else "F32"
         return rewritten(name + ".scales", kind, shape,
                          lambda: arrange(weight.read()).astype(np.float16 if kind == "F16" else np.float32).reshape(shape))
 
