@@ -130,6 +130,12 @@ def saved(family: str, directory: Path, dtype: str) -> None:
         "stablelm-parallel": lambda: t.StableLmForCausalLM(t.StableLmConfig(**grouped, use_parallel_residual=True, qk_layernorm=True)),
         "lfm2": lambda: t.Lfm2ForCausalLM(t.Lfm2Config(**dict(grouped, num_hidden_layers=3), layer_types=["conv", "full_attention", "conv"])),
         "gpt-neox": lambda: t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**small)),
+        "roberta": lambda: t.RobertaModel(t.RobertaConfig(**small), add_pooling_layer=False),
+        "mpnet": lambda: t.MPNetModel(t.MPNetConfig(**small), add_pooling_layer=False),
+        "distilbert": lambda: t.DistilBertModel(t.DistilBertConfig(dim=64, hidden_dim=128, n_layers=2, n_heads=4, vocab_size=128,
+                                                                   max_position_embeddings=128)),
+        "electra": lambda: t.ElectraModel(t.ElectraConfig(**small, embedding_size=32)),
+        "modernbert": lambda: t.ModernBertModel(t.ModernBertConfig(**small, local_attention=8, cls_token_id=1, sep_token_id=2)),
     }
     torch.manual_seed(0)
     t.utils.logging.disable_progress_bar()
@@ -139,7 +145,7 @@ def saved(family: str, directory: Path, dtype: str) -> None:
 
 # Families of `saved`, with the types that they ship in.
 SAVED = {"gemma2": ("f32", "bf16"), "gemma3": ("f32", "bf16"), "phi3": ("f32", "bf16"), "smollm3": ("f32", "bf16"), "olmo2": ("f32", "bf16"),
-         "granite": ("f32", "bf16"), "stablelm": ("f32", "bf16"), "stablelm-parallel": ("f32",), "gpt-neox": ("f32",), "lfm2": ("f32", "bf16")}
+         "granite": ("f32", "bf16"), "stablelm": ("f32", "bf16"), "stablelm-parallel": ("f32",), "gpt-neox": ("f32",), "lfm2": ("f32", "bf16"), "roberta": ("f32",), "mpnet": ("f32",), "distilbert": ("f32",), "electra": ("f32",), "modernbert": ("f32", "bf16")}
 
 
 def _random(family: str) -> TorchModel:
@@ -315,12 +321,14 @@ def checkpoint(directory: Path, pooling: str = "") -> TorchModel:
         return TorchModel(_forward(model.eval(), ["input_ids", "attention_mask", "token_type_ids"], "logits"), (),
                           {n: {} for n in ("input_ids", "attention_mask", "token_type_ids")}, {"logits": {}})
     load = dict(pretrained_model_name_or_path=directory, dtype="auto")
-    model = t.BertModel.from_pretrained(**load, add_pooling_layer=False) if kind == "bert" else t.AutoModelForCausalLM.from_pretrained(**load)
+    encoder = kind in ("bert", "roberta", "mpnet", "distilbert", "electra", "modernbert")
+    options = {"add_pooling_layer": False} if kind in ("bert", "roberta", "mpnet") else {}
+    model = t.AutoModel.from_pretrained(**load, **options) if encoder else t.AutoModelForCausalLM.from_pretrained(**load)
     if model.dtype == torch.bfloat16:
         model = model.float()
     if pooling == "mean":
         return _pooled(_text_encoder(model.eval(), types=True))
-    return _text_encoder(model.eval(), types=True) if kind == "bert" else language_model(model.eval(), attention_mask=False)
+    return _text_encoder(model.eval(), types=kind in ("bert", "electra")) if encoder else language_model(model.eval(), attention_mask=False)
 
 
 def _pooled(encoder: TorchModel) -> TorchModel:

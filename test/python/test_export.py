@@ -16,6 +16,7 @@ t = pytest.importorskip("transformers")
 
 from edgecc.export import ExportError, export, find_package_model, write_random_checkpoint  # noqa: E402
 from edgecc.export.__main__ import main  # noqa: E402
+from edgecc.export.encoder import position_buckets  # noqa: E402
 from edgecc.export.random_model import PRESETS  # noqa: E402
 from export_models import DATA, Oracle, is_state, present_of  # noqa: E402
 from edgecc.eval.reactions import examples  # noqa: E402
@@ -24,6 +25,8 @@ from torch_models import spread  # noqa: E402
 SMALL = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, vocab_size=128,
              max_position_embeddings=128)
 GROUPED = dict(SMALL, num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+DISTILLED = dict(dim=64, hidden_dim=96, n_layers=3, n_heads=4, vocab_size=128, max_position_embeddings=128)
+MODERN = dict(SMALL, num_hidden_layers=4, local_attention=6, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 32}
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}
@@ -74,6 +77,25 @@ ENCODERS = {
     "bert": lambda: t.BertModel(t.BertConfig(**SMALL), add_pooling_layer=False),
     "bert-masked-lm": lambda: t.BertForMaskedLM(t.BertConfig(**SMALL)),
     "bert-classifier": lambda: t.BertForSequenceClassification(t.BertConfig(**SMALL, num_labels=3)),
+    "roberta": lambda: t.RobertaModel(t.RobertaConfig(**SMALL, type_vocab_size=1), add_pooling_layer=False),
+    "roberta-masked-lm": lambda: t.RobertaForMaskedLM(t.RobertaConfig(**SMALL)),
+    "roberta-classifier": lambda: t.RobertaForSequenceClassification(t.RobertaConfig(**SMALL, num_labels=3)),
+    "xlm-roberta": lambda: t.XLMRobertaModel(t.XLMRobertaConfig(**SMALL), add_pooling_layer=False),
+    "xlm-roberta-tokens": lambda: t.XLMRobertaForTokenClassification(t.XLMRobertaConfig(**SMALL, num_labels=5)),
+    "mpnet": lambda: t.MPNetModel(t.MPNetConfig(**SMALL), add_pooling_layer=False),
+    "mpnet-masked-lm": lambda: t.MPNetForMaskedLM(t.MPNetConfig(**SMALL)),
+    "mpnet-classifier": lambda: t.MPNetForSequenceClassification(t.MPNetConfig(**SMALL, num_labels=3)),
+    "distilbert": lambda: t.DistilBertModel(t.DistilBertConfig(**DISTILLED)),
+    "distilbert-masked-lm": lambda: t.DistilBertForMaskedLM(t.DistilBertConfig(**DISTILLED, sinusoidal_pos_embds=True)),
+    "distilbert-classifier": lambda: t.DistilBertForSequenceClassification(t.DistilBertConfig(**DISTILLED, num_labels=3)),
+    "electra": lambda: t.ElectraModel(t.ElectraConfig(**SMALL, embedding_size=32)),
+    "electra-discriminator": lambda: t.ElectraForPreTraining(t.ElectraConfig(**SMALL, embedding_size=64)),
+    "electra-masked-lm": lambda: t.ElectraForMaskedLM(t.ElectraConfig(**SMALL, embedding_size=32)),
+    "electra-classifier": lambda: t.ElectraForSequenceClassification(t.ElectraConfig(**SMALL, embedding_size=32, num_labels=3)),
+    "modernbert": lambda: t.ModernBertModel(t.ModernBertConfig(**MODERN)),
+    "modernbert-masked-lm": lambda: t.ModernBertForMaskedLM(t.ModernBertConfig(**MODERN, norm_bias=True, mlp_bias=True, attention_bias=True)),
+    "modernbert-classifier": lambda: t.ModernBertForSequenceClassification(t.ModernBertConfig(**MODERN, num_labels=3)),
+    "modernbert-mean": lambda: t.ModernBertForSequenceClassification(t.ModernBertConfig(**MODERN, num_labels=3, classifier_pooling="mean")),
     "albert": lambda: t.AlbertModel(t.AlbertConfig(**SMALL, embedding_size=32), add_pooling_layer=False),
     "albert-groups": lambda: t.AlbertForMaskedLM(t.AlbertConfig(**dict(SMALL, num_hidden_layers=4), embedding_size=32,
                                                                 num_hidden_groups=2, inner_group_num=2)),
@@ -146,10 +168,19 @@ def test_encoder(name, tmp_path):
     with torch.no_grad():
         out = model(**{k: torch.from_numpy(v) for k, v in feeds.items()})
     expected, (actual,) = (out.logits if hasattr(out, "logits") else out.last_hidden_state).numpy(), oracle.run(feeds).values()
-    if expected.ndim == 3:  # what padding gives is nobody's business
+    if expected.shape[:2] == feeds["input_ids"].shape:  # what padding gives is nobody's business
         keep = feeds["attention_mask"].astype(bool)
         actual, expected = actual[keep], expected[keep]
     close(actual, expected)
+
+
+def test_position_buckets():
+    """Distances fall into the same buckets as in transformers, those beyond the table too."""
+    from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
+
+    distances = torch.arange(-500, 501)
+    expected = MPNetEncoder.relative_position_bucket(distances).numpy()
+    assert np.array_equal(position_buckets(32)[np.clip(distances.numpy(), -128, 128) + 128], expected)
 
 
 def test_minilm_sentences(tmp_path):

@@ -14,7 +14,9 @@ from .quantized import read_quantized
 from .random_model import PRESETS, write_random_checkpoint
 
 DECODERS = tuple(decoder.FAMILIES)
-ENCODERS = ("bert", "albert")
+ENCODERS = tuple(encoder.FAMILIES)
+# Old checkpoints carry settings of all kinds.
+_LENIENT = ("bert", "albert", "gpt2", "llama2c")
 
 __all__ = ["ExportError", "PRESETS", "export", "find_package_model", "write_random_checkpoint"]
 
@@ -22,6 +24,8 @@ __all__ = ["ExportError", "PRESETS", "export", "find_package_model", "write_rand
 def _context_length(config: dict[str, Any]) -> int | None:
     longest: int | None = config.get("max_position_embeddings") or config.get("n_positions")
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if longest and config["model_type"] in ENCODERS:
+        return longest - encoder.first_position(config)
     if "short_factor" not in rope or config.get("long_context"):
         return longest
     # LongRoPE's first table is for contexts up to the original one.
@@ -86,7 +90,7 @@ def export(source: str | Path, output: str | Path, *, pooling: str = "none", cla
     except KeyError as error:
         raise ExportError(f"{source}: {error} is missing in config.json") from None
     unknown = [key for key in config.unused() if key not in ignore_config]
-    if unknown and kind in DECODERS:
+    if unknown and kind not in _LENIENT:
         raise ExportError(f"{source}: config.json sets {', '.join(unknown)}, which edgecc-export does not know for {kind}; say "
                           f"--ignore-config {unknown[0]} for each that does not change what the model computes")
     write_model(model, graph.references, output, weights)
@@ -96,6 +100,6 @@ def _open(source: Path, output: Path) -> Checkpoint:
     if source.suffix == ".gguf" and source.is_file():
         return open_gguf(source)
     checkpoint = open_checkpoint(source, output.with_suffix(".safetensors"))
-    checkpoint.config = Config(decoder.text_config(checkpoint.config))
+    checkpoint.config = Config(encoder.encoder_config(decoder.text_config(checkpoint.config)))
     quantization = checkpoint.config.get("quantization_config")
     return read_quantized(checkpoint, quantization) if quantization else checkpoint

@@ -297,7 +297,7 @@ def logits(g: Graph, x: str, table: str, vocabulary: int, hidden: int, bias: str
     g.output(y, "logits", FLOAT, ["batch", "sequence", vocabulary])
 
 
-def _split(checkpoint: Checkpoint, fused: str, parts: dict[str, int]) -> None:
+def split_rows(checkpoint: Checkpoint, fused: str, parts: dict[str, int]) -> None:
     """Makes the rows of one projection several, without a copy."""
     for kind in (".weight", ".bias"):
         weight = checkpoint.weights.get(fused + kind)
@@ -438,7 +438,7 @@ class _Builder:
             g.op("Split", y, outputs=parts, axis=-1, num_outputs=3)
             return [g.op("Reshape", part, g.constant([0, 0, q_rows])) for part in parts]
         if layer + names.q + names.suffix not in self.checkpoint:
-            _split(self.checkpoint, layer + names.qkv, {layer + names.q: q_rows, layer + names.k: kv_rows, layer + names.v: kv_rows})
+            split_rows(self.checkpoint, layer + names.qkv, {layer + names.q: q_rows, layer + names.k: kv_rows, layer + names.v: kv_rows})
         return [self.linear(x, layer + name, rows, s.hidden, bias)
                 for name, rows in ((names.q, q_rows), (names.k, kv_rows), (names.v, kv_rows))]
 
@@ -481,7 +481,7 @@ class _Builder:
             return self.linear(g.activation(self.linear(x, layer + names.up, s.ffn, s.hidden, bias), self.act), layer + names.down,
                                s.hidden, s.ffn, bias)
         if layer + names.gate + names.suffix not in self.checkpoint:
-            _split(self.checkpoint, layer + names.gate_up, {layer + names.gate: s.ffn, layer + names.up: s.ffn})
+            split_rows(self.checkpoint, layer + names.gate_up, {layer + names.gate: s.ffn, layer + names.up: s.ffn})
         gate, up = (self.linear(x, layer + name, s.ffn, s.hidden, bias) for name in (names.gate, names.up))
         if self.act == "shifted_relu":
             gate = g.op("Relu", g.op("Sub", gate, g.scalar(0.25)))
