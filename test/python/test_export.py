@@ -406,6 +406,66 @@ def test_metadata(tmp_path):
                      "edgecc.text_source": str((tmp_path / "checkpoint").resolve())}
 
 
+# What config.json of published checkpoints says besides what the small ones here say.
+PUBLISHED = {
+    "llama": dict(is_llama_config=True, rope_interleaved=False, pretraining_tp=1, **{"transformers.js_config": {"kv_cache_dtype": "float16"}}),
+    "qwen2": dict(max_window_layers=28, sliding_window=32768, use_sliding_window=False, use_mrope=False),
+    "gemma2": dict(cache_implementation="hybrid", hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh"),
+    "gemma3": dict(sliding_window_pattern=6, cache_implementation="hybrid", use_bidirectional_attention=False),
+    "phi3": dict(full_attn_mod=1, interpolate_factor=1, lm_head_bias=False, attention_bias=False, embd_pdrop=0.0, auto_map={"AutoConfig": "x"}),
+    "smollm3": dict(max_window_layers=28, pretraining_tp=2),
+    "gpt-neox": dict(rotary_pct=0.25, rotary_emb_base=10000, classifier_dropout=0.1),
+    "lfm2": dict(conv_dim=64, conv_dim_out=64, conv_use_xavier_init=True, num_heads=4, use_pos_enc=True, block_dim=64, block_use_swiglu=True),
+    "roberta": dict(gradient_checkpointing=False, position_embedding_type="absolute", vocab_size=128),
+    "distilbert": dict(tie_weights_=True, qa_dropout=0.1),
+    "electra": dict(summary_activation="gelu", summary_last_dropout=0.1, summary_type="first", summary_use_proj=True),
+    "modernbert": dict(layer_norm_eps=1e-5, reference_compile=None, sparse_prediction=False, position_embedding_type="absolute"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings_pass(name, tmp_path):
+    saved({**DECODERS, **ENCODERS}[name], tmp_path / "checkpoint")
+    edit(tmp_path / "checkpoint", **PUBLISHED[name])
+    export(tmp_path / "checkpoint", tmp_path / "model.onnx")
+
+
+def test_settings_of_before_transformers_5(tmp_path):
+    """Bases of the rotary embedding, patterns of windows and the text part of a model with images, under their former names."""
+    model = saved(DECODERS["gemma3-linear"], tmp_path / "checkpoint")
+    file = tmp_path / "checkpoint/config.json"
+    text = json.loads(file.read_text())
+    text = {k: v for k, v in text.items() if k not in ("rope_parameters", "layer_types", "model_type", "architectures")}
+    text |= {"rope_theta": 1e6, "rope_local_base_freq": 1e4, "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "sliding_window_pattern": 2}
+    file.write_text(json.dumps({"model_type": "gemma3", "text_config": text, "vision_config": {}, "mm_tokens_per_image": 256}))
+    export(tmp_path / "checkpoint", tmp_path / "model.onnx")
+    ids = np.random.default_rng(0).integers(0, 128, (1, 20))
+    with torch.no_grad():
+        close(steps(Oracle(tmp_path / "model.onnx"), ids, [7, 20]), model(torch.from_numpy(ids)).logits.numpy())
+
+
+def test_long_context(tmp_path):
+    """LongRoPE: the second table from the first token on, as transformers has it for a text beyond the original context."""
+    model = saved(DECODERS["phi3-longrope"], tmp_path / "checkpoint")
+    ids = np.random.default_rng(0).integers(0, 128, (1, 40))
+    with torch.no_grad():
+        expected = model(torch.from_numpy(ids)).logits.numpy()
+    export(tmp_path / "checkpoint", tmp_path / "long.onnx", long_context=True)
+    export(tmp_path / "checkpoint", tmp_path / "short.onnx")
+    long, short = Oracle(tmp_path / "long.onnx"), Oracle(tmp_path / "short.onnx")
+    close(steps(long, ids, [9, 40]), expected)
+    assert np.abs(steps(short, ids, [40]) - expected).max() > 1e-2
+    assert (long.metadata["context_length"], short.metadata["context_length"]) == ("128", "32")
+
+
+def test_a_window_as_long_as_the_context_hides_nothing(tmp_path):
+    saved(DECODERS["mistral-window"], tmp_path / "checkpoint")
+    edit(tmp_path / "checkpoint", sliding_window=128)
+    export(tmp_path / "checkpoint", tmp_path / "model.onnx")
+    nodes = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.node
+    assert {n.input[3] for n in nodes if n.op_type == "Attention"} == {""}
+
+
 @pytest.mark.parametrize("break_it, sentence", (
     (lambda d: (d / "model.safetensors").write_bytes((d / "model.safetensors").read_bytes()[:-100]), "truncated or damaged"),
     (lambda d: (d / "model.safetensors").write_bytes(b"\xff" * 64), "not a safetensors file"),
@@ -416,6 +476,8 @@ def test_metadata(tmp_path):
     (lambda d: edit(d, hidden_act="laplace"), "activation laplace"),
     (lambda d: edit(d, num_hidden_layers=4), "layers.3.input_layernorm.weight is missing"),
     (lambda d: edit(d, rope_parameters={"rope_type": "dynamic", "factor": 2}), "rope_type dynamic"),
+    (lambda d: edit(d, layer_types=["linear_attention"] * 3), "layer_types in config.json: linear_attention is not supported"),
+    (lambda d: edit(d, layer_types=["full_attention"]), "layer_types in config.json has 1 entries for 3 layers"),
     (lambda d: edit(d, layer_scale=0.5), "sets layer_scale, which edgecc-export does not know"),
 ))
 def test_errors_name_the_cause(break_it, sentence, tmp_path, capsys):

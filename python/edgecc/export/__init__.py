@@ -101,5 +101,5 @@ def _open(source: Path, output: Path) -> Checkpoint:
         return open_gguf(source)
     checkpoint = open_checkpoint(source, output.with_suffix(".safetensors"))
     checkpoint.config = Config(encoder.encoder_config(decoder.text_config(checkpoint.config)))
-    quantization = checkpoint.config.get("quantization_config")
+    quantization = checkpoint.config.get("quantization_config") or checkpoint.config.get("compression_config")
     return read_quantized(checkpoint, quantization) if quantization else checkpoint

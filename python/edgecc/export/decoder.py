@@ -133,7 +133,7 @@ def _lfm2_config(config: dict[str, Any]) -> dict[str, Any]:
         types = ["full_attention" if attention is None or i in attention else "conv" for i in range(layers)]
     done = ("block_ff_dim", "block_auto_adjust_ff_dim", "block_multiple_of", "block_ffn_dim_multiplier", "full_attn_idxs", "norm_eps",
             "block_dim", "block_mlp_init_scale", "block_norm_eps", "block_out_init_scale", "block_use_swiglu", "block_use_xavier_init",
-            "conv_dim", "conv_dim_out", "conv_use_xavier_init", "tie_embedding", "use_pos_enc", "num_heads")
+            "conv_dim", "conv_dim_out", "conv_use_xavier_init", "tie_embedding", "use_pos_enc", "num_heads", "theta")
     return {**{k: v for k, v in config.items() if k not in done}, "intermediate_size": ffn, "layer_types": types,
             "rms_norm_eps": config["norm_eps"], "tie_word_embeddings": config.get("tie_embedding", config["tie_word_embeddings"])}
 
@@ -224,21 +224,30 @@ def _longrope(config: dict[str, Any], rope: dict[str, Any], frequencies: np.ndar
     return (frequencies / divisors).astype(np.float32), float(scale)
 
 
+def _window(config: dict[str, Any]) -> int | None:
+    """The sliding window, None if it is as long as the context and hides nothing (Phi-3.5)."""
+    window: int | None = config.get("sliding_window")
+    longest = config.get("max_position_embeddings")
+    return None if window and longest and window >= longest else window
+
+
 def _layer_types(config: dict[str, Any], family: Family) -> list[str]:
     """full_attention or sliding_attention for each layer."""
-    layers, window, types = config["num_hidden_layers"], config.get("sliding_window"), config.get("layer_types")
+    layers, window, types = config["num_hidden_layers"], _window(config), config.get("layer_types")
     slides, full = config.get("use_sliding_window"), config.get("max_window_layers", layers)
     every = config.get("sliding_window_pattern") or family.full_every
     if types:
         unknown = set(types) - {"full_attention", "sliding_attention", *(["conv"] if config["model_type"] == "lfm2" else [])}
         if unknown:
             raise ExportError(f"layer_types in config.json: {', '.join(sorted(unknown))} is not supported")
+        if config.get("sliding_window") and not _window(config):
+            types = ["full_attention" if t == "sliding_attention" else t for t in types]
         if len(types) != layers:
             raise ExportError(f"layer_types in config.json has {len(types)} entries for {layers} layers")
         return list(types)
     if config["model_type"] == "smollm3":
         return ["sliding_attention" if slides and window and not rope else "full_attention" for rope in _rotated(config)]
-    if slides:
+    if slides and window:
         return ["full_attention" if i < full else "sliding_attention" for i in range(layers)]
     if every is None or not window:
         return ["full_attention"] * layers
@@ -514,12 +523,12 @@ class _Builder:
 
     def build(self) -> None:
         g, s, names = self.g, self.sizes, self.names
-        types, rotated, window = self.types, _rotated(self.config), self.config.get("sliding_window")
+        types, rotated, window = self.types, _rotated(self.config), _window(self.config)
         if "sliding_attention" in types and not window:
             raise ExportError(f"{self.checkpoint.directory}: layer_types in config.json has sliding_attention, but sliding_window is missing")
         tables = {t: self.rotary(t) for t in sorted(set(types))} if self.config["model_type"] == "gemma3_text" else \
             dict.fromkeys(set(types), self.rotary("full_attention"))
-        masks = {t: window_mask(g, window) if t == "sliding_attention" else "" for t in sorted(set(types))}
+        masks = {t: window_mask(g, window) if window and t == "sliding_attention" else "" for t in sorted(set(types))}
         with g.scope("embed_tokens"):
             x = g.embedding(self.ids, self.prefix + names.embedding, (s.vocabulary, s.hidden))
             x = self.scaled(x, s.embedding_scale)

@@ -113,7 +113,7 @@ def _linear_classifier(g: Graph, vector: str, file: Path, hidden: int) -> None:
 
 
 # Settings that a head reads which this model may not have.
-_OF_HEADS = ("classifier_activation", "classifier_bias", "classifier_pooling", "decoder_bias", "num_labels", "pad_token_id", "tie_weights_",
+_OF_HEADS = ("classifier_activation", "classifier_bias", "classifier_pooling", "decoder_bias", "layer_norm_eps", "num_labels", "pad_token_id", "tie_weights_",
              "tie_word_embeddings", "type_vocab_size")
 
 

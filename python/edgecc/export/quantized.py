@@ -267,4 +267,4 @@ def read_quantized(checkpoint: Checkpoint, settings: dict[str, Any]) -> Checkpoi
     if not reader.result:
         raise reader.error(f"quantization_config in config.json says {method}, but no tensor is quantized that way")
     reader.rest()
-    return Checkpoint(checkpoint.directory, {k: v for k, v in checkpoint.config.items() if k != "quantization_config"}, reader.result, mixed=True)
+    return Checkpoint(checkpoint.directory, {k: v for k, v in checkpoint.config.items() if k not in ("quantization_config", "compression_config")}, reader.result, mixed=True)
