@@ -135,6 +135,9 @@ def saved(family: str, directory: Path, dtype: str) -> None:
         "distilbert": lambda: t.DistilBertModel(t.DistilBertConfig(dim=64, hidden_dim=128, n_layers=2, n_heads=4, vocab_size=128,
                                                                    max_position_embeddings=128)),
         "electra": lambda: t.ElectraModel(t.ElectraConfig(**small, embedding_size=32)),
+        "deberta-v3": lambda: t.DebertaV2Model(t.DebertaV2Config(**small, relative_attention=True, share_att_key=True, position_biased_input=False,
+                                                                 type_vocab_size=0, position_buckets=8, norm_rel_ebd="layer_norm",
+                                                                 pos_att_type="p2c|c2p")),
         "modernbert": lambda: t.ModernBertModel(t.ModernBertConfig(**small, local_attention=8, cls_token_id=1, sep_token_id=2)),
     }
     torch.manual_seed(0)
@@ -145,7 +148,7 @@ def saved(family: str, directory: Path, dtype: str) -> None:
 
 # Families of `saved`, with the types that they ship in.
 SAVED = {"gemma2": ("f32", "bf16"), "gemma3": ("f32", "bf16"), "phi3": ("f32", "bf16"), "smollm3": ("f32", "bf16"), "olmo2": ("f32", "bf16"),
-         "granite": ("f32", "bf16"), "stablelm": ("f32", "bf16"), "stablelm-parallel": ("f32",), "gpt-neox": ("f32",), "lfm2": ("f32", "bf16"), "roberta": ("f32",), "mpnet": ("f32",), "distilbert": ("f32",), "electra": ("f32",), "modernbert": ("f32", "bf16")}
+         "granite": ("f32", "bf16"), "stablelm": ("f32", "bf16"), "stablelm-parallel": ("f32",), "gpt-neox": ("f32",), "lfm2": ("f32", "bf16"), "roberta": ("f32",), "mpnet": ("f32",), "distilbert": ("f32",), "electra": ("f32",), "deberta-v3": ("f32",), "modernbert": ("f32", "bf16")}
 
 
 def _random(family: str) -> TorchModel:
@@ -321,7 +324,7 @@ def checkpoint(directory: Path, pooling: str = "") -> TorchModel:
         return TorchModel(_forward(model.eval(), ["input_ids", "attention_mask", "token_type_ids"], "logits"), (),
                           {n: {} for n in ("input_ids", "attention_mask", "token_type_ids")}, {"logits": {}})
     load = dict(pretrained_model_name_or_path=directory, dtype="auto")
-    encoder = kind in ("bert", "roberta", "mpnet", "distilbert", "electra", "modernbert")
+    encoder = kind in ("bert", "roberta", "mpnet", "distilbert", "electra", "modernbert", "deberta-v2")
     options = {"add_pooling_layer": False} if kind in ("bert", "roberta", "mpnet") else {}
     model = t.AutoModel.from_pretrained(**load, **options) if encoder else t.AutoModelForCausalLM.from_pretrained(**load)
     if model.dtype == torch.bfloat16:

@@ -16,7 +16,7 @@ t = pytest.importorskip("transformers")
 
 from edgecc.export import ExportError, export, find_package_model, write_random_checkpoint  # noqa: E402
 from edgecc.export.__main__ import main  # noqa: E402
-from edgecc.export.encoder import position_buckets  # noqa: E402
+from edgecc.export.encoder import log_buckets, position_buckets  # noqa: E402
 from edgecc.export.random_model import PRESETS  # noqa: E402
 from export_models import DATA, Oracle, is_state, present_of  # noqa: E402
 from edgecc.eval.reactions import examples  # noqa: E402
@@ -27,6 +27,8 @@ SMALL = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_atte
 GROUPED = dict(SMALL, num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2)
 DISTILLED = dict(dim=64, hidden_dim=96, n_layers=3, n_heads=4, vocab_size=128, max_position_embeddings=128)
 MODERN = dict(SMALL, num_hidden_layers=4, local_attention=6, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)
+DEBERTA = dict(SMALL, relative_attention=True, share_att_key=True, position_biased_input=False, type_vocab_size=0, position_buckets=4,
+               norm_rel_ebd="layer_norm", pos_att_type="p2c|c2p")
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 32}
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}
@@ -96,6 +98,11 @@ ENCODERS = {
     "modernbert-masked-lm": lambda: t.ModernBertForMaskedLM(t.ModernBertConfig(**MODERN, norm_bias=True, mlp_bias=True, attention_bias=True)),
     "modernbert-classifier": lambda: t.ModernBertForSequenceClassification(t.ModernBertConfig(**MODERN, num_labels=3)),
     "modernbert-mean": lambda: t.ModernBertForSequenceClassification(t.ModernBertConfig(**MODERN, num_labels=3, classifier_pooling="mean")),
+    "deberta-v3": lambda: t.DebertaV2Model(t.DebertaV2Config(**DEBERTA)),
+    "deberta-v3-unbucketed": lambda: t.DebertaV2Model(t.DebertaV2Config(**DEBERTA | dict(position_buckets=-1, norm_rel_ebd="none", pos_att_type="c2p"))),
+    "deberta-v3-classifier": lambda: t.DebertaV2ForSequenceClassification(t.DebertaV2Config(**DEBERTA, num_labels=3)),
+    "deberta-v3-masked-lm": lambda: t.DebertaV2ForMaskedLM(t.DebertaV2Config(**DEBERTA)),
+    "deberta-v3-tokens": lambda: t.DebertaV2ForTokenClassification(t.DebertaV2Config(**DEBERTA, num_labels=3)),
     "albert": lambda: t.AlbertModel(t.AlbertConfig(**SMALL, embedding_size=32), add_pooling_layer=False),
     "albert-groups": lambda: t.AlbertForMaskedLM(t.AlbertConfig(**dict(SMALL, num_hidden_layers=4), embedding_size=32,
                                                                 num_hidden_groups=2, inner_group_num=2)),
@@ -181,6 +188,13 @@ def test_position_buckets():
     distances = torch.arange(-500, 501)
     expected = MPNetEncoder.relative_position_bucket(distances).numpy()
     assert np.array_equal(position_buckets(32)[np.clip(distances.numpy(), -128, 128) + 128], expected)
+
+
+def test_log_buckets():
+    from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
+
+    distances = torch.arange(-511, 512)
+    assert np.array_equal(log_buckets(256, 512), make_log_bucket_position(distances, 256, 512).long().numpy())
 
 
 def test_minilm_sentences(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .checkpoint import Checkpoint, ExportError
+from .checkpoint import Checkpoint, ExportError, rewritten
 from .decoder import split_rows
 from .graph import BOOL, FLOAT, INT64, Graph
 
@@ -49,6 +49,7 @@ FAMILIES = {
     "distilbert": Family(("distilbert.", ""), "", layer="transformer.layer.%d.", q="attention.q_lin", k="attention.k_lin",
                          v="attention.v_lin", o="attention.out_lin", attention_norm="sa_layer_norm", up="ffn.lin1", down="ffn.lin2",
                          output_norm="output_layer_norm"),
+    "deberta-v2": Family(("deberta.", ""), "", q="attention.self.query_proj", k="attention.self.key_proj", v="attention.self.value_proj"),
     "modernbert": Family(("model.", "")),
 }
 
@@ -80,9 +81,11 @@ def _norm(g: Graph, x: str, name: str, size: int, epsilon: float) -> str:
                     epsilon=float(epsilon))
 
 
-def _attention(g: Graph, x: str, mask: str, names: tuple[str, str, str, str], hidden: int, heads: int) -> str:
+def _attention(g: Graph, x: str, mask: str, names: tuple[str, str, str, str], hidden: int, heads: int,
+               bias: _Disentangled | None = None) -> str:
     q, k, v = (g.linear(x, name, hidden, hidden, bias=True) for name in names[:3])
-    y = g.op("Attention", q, k, v, mask, q_num_heads=heads, kv_num_heads=heads)
+    scale: dict[str, Any] = {"scale": bias.scale} if bias else {}
+    y = g.op("Attention", q, k, v, bias.of(q, k, names) if bias else mask, q_num_heads=heads, kv_num_heads=heads, **scale)
     return g.linear(y, names[3], hidden, hidden, bias=True)
 
 
@@ -113,7 +116,8 @@ def _linear_classifier(g: Graph, vector: str, file: Path, hidden: int) -> None:
 
 
 # Settings that a head reads which this model may not have.
-_OF_HEADS = ("classifier_activation", "classifier_bias", "classifier_pooling", "decoder_bias", "layer_norm_eps", "num_labels", "pad_token_id", "tie_weights_",
+_OF_HEADS = ("classifier_activation", "classifier_bias", "classifier_pooling", "decoder_bias", "layer_norm_eps", "legacy", "num_labels", "pad_token_id",
+             "pooler_dropout", "pooler_hidden_act", "pooler_hidden_size", "tie_weights_",
              "tie_word_embeddings", "type_vocab_size")
 
 
@@ -154,6 +158,93 @@ def _position_bias(g: Graph, ids: str, keep: str, name: str, buckets: int, heads
         bucket = g.op("Gather", g.constant(position_buckets(buckets)), g.op("Add", near, g.constant(128)), axis=0)
         bias = g.op("Transpose", g.op("Gather", g.param(name, (buckets, heads)), bucket, axis=0), perm=[2, 0, 1])
         return g.op("Where", keep, g.op("Unsqueeze", bias, g.constant([0])), g.scalar(-np.inf))
+
+
+def _deberta_embeddings(g: Graph, config: dict[str, Any], ids: str, mask: str, prefix: str, epsilon: float) -> str:
+    """Word embeddings alone; padding becomes zeros."""
+    table, hidden = prefix + "embeddings.", config["hidden_size"]
+    wanted = {"relative_attention": True, "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0}
+    for key, value in wanted.items():
+        if config.get(key, value if key == "type_vocab_size" else None) != value:
+            raise ExportError(f"{key} {config.get(key)} in config.json is not supported for deberta-v2; only {value} (DeBERTa-v3) is")
+    if config.get("conv_kernel_size") or config.get("embedding_size", hidden) != hidden:
+        raise ExportError("conv_kernel_size and embedding_size in config.json are not supported for deberta-v2")
+    with g.scope("embeddings"):
+        x = _norm(g, g.embedding(ids, table + "word_embeddings.weight", (config["vocab_size"], hidden)), table + "LayerNorm", hidden, epsilon)
+        return g.op("Mul", x, g.op("Unsqueeze", g.cast(mask, g.compute), g.constant([2])))
+
+
+def log_buckets(buckets: int, longest: int) -> np.ndarray:
+    """Buckets of the distances -(longest - 1)..longest - 1: exact near zero, logarithmic beyond (He 2021, DeBERTa-v2)."""
+    distance = np.arange(1 - longest, longest)
+    if buckets <= 0:
+        return distance
+    middle = buckets // 2
+    size = np.where(np.abs(distance) < middle, middle - 1, np.abs(distance)).astype(np.float32)
+    large = np.ceil(np.log(size / np.float32(middle)) / np.log(np.float32((longest - 1) / middle)) * np.float32(middle - 1)) + middle
+    result: np.ndarray = np.where(size <= middle, distance, large * np.sign(distance)).astype(np.int64)
+    return result
+
+
+class _Disentangled:
+    """DeBERTa's scores of content and distance (He 2020, section 3.1), added to those of content and content."""
+
+    def __init__(self, g: Graph, config: dict[str, Any], prefix: str, ids: str, keep: str, epsilon: float):
+        self.g, self.prefix, self.keep, self.epsilon = g, prefix, keep, epsilon
+        self.hidden, self.heads = config["hidden_size"], config["num_attention_heads"]
+        self.head_dim = self.hidden // self.heads
+        kinds, longest, buckets = config.get("pos_att_type") or [], config.get("max_relative_positions", -1), config.get("position_buckets", -1)
+        self.kinds = [k.strip() for k in kinds.lower().split("|")] if isinstance(kinds, str) else list(kinds)
+        if set(self.kinds) - {"c2p", "p2c"}:
+            raise ExportError(f"pos_att_type {kinds} in config.json is not supported; c2p and p2c are")
+        if config.get("attention_head_size", self.head_dim) != self.head_dim:
+            raise ExportError(f"attention_head_size {config['attention_head_size']} in config.json is not supported; only {self.head_dim} is")
+        self.normed = "layer_norm" in str(config.get("norm_rel_ebd", "none")).lower()
+        longest = longest if longest > 0 else config["max_position_embeddings"]
+        self.span = buckets if buckets > 0 else longest
+        self.scale = float((self.head_dim * (1 + len(self.kinds))) ** -0.5)
+        g.stored(prefix + "encoder.rel_embeddings.weight", (2 * self.span, self.hidden))
+        rows = np.clip(log_buckets(buckets, longest) + self.span, 0, 2 * self.span - 1)
+        with g.scope("distances"):
+            table, distance, middle = g.constant(rows), _distances(g, ids), g.constant(longest - 1)
+            place = {"c2p": g.op("Sub", middle, distance), "p2c": g.op("Add", middle, distance)}
+            shape = g.op("Shape", keep)
+            shape = g.op("Concat", g.op("Slice", shape, g.constant([0]), g.constant([1]), g.constant([0])), g.constant([self.heads]),
+                         g.op("Slice", shape, g.constant([2]), g.constant([4]), g.constant([0])), axis=0)
+            self.rows = {kind: g.op("Expand", g.op("Gather", table, place[kind], axis=0), shape) for kind in self.kinds}
+
+    def _table(self, projection: str) -> str:
+        """The embeddings of distances through a projection of this layer, [heads, head_dim, 2 * span]: they do not depend on the text."""
+        g, weights, shape = self.g, self.g.checkpoint.weights, (self.heads, self.head_dim, 2 * self.span)
+
+        def make() -> np.ndarray:
+            x = g.values(self.prefix + "encoder.rel_embeddings.weight", (2 * self.span, self.hidden))
+            if self.normed:
+                norm = [g.values(f"{self.prefix}encoder.LayerNorm.{part}", (self.hidden,)) for part in ("weight", "bias")]
+                x = x - x.mean(-1, keepdims=True)
+                x = x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(self.epsilon)) * norm[0] + norm[1]
+            y = x @ g.values(projection + ".weight", (self.hidden, self.hidden)).T + g.values(projection + ".bias", (self.hidden,))
+            values: np.ndarray = y.T.reshape(shape).astype(np.float32 if g.compute == FLOAT else np.float16)
+            return values
+
+        name = projection + ".distances"
+        weights[name] = rewritten(name, "F32" if g.compute == FLOAT else "F16", shape, make)
+        return g.param(name, shape)
+
+    def of(self, q: str, k: str, names: tuple[str, str, str, str]) -> str:
+        """The scores of a layer [batch, heads, sequence, sequence], minus infinity at padding."""
+        g, total = self.g, ""
+        with g.scope("distances"):
+            for kind, x, projection in (("c2p", q, names[1]), ("p2c", k, names[0])):
+                if kind not in self.kinds:
+                    continue
+                heads = g.op("Transpose", g.op("Reshape", x, g.constant([0, 0, self.heads, self.head_dim])), perm=[0, 2, 1, 3])
+                y = g.op("GatherElements", g.op("MatMul", heads, self._table(projection)), self.rows[kind], axis=3)
+                y = g.op("Transpose", y, perm=[0, 1, 3, 2]) if kind == "p2c" else y
+                total = g.op("Add", total, y) if total else y
+            if not total:
+                return self.keep
+            return g.op("Where", self.keep, g.op("Mul", total, g.scalar(self.scale)), g.scalar(-np.inf))
 
 
 def _embeddings(g: Graph, family: Family, config: dict[str, Any], ids: str, prefix: str, width: int, epsilon: float) -> str:
@@ -197,7 +288,8 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str], pooling: str, classi
         ffn = config["intermediate_size"]
         width = config.get("embedding_size") or hidden if kind in ("albert", "electra") else hidden
         epsilon, act = config.get("layer_norm_eps", 1e-12), config.get("hidden_act", "gelu_new" if kind == "albert" else "gelu")
-        x = _embeddings(g, family, config, ids, prefix, width, epsilon)
+        x = _embeddings(g, family, config, ids, prefix, width, epsilon) if kind != "deberta-v2" else \
+            _deberta_embeddings(g, config, ids, mask, prefix, epsilon)
         if kind == "albert":
             x = g.linear(x, prefix + "encoder.embedding_hidden_mapping_in", hidden, width, bias=True)
         elif width != hidden:
@@ -205,10 +297,13 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str], pooling: str, classi
         if kind == "mpnet":
             keep = _position_bias(g, ids, keep, prefix + "encoder.relative_attention_bias.weight",
                                   config.get("relative_attention_num_buckets", 32), heads)
+        bias = _Disentangled(g, config, prefix, ids, keep, epsilon) if kind == "deberta-v2" else None
         for i in range(layers):
             with g.scope(f"layer.{i}"):
-                layer = _albert_layer if kind == "albert" else _bert_layer
-                x = layer(g, x, keep, prefix, i, config, (hidden, heads, ffn, epsilon, act))
+                if kind == "albert":
+                    x = _albert_layer(g, x, keep, prefix, i, config, (hidden, heads, ffn, epsilon, act))
+                else:
+                    x = _bert_layer(g, x, keep, prefix, i, config, (hidden, heads, ffn, epsilon, act), bias)
     for key in _OF_HEADS:
         config.get(key)
     if pooling == "mean":
@@ -241,12 +336,13 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str], pooling: str, classi
     return g, g.model(kind, metadata)
 
 
-def _bert_layer(g: Graph, x: str, mask: str, prefix: str, i: int, config: dict[str, Any], sizes: tuple) -> str:
+def _bert_layer(g: Graph, x: str, mask: str, prefix: str, i: int, config: dict[str, Any], sizes: tuple,
+                bias: _Disentangled | None = None) -> str:
     hidden, heads, ffn, epsilon, act = sizes
     names = FAMILIES[config["model_type"]]
     layer = prefix + names.layer % i
     with g.scope("attention"):
-        y = _attention(g, x, mask, (layer + names.q, layer + names.k, layer + names.v, layer + names.o), hidden, heads)
+        y = _attention(g, x, mask, (layer + names.q, layer + names.k, layer + names.v, layer + names.o), hidden, heads, bias)
         x = _norm(g, g.op("Add", y, x), layer + names.attention_norm, hidden, epsilon)
     with g.scope("mlp"):
         y = g.activation(g.linear(x, layer + names.up, ffn, hidden, bias=True), act)
@@ -331,6 +427,8 @@ _MASKED_HEADS = {
     "albert": ("predictions.dense", "predictions.LayerNorm", "predictions.decoder.weight", ("predictions.bias", "predictions.decoder.bias")),
     "electra": ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.weight", ("generator_lm_head.bias",)),
     "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.weight", ("vocab_projector.bias",)),
+    "deberta-v2": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.decoder.weight",
+                   ("cls.predictions.bias", "cls.predictions.decoder.bias")),
     "modernbert": ("head.dense", "head.norm", "decoder.weight", ("decoder.bias",)),
 }
 _LM_HEAD = ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder.weight", ("lm_head.bias", "lm_head.decoder.bias"))
@@ -363,7 +461,7 @@ def _labels(g: Graph, name: str) -> int:
 
 def _classifier(g: Graph, x: str, kind: str, prefix: str, hidden: int, epsilon: float, config: dict[str, Any]) -> None:
     """Logits from the first token, or of ModernBERT from the mean, if it says so."""
-    final = "classifier.out_proj" if kind not in ("bert", "albert", "distilbert", "modernbert") else "classifier"
+    final = "classifier.out_proj" if kind not in ("bert", "albert", "distilbert", "modernbert", "deberta-v2") else "classifier"
     with g.scope("classifier"):
         if kind == "modernbert" and config.get("classifier_pooling", "cls") == "mean":
             weight = g.op("Unsqueeze", g.cast("attention_mask", g.compute), g.constant([2]))
@@ -373,6 +471,8 @@ def _classifier(g: Graph, x: str, kind: str, prefix: str, hidden: int, epsilon: 
             first = g.op("Gather", x, g.constant(0), axis=1)
         if kind in ("bert", "albert"):
             dense, act = prefix + ("pooler" if kind == "albert" else "pooler.dense"), "tanh"
+        elif kind == "deberta-v2":
+            dense, act = "pooler.dense", config.get("pooler_hidden_act", "gelu")
         elif kind == "distilbert":
             dense, act = "pre_classifier", "relu"
         elif kind == "modernbert":
