@@ -15,8 +15,9 @@ QUICK_HOST = {
     "attention-past", "attention-soft-cap", "rotary-tables", "swish-block", "tensor-scatter",
     "tensor-scatter-mask", "tensor-scatter-causal", "folded-norms", "gqa-by-row", "grouped-concat",
     "cache-changed-in-part", "gptj-torchscript", "cohere-dynamo",
+    "gemma3-bf16", "gpt-neox-f32", "lfm2-f32", "modernbert-f32",
 }
-QUICK_AARCH64 = {"minilm", "stories260K", "babyllama_tok105", "gpt2-f32", "llama-f16", "qwen3-f32", "tiny-graph-capture-gqa"}
+QUICK_AARCH64 = {"minilm", "stories260K", "babyllama_tok105", "gpt2-f32", "llama-f16", "qwen3-f32", "tiny-graph-capture-gqa", "gemma3-bf16"}
 
 ROOT = Path(__file__).resolve().parents[2]
 # For this process and its children, emulated ones too: sessions lie between inaccessible pages (runtime/README.md, "Fences").

@@ -89,6 +89,15 @@ def _seeded(preset: str, dtype: str) -> Writer:
     return write
 
 
+def _saved(family: str, dtype: str) -> Writer:
+    def write(output: Path) -> torch_models.TorchModel | None:
+        torch_models.saved(family, output.parent / "checkpoint", dtype)
+        export(output.parent / "checkpoint", output)
+        # LFM2's cache is not one of keys and values alone; test/python compares its graph with transformers.
+        return None if family == "lfm2" else torch_models.checkpoint(output.parent / "checkpoint")
+    return write
+
+
 def _package() -> Path:
     from edgecc.export import ExportError
     try:
@@ -109,6 +118,9 @@ def _registry() -> dict[str, Writer]:
     for preset in ("llama", "mistral", "qwen2", "qwen3", "gpt2", "bert"):
         for dtype in ("f32", "f16", "bf16"):
             models[f"{preset}-{dtype}"] = _seeded(preset, dtype)
+    for family, dtypes in torch_models.SAVED.items():
+        for dtype in dtypes:
+            models[f"{family}-{dtype}"] = _saved(family, dtype)
     for path in ("tiny-random-Llama-fp16/model.onnx", "tiny-graph-capture-gqa/model.onnx", "tiny-random-gpt2-fp32/past.onnx",
                  "tiny-random-lfm2-fp32/decoder.onnx"):
         models[path.split("/")[0]] = _graph(path)
@@ -121,7 +133,7 @@ MODELS = _registry()
 
 # Graphs that did not come from PyTorch: ONNX Runtime alone says what is right.
 _GRAPHS = ("tiny-random-Llama-fp16", "tiny-graph-capture-gqa", "tiny-random-gpt2-fp32", "tiny-random-lfm2-fp32")
-WITHOUT_TORCH = {*_GRAPHS, *opset_graphs.GRAPHS}
+WITHOUT_TORCH = {*_GRAPHS, *opset_graphs.GRAPHS, "lfm2-f32", "lfm2-bf16"}
 
 # Tokens per call of a language model's cases. One graph of the genai builder takes a chunk only at the start.
 _CHUNKS = {"tiny-random-Llama-fp16": (7, 1, 1, 1)}

@@ -105,6 +105,52 @@ def _text_encoder(model: Any, types: bool = False, positions: int = 0) -> TorchM
                       {"last_hidden_state": dims}, metadata=facts)
 
 
+def saved(family: str, directory: Path, dtype: str) -> None:
+    """Writes a checkpoint of a small configuration of a family with seeded random weights: what edgecc-export reads and PyTorch's
+    exporters are not asked for."""
+    import torch
+    import transformers as t
+
+    small = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, vocab_size=128,
+                 max_position_embeddings=128, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    grouped = dict(small, num_key_value_heads=2)
+    build: dict[str, Callable[[], Any]] = {
+        "gemma2": lambda: t.Gemma2ForCausalLM(t.Gemma2Config(**grouped, head_dim=32, sliding_window=8, query_pre_attn_scalar=24,
+                                                             attn_logit_softcapping=2.0, final_logit_softcapping=3.0)),
+        "gemma3": lambda: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**grouped, head_dim=32, sliding_window=8, query_pre_attn_scalar=24,
+                                                                 layer_types=["sliding_attention", "full_attention"])),
+        "phi3": lambda: t.Phi3ForCausalLM(t.Phi3Config(**small, num_key_value_heads=2, original_max_position_embeddings=96, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 96,
+            "short_factor": [1.0 + 0.1 * i for i in range(6)], "long_factor": [2.0 + i for i in range(6)]})),
+        "smollm3": lambda: t.SmolLM3ForCausalLM(t.SmolLM3Config(**grouped, no_rope_layers=[1, 0])),
+        "olmo2": lambda: t.Olmo2ForCausalLM(t.Olmo2Config(**grouped)),
+        "granite": lambda: t.GraniteForCausalLM(t.GraniteConfig(**grouped, embedding_multiplier=3.0, logits_scaling=2.0,
+                                                                residual_multiplier=0.5, attention_multiplier=0.2)),
+        "stablelm": lambda: t.StableLmForCausalLM(t.StableLmConfig(**grouped, use_qkv_bias=True)),
+        "stablelm-parallel": lambda: t.StableLmForCausalLM(t.StableLmConfig(**grouped, use_parallel_residual=True, qk_layernorm=True)),
+        "lfm2": lambda: t.Lfm2ForCausalLM(t.Lfm2Config(**dict(grouped, num_hidden_layers=3), layer_types=["conv", "full_attention", "conv"])),
+        "gpt-neox": lambda: t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**small)),
+        "roberta": lambda: t.RobertaModel(t.RobertaConfig(**small), add_pooling_layer=False),
+        "mpnet": lambda: t.MPNetModel(t.MPNetConfig(**small), add_pooling_layer=False),
+        "distilbert": lambda: t.DistilBertModel(t.DistilBertConfig(dim=64, hidden_dim=128, n_layers=2, n_heads=4, vocab_size=128,
+                                                                   max_position_embeddings=128)),
+        "electra": lambda: t.ElectraModel(t.ElectraConfig(**small, embedding_size=32)),
+        "deberta-v3": lambda: t.DebertaV2Model(t.DebertaV2Config(**small, relative_attention=True, share_att_key=True, position_biased_input=False,
+                                                                 type_vocab_size=0, position_buckets=8, norm_rel_ebd="layer_norm",
+                                                                 pos_att_type="p2c|c2p")),
+        "modernbert": lambda: t.ModernBertModel(t.ModernBertConfig(**small, local_attention=8, cls_token_id=1, sep_token_id=2)),
+    }
+    torch.manual_seed(0)
+    t.utils.logging.disable_progress_bar()
+    model = spread(build[family]())
+    model.to(torch.bfloat16 if dtype == "bf16" else torch.float32).save_pretrained(directory)
+
+
+# Families of `saved`, with the types that they ship in.
+SAVED = {"gemma2": ("f32", "bf16"), "gemma3": ("f32", "bf16"), "phi3": ("f32", "bf16"), "smollm3": ("f32", "bf16"), "olmo2": ("f32", "bf16"),
+         "granite": ("f32", "bf16"), "stablelm": ("f32", "bf16"), "stablelm-parallel": ("f32",), "gpt-neox": ("f32",), "lfm2": ("f32", "bf16"), "roberta": ("f32",), "mpnet": ("f32",), "distilbert": ("f32",), "electra": ("f32",), "deberta-v3": ("f32",), "modernbert": ("f32", "bf16")}
+
+
 def _random(family: str) -> TorchModel:
     """A small configuration of a transformers family with seeded random weights."""
     import torch
@@ -278,12 +324,14 @@ def checkpoint(directory: Path, pooling: str = "") -> TorchModel:
         return TorchModel(_forward(model.eval(), ["input_ids", "attention_mask", "token_type_ids"], "logits"), (),
                           {n: {} for n in ("input_ids", "attention_mask", "token_type_ids")}, {"logits": {}})
     load = dict(pretrained_model_name_or_path=directory, dtype="auto")
-    model = t.BertModel.from_pretrained(**load, add_pooling_layer=False) if kind == "bert" else t.AutoModelForCausalLM.from_pretrained(**load)
+    encoder = kind in ("bert", "roberta", "mpnet", "distilbert", "electra", "modernbert", "deberta-v2")
+    options = {"add_pooling_layer": False} if kind in ("bert", "roberta", "mpnet") else {}
+    model = t.AutoModel.from_pretrained(**load, **options) if encoder else t.AutoModelForCausalLM.from_pretrained(**load)
     if model.dtype == torch.bfloat16:
         model = model.float()
     if pooling == "mean":
         return _pooled(_text_encoder(model.eval(), types=True))
-    return _text_encoder(model.eval(), types=True) if kind == "bert" else language_model(model.eval(), attention_mask=False)
+    return _text_encoder(model.eval(), types=kind in ("bert", "electra")) if encoder else language_model(model.eval(), attention_mask=False)
 
 
 def _pooled(encoder: TorchModel) -> TorchModel:

@@ -16,6 +16,7 @@ t = pytest.importorskip("transformers")
 
 from edgecc.export import ExportError, export, find_package_model, write_random_checkpoint  # noqa: E402
 from edgecc.export.__main__ import main  # noqa: E402
+from edgecc.export.encoder import log_buckets, position_buckets  # noqa: E402
 from edgecc.export.random_model import PRESETS  # noqa: E402
 from export_models import DATA, Oracle, is_state, present_of  # noqa: E402
 from edgecc.eval.reactions import examples  # noqa: E402
@@ -24,6 +25,10 @@ from torch_models import spread  # noqa: E402
 SMALL = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, vocab_size=128,
              max_position_embeddings=128)
 GROUPED = dict(SMALL, num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+DISTILLED = dict(dim=64, hidden_dim=96, n_layers=3, n_heads=4, vocab_size=128, max_position_embeddings=128)
+MODERN = dict(SMALL, num_hidden_layers=4, local_attention=6, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)
+DEBERTA = dict(SMALL, relative_attention=True, share_att_key=True, position_biased_input=False, type_vocab_size=0, position_buckets=4,
+               norm_rel_ebd="layer_norm", pos_att_type="p2c|c2p")
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 32}
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}
@@ -44,12 +49,60 @@ DECODERS = {
     "qwen2-window": lambda: t.Qwen2ForCausalLM(t.Qwen2Config(**GROUPED, use_sliding_window=True, sliding_window=5,
                                                              max_window_layers=1)),
     "qwen3": lambda: t.Qwen3ForCausalLM(t.Qwen3Config(**GROUPED, head_dim=32)),
+    "gemma2": lambda: t.Gemma2ForCausalLM(t.Gemma2Config(**dict(GROUPED, head_dim=32, sliding_window=5, query_pre_attn_scalar=24,
+                                                                attn_logit_softcapping=2.0, final_logit_softcapping=3.0))),
+    "gemma3": lambda: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**dict(GROUPED, head_dim=32, num_hidden_layers=7, sliding_window=5))),
+    "gemma3-linear": lambda: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**GROUPED, head_dim=32, sliding_window=5, layer_types=[
+        "sliding_attention", "full_attention", "sliding_attention"], rope_parameters={
+            "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}})),
+    "phi3": lambda: t.Phi3ForCausalLM(t.Phi3Config(**GROUPED, sliding_window=5)),
+    "phi3-longrope": lambda: t.Phi3ForCausalLM(t.Phi3Config(**GROUPED, original_max_position_embeddings=32, rope_parameters={
+        "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75, "short_factor": [1.0 + 0.1 * i for i in range(6)],
+        "long_factor": [2.0 + i for i in range(6)], "original_max_position_embeddings": 32})),
+    "smollm3": lambda: t.SmolLM3ForCausalLM(t.SmolLM3Config(**GROUPED, no_rope_layer_interval=2)),
+    "smollm3-window": lambda: t.SmolLM3ForCausalLM(t.SmolLM3Config(**GROUPED, no_rope_layers=[1, 0, 1], use_sliding_window=True,
+                                                                   sliding_window=5)),
+    "olmo2": lambda: t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED)),
+    "granite": lambda: t.GraniteForCausalLM(t.GraniteConfig(**GROUPED, embedding_multiplier=3.0, logits_scaling=2.0,
+                                                            residual_multiplier=0.5, attention_multiplier=0.2)),
+    "stablelm": lambda: t.StableLmForCausalLM(t.StableLmConfig(**GROUPED, use_qkv_bias=True)),
+    "stablelm-parallel": lambda: t.StableLmForCausalLM(t.StableLmConfig(**GROUPED, use_parallel_residual=True, qk_layernorm=True)),
+    "gpt-neox": lambda: t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**SMALL)),
+    "gpt-neox-serial": lambda: t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**SMALL, use_parallel_residual=False, attention_bias=False,
+                                                                    rope_parameters={"rope_theta": 500.0, "rope_type": "default",
+                                                                                     "partial_rotary_factor": 0.5})),
+    "lfm2": lambda: t.Lfm2ForCausalLM(t.Lfm2Config(**GROUPED, layer_types=["conv", "full_attention", "conv"], conv_bias=True)),
     "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(n_embd=64, n_layer=3, n_head=4, vocab_size=128, n_positions=128)),
 }
 ENCODERS = {
     "bert": lambda: t.BertModel(t.BertConfig(**SMALL), add_pooling_layer=False),
     "bert-masked-lm": lambda: t.BertForMaskedLM(t.BertConfig(**SMALL)),
     "bert-classifier": lambda: t.BertForSequenceClassification(t.BertConfig(**SMALL, num_labels=3)),
+    "roberta": lambda: t.RobertaModel(t.RobertaConfig(**SMALL, type_vocab_size=1), add_pooling_layer=False),
+    "roberta-masked-lm": lambda: t.RobertaForMaskedLM(t.RobertaConfig(**SMALL)),
+    "roberta-classifier": lambda: t.RobertaForSequenceClassification(t.RobertaConfig(**SMALL, num_labels=3)),
+    "xlm-roberta": lambda: t.XLMRobertaModel(t.XLMRobertaConfig(**SMALL), add_pooling_layer=False),
+    "xlm-roberta-tokens": lambda: t.XLMRobertaForTokenClassification(t.XLMRobertaConfig(**SMALL, num_labels=5)),
+    "mpnet": lambda: t.MPNetModel(t.MPNetConfig(**SMALL), add_pooling_layer=False),
+    "mpnet-masked-lm": lambda: t.MPNetForMaskedLM(t.MPNetConfig(**SMALL)),
+    "mpnet-classifier": lambda: t.MPNetForSequenceClassification(t.MPNetConfig(**SMALL, num_labels=3)),
+    "distilbert": lambda: t.DistilBertModel(t.DistilBertConfig(**DISTILLED)),
+    "distilbert-masked-lm": lambda: t.DistilBertForMaskedLM(t.DistilBertConfig(**DISTILLED, sinusoidal_pos_embds=True)),
+    "distilbert-classifier": lambda: t.DistilBertForSequenceClassification(t.DistilBertConfig(**DISTILLED, num_labels=3)),
+    "electra": lambda: t.ElectraModel(t.ElectraConfig(**SMALL, embedding_size=32)),
+    "electra-discriminator": lambda: t.ElectraForPreTraining(t.ElectraConfig(**SMALL, embedding_size=64)),
+    "electra-masked-lm": lambda: t.ElectraForMaskedLM(t.ElectraConfig(**SMALL, embedding_size=32)),
+    "electra-classifier": lambda: t.ElectraForSequenceClassification(t.ElectraConfig(**SMALL, embedding_size=32, num_labels=3)),
+    "modernbert": lambda: t.ModernBertModel(t.ModernBertConfig(**MODERN)),
+    "modernbert-masked-lm": lambda: t.ModernBertForMaskedLM(t.ModernBertConfig(**MODERN, norm_bias=True, mlp_bias=True, attention_bias=True)),
+    "modernbert-classifier": lambda: t.ModernBertForSequenceClassification(t.ModernBertConfig(**MODERN, num_labels=3)),
+    "modernbert-mean": lambda: t.ModernBertForSequenceClassification(t.ModernBertConfig(**MODERN, num_labels=3, classifier_pooling="mean")),
+    "deberta-v3": lambda: t.DebertaV2Model(t.DebertaV2Config(**DEBERTA)),
+    "deberta-v3-unbucketed": lambda: t.DebertaV2Model(t.DebertaV2Config(**DEBERTA | dict(position_buckets=-1, norm_rel_ebd="none", pos_att_type="c2p"))),
+    "deberta-v3-classifier": lambda: t.DebertaV2ForSequenceClassification(t.DebertaV2Config(**DEBERTA, num_labels=3)),
+    "deberta-v3-masked-lm": lambda: t.DebertaV2ForMaskedLM(t.DebertaV2Config(**DEBERTA)),
+    "deberta-v3-tokens": lambda: t.DebertaV2ForTokenClassification(t.DebertaV2Config(**DEBERTA, num_labels=3)),
     "albert": lambda: t.AlbertModel(t.AlbertConfig(**SMALL, embedding_size=32), add_pooling_layer=False),
     "albert-groups": lambda: t.AlbertForMaskedLM(t.AlbertConfig(**dict(SMALL, num_hidden_layers=4), embedding_size=32,
                                                                 num_hidden_groups=2, inner_group_num=2)),
@@ -122,10 +175,26 @@ def test_encoder(name, tmp_path):
     with torch.no_grad():
         out = model(**{k: torch.from_numpy(v) for k, v in feeds.items()})
     expected, (actual,) = (out.logits if hasattr(out, "logits") else out.last_hidden_state).numpy(), oracle.run(feeds).values()
-    if expected.ndim == 3:  # what padding gives is nobody's business
+    if expected.shape[:2] == feeds["input_ids"].shape:  # what padding gives is nobody's business
         keep = feeds["attention_mask"].astype(bool)
         actual, expected = actual[keep], expected[keep]
     close(actual, expected)
+
+
+def test_position_buckets():
+    """Distances fall into the same buckets as in transformers, those beyond the table too."""
+    from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
+
+    distances = torch.arange(-500, 501)
+    expected = MPNetEncoder.relative_position_bucket(distances).numpy()
+    assert np.array_equal(position_buckets(32)[np.clip(distances.numpy(), -128, 128) + 128], expected)
+
+
+def test_log_buckets():
+    from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
+
+    distances = torch.arange(-511, 512)
+    assert np.array_equal(log_buckets(256, 512), make_log_bucket_position(distances, 256, 512).long().numpy())
 
 
 def test_minilm_sentences(tmp_path):
@@ -347,7 +416,68 @@ def test_metadata(tmp_path):
     export(tmp_path / "checkpoint", tmp_path / "model.onnx")
     facts = {p.key: p.value for p in onnx.load(tmp_path / "model.onnx", load_external_data=False).metadata_props}
     assert facts == {"architecture": "mistral", "vocabulary_size": "128", "context_length": "128", "sliding_window": "5",
-                     "bos_token_id": "1", "eos_token_id": "2", "pad_token_id": "0"}
+                     "bos_token_id": "1", "eos_token_id": "2", "pad_token_id": "0",
+                     "edgecc.text_source": str((tmp_path / "checkpoint").resolve())}
+
+
+# What config.json of published checkpoints says besides what the small ones here say.
+PUBLISHED = {
+    "llama": dict(is_llama_config=True, rope_interleaved=False, pretraining_tp=1, **{"transformers.js_config": {"kv_cache_dtype": "float16"}}),
+    "qwen2": dict(max_window_layers=28, sliding_window=32768, use_sliding_window=False, use_mrope=False),
+    "gemma2": dict(cache_implementation="hybrid", hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh"),
+    "gemma3": dict(sliding_window_pattern=6, cache_implementation="hybrid", use_bidirectional_attention=False),
+    "phi3": dict(full_attn_mod=1, interpolate_factor=1, lm_head_bias=False, attention_bias=False, embd_pdrop=0.0, auto_map={"AutoConfig": "x"}),
+    "smollm3": dict(max_window_layers=28, pretraining_tp=2),
+    "gpt-neox": dict(rotary_pct=0.25, rotary_emb_base=10000, classifier_dropout=0.1),
+    "lfm2": dict(conv_dim=64, conv_dim_out=64, conv_use_xavier_init=True, num_heads=4, use_pos_enc=True, block_dim=64, block_use_swiglu=True),
+    "roberta": dict(gradient_checkpointing=False, position_embedding_type="absolute", vocab_size=128),
+    "distilbert": dict(tie_weights_=True, qa_dropout=0.1),
+    "electra": dict(summary_activation="gelu", summary_last_dropout=0.1, summary_type="first", summary_use_proj=True),
+    "modernbert": dict(layer_norm_eps=1e-5, reference_compile=None, sparse_prediction=False, position_embedding_type="absolute"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings_pass(name, tmp_path):
+    saved({**DECODERS, **ENCODERS}[name], tmp_path / "checkpoint")
+    edit(tmp_path / "checkpoint", **PUBLISHED[name])
+    export(tmp_path / "checkpoint", tmp_path / "model.onnx")
+
+
+def test_settings_of_before_transformers_5(tmp_path):
+    """Bases of the rotary embedding, patterns of windows and the text part of a model with images, under their former names."""
+    model = saved(DECODERS["gemma3-linear"], tmp_path / "checkpoint")
+    file = tmp_path / "checkpoint/config.json"
+    text = json.loads(file.read_text())
+    text = {k: v for k, v in text.items() if k not in ("rope_parameters", "layer_types", "model_type", "architectures")}
+    text |= {"rope_theta": 1e6, "rope_local_base_freq": 1e4, "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "sliding_window_pattern": 2}
+    file.write_text(json.dumps({"model_type": "gemma3", "text_config": text, "vision_config": {}, "mm_tokens_per_image": 256}))
+    export(tmp_path / "checkpoint", tmp_path / "model.onnx")
+    ids = np.random.default_rng(0).integers(0, 128, (1, 20))
+    with torch.no_grad():
+        close(steps(Oracle(tmp_path / "model.onnx"), ids, [7, 20]), model(torch.from_numpy(ids)).logits.numpy())
+
+
+def test_long_context(tmp_path):
+    """LongRoPE: the second table from the first token on, as transformers has it for a text beyond the original context."""
+    model = saved(DECODERS["phi3-longrope"], tmp_path / "checkpoint")
+    ids = np.random.default_rng(0).integers(0, 128, (1, 40))
+    with torch.no_grad():
+        expected = model(torch.from_numpy(ids)).logits.numpy()
+    export(tmp_path / "checkpoint", tmp_path / "long.onnx", long_context=True)
+    export(tmp_path / "checkpoint", tmp_path / "short.onnx")
+    long, short = Oracle(tmp_path / "long.onnx"), Oracle(tmp_path / "short.onnx")
+    close(steps(long, ids, [9, 40]), expected)
+    assert np.abs(steps(short, ids, [40]) - expected).max() > 1e-2
+    assert (long.metadata["context_length"], short.metadata["context_length"]) == ("128", "32")
+
+
+def test_a_window_as_long_as_the_context_hides_nothing(tmp_path):
+    saved(DECODERS["mistral-window"], tmp_path / "checkpoint")
+    edit(tmp_path / "checkpoint", sliding_window=128)
+    export(tmp_path / "checkpoint", tmp_path / "model.onnx")
+    nodes = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.node
+    assert {n.input[3] for n in nodes if n.op_type == "Attention"} == {""}
 
 
 @pytest.mark.parametrize("break_it, sentence", (
@@ -359,7 +489,10 @@ def test_metadata(tmp_path):
     (lambda d: edit(d, hidden_size=128), "but config.json makes it"),
     (lambda d: edit(d, hidden_act="laplace"), "activation laplace"),
     (lambda d: edit(d, num_hidden_layers=4), "layers.3.input_layernorm.weight is missing"),
-    (lambda d: edit(d, rope_parameters={"rope_type": "longrope", "factor": 2}), "rope_type longrope"),
+    (lambda d: edit(d, rope_parameters={"rope_type": "dynamic", "factor": 2}), "rope_type dynamic"),
+    (lambda d: edit(d, layer_types=["linear_attention"] * 3), "layer_types in config.json: linear_attention is not supported"),
+    (lambda d: edit(d, layer_types=["full_attention"]), "layer_types in config.json has 1 entries for 3 layers"),
+    (lambda d: edit(d, layer_scale=0.5), "sets layer_scale, which edgecc-export does not know"),
 ))
 def test_errors_name_the_cause(break_it, sentence, tmp_path, capsys):
     saved(DECODERS["llama"], tmp_path / "checkpoint")

@@ -12,9 +12,9 @@ from . import PRESETS, ExportError, export, find_package_model, write_random_che
 
 def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="edgecc-export", description=(
-        "Write ONNX from a Hugging Face checkpoint directory (config.json and safetensors), or a llama2.c-family one, in seconds "
-        "and without PyTorch. The weights stay in their files and are referenced by offset."))
-    p.add_argument("directory", nargs="?", type=Path, help="the checkpoint")
+        "Write ONNX from a Hugging Face checkpoint directory (config.json and safetensors), a llama2.c-family one, or a GGUF file, "
+        "in seconds and without PyTorch. Weights that need no change stay in their files and are referenced by offset."))
+    p.add_argument("source", nargs="?", type=Path, metavar="SOURCE", help="checkpoint directory, or GGUF file")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.onnx")
     p.add_argument("--package", metavar="NAME", help="the checkpoint that the installed Python package NAME carries")
     p.add_argument("--pooling", choices=("none", "mean"), default="none",
@@ -24,6 +24,11 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", choices=("auto", "link", "copy"), default="auto",
                    help="how weights from outside get into the output's directory: hard links, copies, or what suits the size")
     p.add_argument("--activation", metavar="NAME", help="override hidden_act of config.json")
+    p.add_argument("--adapter", type=Path, metavar="DIR", help="merge a LoRA adapter that PEFT saved")
+    p.add_argument("--long-context", action="store_true",
+                   help="LongRoPE (Phi-3): the table for contexts beyond the original one (default: up to it)")
+    p.add_argument("--ignore-config", action="append", default=[], metavar="KEY",
+                   help="a setting of config.json that is unknown here and does not change what the model computes; repeatable")
     r = p.add_argument_group("random weights", "write MODEL.safetensors and config.json into the output's directory, then export")
     r.add_argument("--random", metavar="PRESET", choices=sorted(PRESETS), help=f"one of {', '.join(PRESETS)}")
     r.add_argument("--sparse", action="store_true", help="matrices of zeros that take no disk (default: random, --seed)")
@@ -51,11 +56,12 @@ def _random(a: argparse.Namespace) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     a = parser.parse_args(arguments)
-    if sum(x is not None for x in (a.directory, a.package, a.random)) != 1:
-        parser.error("give one of: a checkpoint directory, --package NAME, --random PRESET")
+    if sum(x is not None for x in (a.source, a.package, a.random)) != 1:
+        parser.error("give one of: a checkpoint directory or GGUF file, --package NAME, --random PRESET")
     try:
-        source = a.directory or (find_package_model(a.package) if a.package else _random(a))
-        export(source, a.output, pooling=a.pooling, classifier=a.classifier, weights=a.weights, hidden_act=a.activation)
+        source = a.source or (find_package_model(a.package) if a.package else _random(a))
+        export(source, a.output, pooling=a.pooling, classifier=a.classifier, weights=a.weights, hidden_act=a.activation,
+               long_context=a.long_context, ignore_config=a.ignore_config, adapter=a.adapter)
     except (ExportError, OSError, shutil.Error) as error:
         print(f"edgecc-export: error: {error}", file=sys.stderr)
         return 1

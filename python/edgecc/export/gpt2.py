@@ -23,7 +23,7 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str]) -> tuple[Graph, onnx
     g = Graph(checkpoint, prefix + "wte.weight")
     ids = g.input("input_ids", INT64, ["batch", "sequence"])
     positions = g.input("position_ids", INT64, ["batch", "sequence"])
-    cache_inputs(g, layers, heads, head_dim)
+    cache_inputs(g, range(layers), heads, head_dim)
 
     def norm(x: str, name: str) -> str:
         with g.scope(name.rsplit(".", 1)[-1]):
@@ -55,7 +55,10 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str]) -> tuple[Graph, onnx
                 y = g.activation(conv1d(norm(x, layer + "ln_2"), layer + "mlp.c_fc", hidden, ffn), act)
                 x = g.op("Add", x, conv1d(y, layer + "mlp.c_proj", ffn, hidden))
     x = norm(x, prefix + "ln_f")
+    tied = config.get("tie_word_embeddings", True)
     head = "lm_head.weight" if "lm_head.weight" in checkpoint else prefix + "wte.weight"
+    if not tied and "lm_head.weight" not in checkpoint:
+        raise ExportError(f"{checkpoint.directory}: no tensor lm_head.weight, and tie_word_embeddings is false in config.json")
     logits(g, x, head, vocabulary, hidden)
-    cache_outputs(g, layers, heads, head_dim)
+    cache_outputs(g, range(layers), heads, head_dim)
     return g, g.model("gpt2", metadata)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .checkpoint import DTYPES, Checkpoint, ExportError, Weight
+from .checkpoint import DTYPES, PACKED, Checkpoint, ExportError, Quantized, Weight
 
 OPSET = 23
 FLOAT, FLOAT16, INT64, BOOL = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.BOOL
@@ -24,7 +24,10 @@ class Graph:
 
     def __init__(self, checkpoint: Checkpoint, main_weight: str):
         self.checkpoint = checkpoint
-        self.compute = FLOAT16 if checkpoint.weights[main_weight].dtype == "F16" else FLOAT
+        main = checkpoint.weights.get(main_weight)
+        if main is None:
+            raise ExportError(f"{checkpoint.directory}: the tensor {main_weight} is missing")
+        self.compute = FLOAT16 if main.dtype == "F16" and not checkpoint.mixed else FLOAT
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.references: dict[str, Weight] = {}  # the initializers that lie in files
@@ -33,6 +36,7 @@ class Graph:
         self._scopes: list[str] = []
         self._taken: dict[str, int] = {}
         self._params: dict[str, str] = {}
+        self._reordered: dict[tuple[str, bytes], str] = {}
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -76,31 +80,58 @@ class Graph:
         """A constant of the compute type, rank 0."""
         return self.constant(value, np.float16 if self.compute == FLOAT16 else np.float32)
 
-    def weight(self, name: str, shape: Sequence[int] | None = None) -> str:
-        """The checkpoint's tensor as an initializer of its own type, by reference; `shape` is what the architecture expects."""
-        weight = self.checkpoint.weights.get(name)
+    def stored(self, name: str, shape: Sequence[int] | None = None) -> Weight | Quantized:
+        """The checkpoint's tensor; `shape` is what the architecture expects."""
+        weight: Weight | Quantized | None = self.checkpoint.weights.get(name)
         if weight is None:
             raise ExportError(f"{self.checkpoint.directory}: the tensor {name} is missing")
         if shape is not None and tuple(shape) != weight.shape:
             raise ExportError(f"{self.checkpoint.directory}: the tensor {name} is {list(weight.shape)}, but config.json makes it "
                               f"{list(shape)}")
+        return weight
+
+    def _reference(self, name: str, weight: Weight) -> str:
         if name not in self.initializers:
-            tensor = TensorProto(name=name, data_type=DTYPES[weight.dtype][0], dims=weight.shape,
-                                 data_location=TensorProto.EXTERNAL)
-            self.initializers[name] = tensor
+            kind = PACKED[weight.dtype] if weight.dtype in PACKED else DTYPES[weight.dtype][0]
+            self.initializers[name] = TensorProto(name=name, data_type=kind, dims=weight.shape, data_location=TensorProto.EXTERNAL)
             self.references[name] = weight
         return name
 
+    def weight(self, name: str, shape: Sequence[int] | None = None) -> str:
+        """The tensor as an initializer of its own type, by reference; a quantized one in the compute type."""
+        weight = self.stored(name, shape)
+        return self.param(name, shape) if isinstance(weight, Quantized) else self._reference(name, weight)
+
     def param(self, name: str, shape: Sequence[int] | None = None) -> str:
         """The tensor in the compute type: a Cast where the checkpoint stores another one (bf16). The file keeps its type."""
-        self.weight(name, shape)
-        if self.initializers[name].data_type == self.compute:
+        weight = self.stored(name, shape)
+        if isinstance(weight, Weight) and self._reference(name, weight) and self.initializers[name].data_type == self.compute:
             return name
         if name not in self._params:
             scopes, self._scopes = self._scopes, [name]
-            self._params[name] = self.op("Cast", name, to=self.compute)
+            if isinstance(weight, Weight):
+                self._params[name] = self.op("Cast", name, to=self.compute)
+            else:
+                parts = [("codes", weight.codes), ("scales", weight.scales), *([("zeros", weight.zeros)] if weight.zeros else [])]
+                grouping: dict[str, Any] = {"axis": 1, "block_size": weight.block} if weight.block else {"axis": 0}
+                # Scales of f16 and a result of f32: the product of scale and code is exact.
+                self._params[name] = self.op("DequantizeLinear", *(self._reference(f"{name}.{p}", w) for p, w in parts),
+                                             output_dtype=self.compute, **grouping)
             self._scopes = scopes
         return self._params[name]
+
+    def values(self, name: str, shape: Sequence[int]) -> np.ndarray:
+        """A small tensor's values, in f32."""
+        weight = self.stored(name, shape)
+        if isinstance(weight, Quantized):
+            raise ExportError(f"{self.checkpoint.directory}: the tensor {name} is quantized, which is not supported for it")
+        return weight.read().astype(np.float32)
+
+    def vector(self, name: str, shape: Sequence[int], offset: float = 0.0) -> str:
+        """A small tensor plus `offset`, in the compute type: by reference where nothing is added, else as a constant."""
+        if not offset:
+            return self.param(name, shape)
+        return self.constant(self.values(name, shape) + np.float32(offset), np.float16 if self.compute == FLOAT16 else np.float32)
 
     def cast(self, value: str, dtype: int) -> str:
         return self.op("Cast", value, to=dtype)
@@ -109,15 +140,26 @@ class Graph:
         """x W^T (+ b) for the tensors `name`.weight [rows, columns] and `name`.bias [rows], the latter if there is one."""
         with self.scope(name.rsplit(".", 1)[-1]):
             transposed = self.op("Transpose", self.param(name + ".weight", (rows, columns)), perm=[1, 0])
-            y = self.op("MatMul", x, transposed)
+            y = self.op("MatMul", self.ordered(x, name + ".weight"), transposed)
             if bias or (bias is None and name + ".bias" in self.checkpoint):
                 y = self.op("Add", y, self.param(name + ".bias", (rows,)))
             return y
 
+    def ordered(self, x: str, name: str) -> str:
+        """The inputs in the order that the columns of a quantized weight have."""
+        weight = self.checkpoint.weights.get(name)
+        if not isinstance(weight, Quantized) or weight.order is None:
+            return x
+        key = (x, weight.order.tobytes())
+        if key not in self._reordered:
+            self._reordered[key] = self.op("Gather", x, self.constant(weight.order), axis=-1)
+        return self._reordered[key]
+
     def embedding(self, ids: str, name: str, shape: Sequence[int] | None = None) -> str:
         """Rows of a table in the compute type: the rows are cast, never the table."""
         rows = self.op("Gather", self.weight(name, shape), ids, axis=0)
-        return rows if self.initializers[name].data_type == self.compute else self.cast(rows, self.compute)
+        same = name not in self.initializers or self.initializers[name].data_type == self.compute
+        return rows if same else self.cast(rows, self.compute)
 
     def activation(self, x: str, kind: str) -> str:
         """`hidden_act` of config.json."""

@@ -11,13 +11,15 @@ import fcntl
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from .checkpoint import Weight, note
+from .checkpoint import PACKED, ExportError, Rewritten, Weight, note, read_safetensors, write_safetensors
 
 _FICLONE = 0x40049409  # linux/fs.h
 _SMALL = 256 << 20  # bytes: copied in a blink
+_PRODUCER = {"producer": "edgecc-export"}
 
 
 def _clone(source: Path, target: Path) -> bool:
@@ -99,9 +101,34 @@ def _place(source: Path, model: Path, how: str) -> str:
     return target.name
 
 
+def _write_rewritten(references: dict[str, Weight], output: Path) -> dict[str, Weight]:
+    """Writes what is made at export into MODEL.weights.safetensors beside the model, a tensor at a time; returns where all lie."""
+    made = {name: w for name, w in references.items() if isinstance(w, Rewritten)}
+    if not made:
+        return references
+    target = output.with_suffix(".weights.safetensors")
+    # What an earlier export wrote may be written again; another's file is left alone.
+    if target.exists() and read_safetensors(target)[1].get("producer") != _PRODUCER["producer"]:
+        raise ExportError(f"{target} is not from an earlier export and would be overwritten; give -o another name")
+
+    def layout(name: str) -> tuple[str, str, tuple[int, ...]]:
+        weight = made[name]
+        packed = weight.dtype in PACKED
+        return name, "U8" if packed else weight.dtype, (weight.length,) if packed else weight.shape
+
+    def fill(stream: Any, name: str, dtype: str, shape: tuple[int, ...]) -> None:
+        stream.write(made[name].stored().data)
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_safetensors(target, (layout(name) for name in made), fill, _PRODUCER)
+    placed, _ = read_safetensors(target)
+    return {**references, **{name: placed[name] for name in made}}
+
+
 def write_model(model: onnx.ModelProto, references: dict[str, Weight], output: Path, how: str) -> None:
     """Writes `output`, atomically, with each referenced initializer pointing into a file beside it. `how` is auto, link or
     copy."""
+    references = _write_rewritten(references, output)
     output.parent.mkdir(parents=True, exist_ok=True)
     locations: dict[Path, str] = {}
     for tensor in model.graph.initializer:
