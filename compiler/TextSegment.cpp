@@ -22,6 +22,9 @@ Error compileText(const Options &options, mlir::ModuleOp module, std::string &se
         warn("the checkpoint " + Twine(source) + " is not there any more: the artifact has no tokenizer; name one with --tokenizer");
         return Error::success();
       }
+      // Of a directory with weights only there is nothing to say.
+      if (sys::fs::is_directory(source) && text::findTokenizer(source).empty())
+        return Error::success();
     }
   if (source.empty())
     source = text::findTokenizer(sys::path::parent_path(options.input).str());

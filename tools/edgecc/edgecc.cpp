@@ -6,6 +6,7 @@
 #include "passes/Passes.h"
 #include "tools/edgecc/CompileFlags.h"
 #include "tools/edgecc/Diagnostics.h"
+#include "tools/edgecc/ExportSource.h"
 #include "tools/edgecc/Signals.h"
 #include "llvm/Support/InitLLVM.h"
 
@@ -34,6 +35,10 @@ cl::opt<edgecc::Emit> emit("emit", cl::desc("Where to stop"), cl::init(edgecc::E
                                       clEnumValN(edgecc::Emit::EdgeFile, "edge-file", "the artifact (default)")));
 cl::opt<std::string> reportFile("report", cl::desc("Write what was done, and the memory contract, as JSON"),
                                 cl::value_desc("file.json"), cl::cat(edgecc::compileFlags));
+cl::opt<std::string> adapter("adapter", cl::desc("LoRA adapter of PEFT to merge into a checkpoint"), cl::value_desc("directory"),
+                             cl::cat(edgecc::compileFlags));
+cl::opt<bool> keepOnnx("keep-onnx", cl::desc("Keep the ONNX model that a checkpoint is exported to, beside the output"),
+                       cl::cat(edgecc::compileFlags));
 cl::opt<bool> printPipeline("print-pipeline", cl::desc("Print the passes of all phases and stop"), cl::cat(edgecc::compileFlags));
 
 int fail(const Twine &message) {
@@ -84,8 +89,10 @@ int main(int argc, char **argv) {
   cl::SetVersionPrinter([](raw_ostream &os) { os << "edgecc " EDGECC_VERSION "\n"; });
   cl::ParseCommandLineOptions(
       argc, argv,
-      "Compiles a transformer exported to ONNX into one file, model.edge.\n\n"
-      "  edgecc model.onnx -o model.edge --target android-arm64\n\n"
+      "Compiles a transformer into one file, model.edge: from ONNX, or from a checkpoint (a Hugging Face directory or a GGUF file), "
+      "which edgecc-export turns into ONNX first.\n\n"
+      "  edgecc model.onnx -o model.edge --target android-arm64\n"
+      "  edgecc SmolLM2-135M-Instruct/ -o model.edge --quant=w4g32a8\n\n"
       "MLIR's own options (--mlir-print-ir-after-all, --mlir-timing, ...) work, too: see --help-hidden.\n");
 
   mlir::DialectRegistry registry;
@@ -104,6 +111,13 @@ int main(int argc, char **argv) {
   // Kept apart: linking in process resets all options to their defaults.
   const bool showRemarks = edgecc::remarksFlag, beQuiet = edgecc::quietFlag;
   const std::string reportPath = reportFile;
+  edgecc::ExportedModel exported;
+  if (edgecc::isCheckpoint(options->input)) {
+    if (Error error = exported.create(*options, adapter, keepOnnx))
+      return fail(toString(std::move(error)));
+  } else if (!adapter.empty() || keepOnnx) {
+    return fail(Twine(adapter.empty() ? "--keep-onnx" : "--adapter") + " is for checkpoints, and " + options->input + " is none");
+  }
   edgecc::DiagnosticPrinter diagnostics("edgecc", mlirContext, showRemarks);
   auto report = edgecc::compile(*options, mlirContext);
   if (!report) {
