@@ -1,11 +1,9 @@
-"""What tools/demo shows with a compiled model: sentences ranked by meaning, or text generated."""
+"""Ranks sentences by meaning with a compiled MiniLM, for tools/demo --encoder."""
 
 import importlib.util
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 
@@ -52,49 +50,5 @@ def rank(artifact: str) -> None:
     print(f"  {len(vectors)} sentences in {seconds * 1000:.1f} ms")
 
 
-def text_functions(folder: Path) -> tuple[Callable[[str], list[int]], Callable[[list[int]], str]] | None:
-    """Text to ids and back, by whatever tokenizer the checkpoint has; None without one."""
-    if (folder / "tokenizer.json").exists():
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return (lambda text: tokenizer.encode(text).ids), tokenizer.decode
-    if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
-        from tokenizers import ByteLevelBPETokenizer
-
-        pairs = ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-        return (lambda text: pairs.encode(text).ids), pairs.decode
-    if files := sorted(folder.glob("*.model")):
-        from sentencepiece import SentencePieceProcessor
-
-        processor = SentencePieceProcessor(model_file=str(files[0]))
-        return (lambda text: [processor.bos_id(), *processor.encode(text)]), processor.decode
-    return None
-
-
-def generate(artifact: str, checkpoint: str, prompt: str) -> None:
-    folder = Path(checkpoint)
-    functions = text_functions(folder)
-    if not functions and (files := sorted(folder.glob("tok*.bin"))):  # llama2.c's: the native program reads them
-        sys.exit(subprocess.call(["edgecc-run", artifact, "--tokenizer", str(files[0]), "--prompt", prompt, "--max-tokens", "128"]))
-    if not functions:
-        print(f"{folder} has no tokenizer: ids in, ids out, after id 1")
-    encode, decode = functions or ((lambda text: [1]), lambda ids: " ".join(map(str, ids)))
-    model = edgecc.load(artifact)
-    ids, new = list(encode(prompt)), []
-    shown, start, first = decode(ids), time.perf_counter(), 0.0
-    print(prompt if functions else shown, end="", flush=True)
-    for token in model.generate(ids, max_tokens=128):
-        first = first or time.perf_counter() - start
-        new.append(int(token))
-        # A token can be part of a character: show what is certain.
-        text = decode(ids + new)
-        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
-            print(text[len(shown):], end="", flush=True)
-            shown = text
-    seconds = time.perf_counter() - start - first
-    print(f"\n\n  first token after {first * 1000:.0f} ms, then {(len(new) - 1) / max(seconds, 1e-9):.1f} tokens/s")
-
-
 if __name__ == "__main__":
-    {"rank": rank, "generate": generate}[sys.argv[1]](*sys.argv[2:])
+    rank(sys.argv[1])
