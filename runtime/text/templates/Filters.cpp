@@ -37,7 +37,7 @@ Value Evaluator::path(const Value &object, const Value &attributePath, const Val
     bool isNumberPart = true;
     for (; end < text.size && text.data[end] != '.'; ++end) {
       isNumberPart &= text.data[end] >= '0' && text.data[end] <= '9' && number < 100000000;
-      number = number * 10 + (text.data[end] - '0');
+      number = isNumberPart ? number * 10 + (text.data[end] - '0') : 0;
     }
     result = item(result, isNumberPart && end > at ? Values::integer(number) : subtext(text, at, end));
     if (defaultValue && !defaultValue->is(Kind::None) && !defaultValue->is(Kind::Missing) && result.is(Kind::Undefined))
@@ -497,7 +497,11 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
     }
     if (input.is(Kind::String) || input.is(Kind::List) || input.is(Kind::Tuple)) {
       Value result;
-      return subscript(input, Values::integer(0), result) ? result : undefined("No first item, sequence was empty.");
+      if (!subscript(input, Values::integer(0), result))
+        return undefined("No first item, sequence was empty.");
+      if (input.is(Kind::String))
+        result.text->isMarkup = false;
+      return result;
     }
     const List *const list = elements(input);
     return hasFailed ? Value() : list->count ? list->elements[0] : undefined("No first item, sequence was empty.");

@@ -353,7 +353,10 @@ List *Evaluator::elements(const Value &value) {
     for (uint32_t at = 0; at < value.text->size && step() && checkMemory();) {
       unsigned size;
       decodeCharacter(value.text->data + at, value.text->data + value.text->size, size);
-      values.append(result, subtext(*value.text, at, at + size));
+      const Value character = subtext(*value.text, at, at + size);
+      if (character.is(Kind::String))
+        character.text->isMarkup = false; // Python iterates over plain strings, also of Markup
+      values.append(result, character);
       at += size;
     }
     break;

@@ -1075,7 +1075,7 @@ Value Evaluator::formatBraces(const Value &pattern, Arguments &arguments) {
       int64_t position = 0;
       for (uint32_t i = begin; i < name; ++i) {
         isNumberKey &= text.data[i] >= '0' && text.data[i] <= '9' && position < 1000000;
-        position = position * 10 + (text.data[i] - '0');
+        position = isNumberKey ? position * 10 + (text.data[i] - '0') : 0;
       }
       name += isItem && name < end;
       value = !isItem ? attribute(value, key) : item(value, isNumberKey ? Values::integer(position) : key);

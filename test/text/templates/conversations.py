@@ -5,9 +5,9 @@ TOOLS = [
         "name": "get_weather", "description": "Weather of a city.",
         "parameters": {"type": "object", "additionalProperties": False, "required": ["city"], "properties": {
             "city": {"type": "string", "description": "Name of the city, like <Zürich> & \"Bern\""},
-            "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"},
+            "unit": {"type": "string", "description": "Unit", "enum": ["celsius", "fahrenheit"], "default": "celsius"},
             "days": {"type": "integer", "minimum": 1, "maximum": 7, "description": "Number of days"},
-            "detail": {"type": "object", "additionalProperties": {}, "properties": {"wind": {"type": "boolean"}, "rain": {"type": "number", "nullable": True}}},
+            "detail": {"type": "object", "description": "More", "additionalProperties": {}, "properties": {"wind": {"type": "boolean"}, "rain": {"type": "number", "nullable": True}}},
             "tags": {"type": "array", "items": {"type": "string"}, "description": "Tags."}}}}},
     {"type": "function", "function": {"name": "now", "description": "The time", "parameters": {"type": "object", "additionalProperties": False, "properties": {}}}},
 ]

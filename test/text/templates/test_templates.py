@@ -63,7 +63,7 @@ def test_text_of_the_caller_is_never_trusted(program, path):
         return {key: element if key in ("role", "type", "id", "tool_call_id") else mark(element) for key, element in value.items()} if isinstance(value, dict) else value
 
     cases = [{**context, "messages": mark(context["messages"]), "tools": mark(context["tools"]), "bos_token": "<s>", "eos_token": "</s>"}
-             for _, context in conversations.contexts()]
+             for name, context in conversations.contexts() if not name.startswith("long")]
     seen = 0
     for answer in oracle.actual(program, [(path.read_text(), context) for context in cases]):
         output = answer.get("output", "").encode()
