@@ -5,6 +5,7 @@
 #include "edgecc/edgecc.hpp"
 #include "edgecc/text.h"
 
+#include <cstddef>
 #include <string>
 #include <vector>
 

@@ -176,6 +176,11 @@ edgecc_status edgecc_chat::render(size_t first, TemplateOutput &output, edgecc_e
       continue;
     if (const char *fault = parseJson(messages[i], values, message))
       return jsonFault(fault, 0, "a message", error);
+    // Templates make special tokens of roles; those that everybody has are as good as the template's own text.
+    const Value *role = find(*message.dict, "role");
+    for (const char *known : {"system", "developer", "user", "assistant", "tool"})
+      if (role->text->view() == known)
+        values.set(message, "role", values.string(known, /*isTrusted=*/true));
     values.append(list, message);
   }
   values.set(context, "messages", list);
