@@ -89,7 +89,7 @@ class _Reader:
         self.position = 4
         try:
             self._read_header()
-        except (struct.error, UnicodeDecodeError):
+        except (struct.error, OverflowError, UnicodeDecodeError):
             raise self._damaged("the header ends early") from None
 
     def _damaged(self, how: str) -> ExportError:
@@ -117,6 +117,8 @@ class _Reader:
         inner, count = self._number("I"), self._number("Q")
         if count > self.size - self.position:
             raise self._damaged(f"an array of {count} elements at {self.position} of {self.size}")
+        if inner == self._ARRAY:
+            raise self._damaged(f"an array of arrays at {self.position}")
         if inner != self._STRING:
             return [self._value(inner) for _ in range(count)]
         for _ in range(count):
