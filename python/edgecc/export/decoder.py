@@ -19,7 +19,7 @@ from .graph import FLOAT, INT64, Graph
 
 @dataclass(frozen=True)
 class Names:
-    """How a family calls its tensors; %d is the layer. A norm without a name is not there."""
+    """Names of a family's tensors; %d is the layer. A norm without a name is not there."""
 
     embedding: str = "embed_tokens.weight"
     norm: str = "norm"
@@ -46,7 +46,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Family:
-    """What a family does differently from Llama."""
+    """Differences of a family from Llama."""
 
     names: Names = Names()
     layer_norm: bool = False  # LayerNormalization with biases, instead of RMS norm
@@ -93,7 +93,7 @@ FAMILIES = {
     "llama2c": Family(_LLAMA2C),
 }
 
-# What config.json may leave out, because transformers knows it.
+# Settings that config.json may leave out, because transformers knows them.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "gemma2": dict(query_pre_attn_scalar=256, head_dim=256, final_logit_softcapping=30.0, attn_logit_softcapping=50.0,
                    sliding_window=4096, tie_word_embeddings=True),
@@ -131,9 +131,10 @@ def _lfm2_config(config: dict[str, Any]) -> dict[str, Any]:
     if not types:
         attention = config.get("full_attn_idxs")
         types = ["full_attention" if attention is None or i in attention else "conv" for i in range(layers)]
-    done = ("block_ff_dim", "block_auto_adjust_ff_dim", "block_multiple_of", "block_ffn_dim_multiplier", "full_attn_idxs", "norm_eps",
-            "block_dim", "block_mlp_init_scale", "block_norm_eps", "block_out_init_scale", "block_use_swiglu", "block_use_xavier_init",
-            "conv_dim", "conv_dim_out", "conv_use_xavier_init", "tie_embedding", "use_pos_enc", "num_heads", "theta")
+    done = ("block_ff_dim", "block_auto_adjust_ff_dim", "block_multiple_of", "block_ffn_dim_multiplier", "full_attn_idxs",
+            "norm_eps", "block_dim", "block_mlp_init_scale", "block_norm_eps", "block_out_init_scale", "block_use_swiglu",
+            "block_use_xavier_init", "conv_dim", "conv_dim_out", "conv_use_xavier_init", "tie_embedding", "use_pos_enc",
+            "num_heads", "theta")
     return {**{k: v for k, v in config.items() if k not in done}, "intermediate_size": ffn, "layer_types": types,
             "rms_norm_eps": config["norm_eps"], "tie_word_embeddings": config.get("tie_embedding", config["tie_word_embeddings"])}
 
@@ -255,7 +256,7 @@ def _layer_types(config: dict[str, Any], family: Family) -> list[str]:
 
 
 def _rotated(config: dict[str, Any]) -> list[bool]:
-    """Whether each layer knows positions (SmolLM3: three of four do)."""
+    """Returns for each layer if it knows positions (SmolLM3: three of four do)."""
     layers, interval = config["num_hidden_layers"], config.get("no_rope_layer_interval") or 4
     chosen = config.get("no_rope_layers")  # 1: the layer has a rotary embedding
     if config["model_type"] != "smollm3":
@@ -313,8 +314,9 @@ def split_rows(checkpoint: Checkpoint, fused: str, parts: dict[str, int]) -> Non
         if weight is None:
             continue
         if weight.shape[0] != sum(parts.values()):
-            raise ExportError(f"{checkpoint.directory}: the tensor {fused}{kind} has {weight.shape[0]} rows, but config.json makes it "
-                              f"{sum(parts.values())}")
+            raise ExportError(
+                f"{checkpoint.directory}: the tensor {fused}{kind} has {weight.shape[0]} rows, but config.json makes it "
+                f"{sum(parts.values())}")
         begin = 0
         for name, rows in parts.items():
             checkpoint.weights[name + kind] = weight.rows(name + kind, begin, begin + rows)
@@ -370,7 +372,12 @@ class _Builder:
         with g.scope(name.rsplit(".", 1)[-1]):
             scale = g.vector(name + self.names.suffix, (size,), self.norm_offset)
             if self.family.layer_norm:
-                return g.op("LayerNormalization", x, scale, g.param(name + ".bias", (size,)), axis=-1, epsilon=float(self.sizes.epsilon))
+                return g.op("LayerNormalization",
+                            x,
+                            scale,
+                            g.param(name + ".bias", (size, )),
+                            axis=-1,
+                            epsilon=float(self.sizes.epsilon))
             return g.op("RMSNormalization", x, scale, axis=-1, epsilon=float(self.sizes.epsilon), stash_type=1)
 
     def linear(self, x: str, name: str, rows: int, columns: int, bias: bool | None = None) -> str:
@@ -442,12 +449,14 @@ class _Builder:
         q_rows, kv_rows = s.heads * s.head_dim, s.kv_heads * s.head_dim
         bias = self.config.get("attention_bias") or self.config.get("use_qkv_bias")
         if self.family.qkv_by_head:
-            y = g.op("Reshape", self.linear(x, layer + names.qkv, 3 * q_rows, s.hidden, bias), g.constant([0, 0, s.heads, 3 * s.head_dim]))
+            y = g.op("Reshape", self.linear(x, layer + names.qkv, 3 * q_rows, s.hidden, bias),
+                     g.constant([0, 0, s.heads, 3 * s.head_dim]))
             parts = [f"/{layer.strip('.')}/{part}" for part in "qkv"]
             g.op("Split", y, outputs=parts, axis=-1, num_outputs=3)
             return [g.op("Reshape", part, g.constant([0, 0, q_rows])) for part in parts]
         if layer + names.q + names.suffix not in self.checkpoint:
-            split_rows(self.checkpoint, layer + names.qkv, {layer + names.q: q_rows, layer + names.k: kv_rows, layer + names.v: kv_rows})
+            split_rows(self.checkpoint, layer + names.qkv,
+                       {layer + names.q: q_rows, layer + names.k: kv_rows, layer + names.v: kv_rows})
         return [self.linear(x, layer + name, rows, s.hidden, bias)
                 for name, rows in ((names.q, q_rows), (names.k, kv_rows), (names.v, kv_rows))]
 
@@ -476,7 +485,9 @@ class _Builder:
         g.op("Split", self.linear(x, layer + "in_proj", 3 * hidden, hidden, bias), outputs=parts, axis=-1, num_outputs=3)
         new = g.op("Transpose", g.op("Mul", parts[0], parts[2]), perm=[0, 2, 1])
         rows = g.op("Concat", f"past_conv.{i}", new, axis=2)
-        weight = [g.param(layer + "conv.weight", (hidden, 1, self.taps)), *([g.param(layer + "conv.bias", (hidden,))] if bias else [])]
+        weight = [
+            g.param(layer + "conv.weight", (hidden, 1, self.taps)), *([g.param(layer + "conv.bias", (hidden, ))] if bias else [])
+        ]
         y = g.op("Conv", rows, *weight, group=hidden, kernel_shape=[self.taps])
         last = g.op("Slice", rows, g.constant([1 - self.taps]), g.constant([2**31 - 1]), g.constant([2]))
         g.output(last, f"present_conv.{i}", g.compute, ["batch", hidden, self.taps - 1])
@@ -525,7 +536,8 @@ class _Builder:
         g, s, names = self.g, self.sizes, self.names
         types, rotated, window = self.types, _rotated(self.config), _window(self.config)
         if "sliding_attention" in types and not window:
-            raise ExportError(f"{self.checkpoint.directory}: layer_types in config.json has sliding_attention, but sliding_window is missing")
+            raise ExportError(
+                f"{self.checkpoint.directory}: layer_types in config.json has sliding_attention, but sliding_window is missing")
         tables = {t: self.rotary(t) for t in sorted(set(types))} if self.config["model_type"] == "gemma3_text" else \
             dict.fromkeys(set(types), self.rotary("full_attention"))
         masks = {t: window_mask(g, window) if window and t == "sliding_attention" else "" for t in sorted(set(types))}
@@ -537,8 +549,9 @@ class _Builder:
         x = self.norm(x, self.prefix + names.norm, s.hidden)
         tied, may_tie = names.head not in self.checkpoint, self.config.get("tie_word_embeddings", False)
         if tied and not may_tie:
-            raise ExportError(f"{self.checkpoint.directory}: no tensor {names.head}, and tie_word_embeddings is not true in config.json: "
-                              "a checkpoint without a language-model head cannot be exported")
+            raise ExportError(
+                f"{self.checkpoint.directory}: no tensor {names.head}, and tie_word_embeddings is not true in config.json: "
+                "a checkpoint without a language-model head cannot be exported")
         logits(g, x, self.prefix + names.embedding if tied else names.head, s.vocabulary, s.hidden, divisor=s.logits_divisor,
                cap=s.logits_cap)
         cache_outputs(g, self.attending, s.kv_heads, s.head_dim)

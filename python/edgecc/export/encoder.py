@@ -20,8 +20,8 @@ from .graph import BOOL, FLOAT, INT64, Graph
 
 @dataclass(frozen=True)
 class Family:
-    """What a family calls its tensors; %d is the layer. `types`: how token types come in: as an input, as "first" for all, or not
-    at all. `reserved`: rows of the position table before that of the first token, besides one for each id up to the padding's."""
+    """Names of a family's tensors; %d is the layer. `types`: token types are an input, the "first" for all, or not there.
+    `reserved`: rows of the position table before the first token's, besides one for each id up to the padding's."""
 
     prefixes: tuple[str, ...]
     types: str = "input"
@@ -44,12 +44,30 @@ FAMILIES = {
     "roberta": Family(("roberta.", ""), "first", 1),
     "xlm-roberta": Family(("roberta.", ""), "first", 1),
     "camembert": Family(("roberta.", ""), "first", 1),
-    "mpnet": Family(("mpnet.", ""), "", 1, q="attention.attn.q", k="attention.attn.k", v="attention.attn.v", o="attention.attn.o",
+    "mpnet": Family(("mpnet.", ""),
+                    "",
+                    1,
+                    q="attention.attn.q",
+                    k="attention.attn.k",
+                    v="attention.attn.v",
+                    o="attention.attn.o",
                     attention_norm="attention.LayerNorm"),
-    "distilbert": Family(("distilbert.", ""), "", layer="transformer.layer.%d.", q="attention.q_lin", k="attention.k_lin",
-                         v="attention.v_lin", o="attention.out_lin", attention_norm="sa_layer_norm", up="ffn.lin1", down="ffn.lin2",
+    "distilbert": Family(("distilbert.", ""),
+                         "",
+                         layer="transformer.layer.%d.",
+                         q="attention.q_lin",
+                         k="attention.k_lin",
+                         v="attention.v_lin",
+                         o="attention.out_lin",
+                         attention_norm="sa_layer_norm",
+                         up="ffn.lin1",
+                         down="ffn.lin2",
                          output_norm="output_layer_norm"),
-    "deberta-v2": Family(("deberta.", ""), "", q="attention.self.query_proj", k="attention.self.key_proj", v="attention.self.value_proj"),
+    "deberta-v2": Family(("deberta.", ""),
+                         "",
+                         q="attention.self.query_proj",
+                         k="attention.self.key_proj",
+                         v="attention.self.value_proj"),
     "modernbert": Family(("model.", "")),
 }
 
@@ -67,8 +85,10 @@ def encoder_config(config: dict[str, Any]) -> dict[str, Any]:
     """DistilBERT's settings under BERT's names."""
     if config.get("model_type") != "distilbert":
         return config
-    names = {"dim": "hidden_size", "hidden_dim": "intermediate_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
-             "activation": "hidden_act"}
+    names = {
+        "dim": "hidden_size", "hidden_dim": "intermediate_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
+        "activation": "hidden_act"
+    }
     # Its table of positions is in the checkpoint, whether it was learned or computed.
     return {names.get(k, k): v for k, v in config.items() if k != "sinusoidal_pos_embds"}
 
@@ -108,16 +128,17 @@ def _linear_classifier(g: Graph, vector: str, file: Path, hidden: int) -> None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise ExportError(f"--classifier {file}: not an .npz with the arrays weight and bias ({error})") from None
     if weight.ndim != 2 or weight.shape[1] != hidden or bias.shape != weight.shape[:1]:
-        raise ExportError(f"--classifier {file}: weight is {list(weight.shape)} and bias {list(bias.shape)}, but a label for each row of "
-                          f"weight [labels, {hidden}] and bias [labels] is needed")
+        raise ExportError(
+            f"--classifier {file}: weight is {list(weight.shape)} and bias {list(bias.shape)}, but a label for each row of "
+            f"weight [labels, {hidden}] and bias [labels] is needed")
     with g.scope("classifier"):
         y = g.op("Add", g.op("MatMul", vector, g.constant(weight.T, "float32")), g.constant(bias, "float32"))
         g.output(y, "logits", FLOAT, ["batch", len(bias)])
 
 
 # Settings that a head reads which this model may not have.
-_OF_HEADS = ("classifier_activation", "classifier_bias", "classifier_pooling", "decoder_bias", "layer_norm_eps", "legacy", "num_labels", "pad_token_id",
-             "pooler_dropout", "pooler_hidden_act", "pooler_hidden_size", "tie_weights_",
+_OF_HEADS = ("classifier_activation", "classifier_bias", "classifier_pooling", "decoder_bias", "layer_norm_eps", "legacy",
+             "num_labels", "pad_token_id", "pooler_dropout", "pooler_hidden_act", "pooler_hidden_size", "tie_weights_",
              "tie_word_embeddings", "type_vocab_size")
 
 
@@ -166,11 +187,13 @@ def _deberta_embeddings(g: Graph, config: dict[str, Any], ids: str, mask: str, p
     wanted = {"relative_attention": True, "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0}
     for key, value in wanted.items():
         if config.get(key, value if key == "type_vocab_size" else None) != value:
-            raise ExportError(f"{key} {config.get(key)} in config.json is not supported for deberta-v2; only {value} (DeBERTa-v3) is")
+            raise ExportError(
+                f"{key} {config.get(key)} in config.json is not supported for deberta-v2; only {value} (DeBERTa-v3) is")
     if config.get("conv_kernel_size") or config.get("embedding_size", hidden) != hidden:
         raise ExportError("conv_kernel_size and embedding_size in config.json are not supported for deberta-v2")
     with g.scope("embeddings"):
-        x = _norm(g, g.embedding(ids, table + "word_embeddings.weight", (config["vocab_size"], hidden)), table + "LayerNorm", hidden, epsilon)
+        x = _norm(g, g.embedding(ids, table + "word_embeddings.weight", (config["vocab_size"], hidden)), table + "LayerNorm",
+                  hidden, epsilon)
         return g.op("Mul", x, g.op("Unsqueeze", g.cast(mask, g.compute), g.constant([2])))
 
 
@@ -181,7 +204,8 @@ def log_buckets(buckets: int, longest: int) -> np.ndarray:
         return distance
     middle = buckets // 2
     size = np.where(np.abs(distance) < middle, middle - 1, np.abs(distance)).astype(np.float32)
-    large = np.ceil(np.log(size / np.float32(middle)) / np.log(np.float32((longest - 1) / middle)) * np.float32(middle - 1)) + middle
+    large = np.ceil(np.log(size / np.float32(middle)) / np.log(np.float32(
+        (longest - 1) / middle)) * np.float32(middle - 1)) + middle
     result: np.ndarray = np.where(size <= middle, distance, large * np.sign(distance)).astype(np.int64)
     return result
 
@@ -193,12 +217,14 @@ class _Disentangled:
         self.g, self.prefix, self.keep, self.epsilon = g, prefix, keep, epsilon
         self.hidden, self.heads = config["hidden_size"], config["num_attention_heads"]
         self.head_dim = self.hidden // self.heads
-        kinds, longest, buckets = config.get("pos_att_type") or [], config.get("max_relative_positions", -1), config.get("position_buckets", -1)
+        kinds, longest, buckets = config.get("pos_att_type") or [], config.get("max_relative_positions",
+                                                                               -1), config.get("position_buckets", -1)
         self.kinds = [k.strip() for k in kinds.lower().split("|")] if isinstance(kinds, str) else list(kinds)
         if set(self.kinds) - {"c2p", "p2c"}:
             raise ExportError(f"pos_att_type {kinds} in config.json is not supported; c2p and p2c are")
         if config.get("attention_head_size", self.head_dim) != self.head_dim:
-            raise ExportError(f"attention_head_size {config['attention_head_size']} in config.json is not supported; only {self.head_dim} is")
+            raise ExportError(
+                f"attention_head_size {config['attention_head_size']} in config.json is not supported; only {self.head_dim} is")
         self.normed = "layer_norm" in str(config.get("norm_rel_ebd", "none")).lower()
         longest = longest if longest > 0 else config["max_position_embeddings"]
         self.span = buckets if buckets > 0 else longest
@@ -209,12 +235,15 @@ class _Disentangled:
             table, distance, middle = g.constant(rows), _distances(g, ids), g.constant(longest - 1)
             place = {"c2p": g.op("Sub", middle, distance), "p2c": g.op("Add", middle, distance)}
             shape = g.op("Shape", keep)
-            shape = g.op("Concat", g.op("Slice", shape, g.constant([0]), g.constant([1]), g.constant([0])), g.constant([self.heads]),
-                         g.op("Slice", shape, g.constant([2]), g.constant([4]), g.constant([0])), axis=0)
+            shape = g.op("Concat",
+                         g.op("Slice", shape, g.constant([0]), g.constant([1]), g.constant([0])),
+                         g.constant([self.heads]),
+                         g.op("Slice", shape, g.constant([2]), g.constant([4]), g.constant([0])),
+                         axis=0)
             self.rows = {kind: g.op("Expand", g.op("Gather", table, place[kind], axis=0), shape) for kind in self.kinds}
 
     def _table(self, projection: str) -> str:
-        """The embeddings of distances through a projection of this layer, [heads, head_dim, 2 * span]: they do not depend on the text."""
+        """The embeddings of distances through a projection of this layer, [heads, head_dim, 2 * span]. No text changes them."""
         g, weights, shape = self.g, self.g.checkpoint.weights, (self.heads, self.head_dim, 2 * self.span)
 
         def make() -> np.ndarray:
@@ -276,7 +305,8 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str], pooling: str, classi
     if position_kind != "absolute":
         raise ExportError(f"position_embedding_type {position_kind} in config.json is not supported; only absolute is")
     modern = kind == "modernbert"
-    prefix = checkpoint.prefix(family.prefixes, "embeddings.tok_embeddings.weight" if modern else "embeddings.word_embeddings.weight")
+    prefix = checkpoint.prefix(family.prefixes,
+                               "embeddings.tok_embeddings.weight" if modern else "embeddings.word_embeddings.weight")
     g = Graph(checkpoint, prefix + ("embeddings.tok_embeddings.weight" if modern else "embeddings.word_embeddings.weight"))
     ids = g.input("input_ids", INT64, ["batch", "sequence"])
     mask = g.input("attention_mask", INT64, ["batch", "sequence"])
@@ -331,8 +361,9 @@ def build(checkpoint: Checkpoint, metadata: dict[str, str], pooling: str, classi
     elif model.endswith("Model"):
         g.output(x if g.compute == FLOAT else g.cast(x, FLOAT), "last_hidden_state", FLOAT, ["batch", "sequence", hidden])
     else:
-        raise ExportError(f"the head of {model} (architectures in config.json) is not supported; known are ...Model, ...ForMaskedLM, "
-                          "...ForPreTraining, ...ForSequenceClassification, ...ForTokenClassification, and --pooling mean")
+        raise ExportError(
+            f"the head of {model} (architectures in config.json) is not supported; known are ...Model, ...ForMaskedLM, "
+            "...ForPreTraining, ...ForSequenceClassification, ...ForTokenClassification, and --pooling mean")
     return g, g.model(kind, metadata)
 
 
@@ -370,15 +401,24 @@ def _albert_layer(g: Graph, x: str, mask: str, prefix: str, i: int, config: dict
 def _modern_norm(g: Graph, x: str, name: str, hidden: int, config: dict[str, Any]) -> str:
     bias = [g.param(name + ".bias", (hidden,))] if config.get("norm_bias") else []
     with g.scope(name.rsplit(".", 1)[-1]):
-        return g.op("LayerNormalization", x, g.param(name + ".weight", (hidden,)), *bias, axis=-1, epsilon=float(config.get("norm_eps", 1e-5)))
+        return g.op("LayerNormalization",
+                    x,
+                    g.param(name + ".weight", (hidden, )),
+                    *bias,
+                    axis=-1,
+                    epsilon=float(config.get("norm_eps", 1e-5)))
 
 
 def _modern_layers(g: Graph, config: dict[str, Any], prefix: str, ids: str, keep: str) -> str:
-    """ModernBERT (Warner 2024): norms before, rotary positions, gated feed-forward, and layers that look no further than a window."""
-    hidden, heads, layers, ffn = (config[k] for k in ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"))
+    """ModernBERT (Warner 2024): norms before, rotary positions, gated feed-forward, and layers that see a window."""
+    hidden, heads, layers, ffn = (config[k]
+                                  for k in ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"))
     types, every = config.get("layer_types"), config.get("global_attn_every_n_layers") or 3
     types = types or ["sliding_attention" if i % every else "full_attention" for i in range(layers)]
-    bases = {"full_attention": config.get("global_rope_theta") or 160000.0, "sliding_attention": config.get("local_rope_theta") or 10000.0}
+    bases = {
+        "full_attention": config.get("global_rope_theta") or 160000.0, "sliding_attention": config.get("local_rope_theta")
+        or 10000.0
+    }
     settings, window = config.get("rope_parameters") or {}, config.get("local_attention", 128) // 2
     act, attention_bias, mlp_bias = config.get("hidden_activation", "gelu"), config.get("attention_bias"), config.get("mlp_bias")
     head_dim = hidden // heads
@@ -424,12 +464,14 @@ def _modern_layers(g: Graph, config: dict[str, Any], prefix: str, ids: str, keep
 _MASKED_HEADS = {
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.decoder.weight",
              ("cls.predictions.bias", "cls.predictions.decoder.bias")),
-    "albert": ("predictions.dense", "predictions.LayerNorm", "predictions.decoder.weight", ("predictions.bias", "predictions.decoder.bias")),
-    "electra": ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.weight", ("generator_lm_head.bias",)),
-    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.weight", ("vocab_projector.bias",)),
+    "albert": ("predictions.dense", "predictions.LayerNorm", "predictions.decoder.weight", ("predictions.bias",
+                                                                                            "predictions.decoder.bias")),
+    "electra": ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.weight",
+                ("generator_lm_head.bias", )),
+    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.weight", ("vocab_projector.bias", )),
     "deberta-v2": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.decoder.weight",
                    ("cls.predictions.bias", "cls.predictions.decoder.bias")),
-    "modernbert": ("head.dense", "head.norm", "decoder.weight", ("decoder.bias",)),
+    "modernbert": ("head.dense", "head.norm", "decoder.weight", ("decoder.bias", )),
 }
 _LM_HEAD = ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder.weight", ("lm_head.bias", "lm_head.decoder.bias"))
 

@@ -1,7 +1,7 @@
 """A GGUF file as a checkpoint under Hugging Face's names.
 
-Q4_0 and Q8_0 keep their codes and scales; only the order of nibbles changes, and rows of q and k where llama.cpp rotates neighbours.
-Other quantized types become f16. The model computes in f32.
+Q4_0 and Q8_0 keep their codes and scales; only the order of nibbles changes, and of the rows of q and k where llama.cpp rotates
+neighbours. Other quantized types become f16. The model computes in f32.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ _LAYER = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"
           "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
           "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
           "post_attention_norm": "post_attention_layernorm", "post_ffw_norm": "post_feedforward_layernorm"}
-_LFM2 = {"attn_norm": "operator_norm", "ffn_norm": "ffn_norm", "attn_output": "self_attn.out_proj", "attn_q_norm": "self_attn.q_layernorm",
-         "attn_k_norm": "self_attn.k_layernorm", "ffn_gate": "feed_forward.w1", "ffn_up": "feed_forward.w3", "ffn_down": "feed_forward.w2",
-         "shortconv.conv": "conv.conv", "shortconv.in_proj": "conv.in_proj", "shortconv.out_proj": "conv.out_proj"}
+_LFM2 = {
+    "attn_norm": "operator_norm", "ffn_norm": "ffn_norm", "attn_output": "self_attn.out_proj",
+    "attn_q_norm": "self_attn.q_layernorm", "attn_k_norm": "self_attn.k_layernorm", "ffn_gate": "feed_forward.w1",
+    "ffn_up": "feed_forward.w3", "ffn_down": "feed_forward.w2", "shortconv.conv": "conv.conv", "shortconv.in_proj": "conv.in_proj",
+    "shortconv.out_proj": "conv.out_proj"
+}
 _ROPE_TABLES = ("rope_freqs", "rope_factors_long", "rope_factors_short")
 
 
@@ -86,7 +89,7 @@ class _Reader:
         self.position = 4
         try:
             self._read_header()
-        except (struct.error, UnicodeDecodeError):
+        except (struct.error, OverflowError, UnicodeDecodeError):
             raise self._damaged("the header ends early") from None
 
     def _damaged(self, how: str) -> ExportError:
@@ -114,6 +117,8 @@ class _Reader:
         inner, count = self._number("I"), self._number("Q")
         if count > self.size - self.position:
             raise self._damaged(f"an array of {count} elements at {self.position} of {self.size}")
+        if inner == self._ARRAY:
+            raise self._damaged(f"an array of arrays at {self.position}")
         if inner != self._STRING:
             return [self._value(inner) for _ in range(count)]
         for _ in range(count):
@@ -160,8 +165,9 @@ class _Reader:
                 return kind.name, *gguf.GGML_QUANT_SIZES[kind]
         except ValueError:
             kind = None
-        raise ExportError(f"{self.file}: the tensor {tensor} has the type {kind.name if kind else f'number {number}'}, which the package "
-                          "gguf cannot dequantize; take a file of F16, Q8_0, Q4_0 or another common type")
+        raise ExportError(
+            f"{self.file}: the tensor {tensor} has the type {kind.name if kind else f'number {number}'}, which the package "
+            "gguf cannot dequantize; take a file of F16, Q8_0, Q4_0 or another common type")
 
 
 class _Fields:
@@ -185,7 +191,8 @@ class _Fields:
         value = self.get(key, default)
         if isinstance(value, list):
             if len(set(value)) != 1:
-                raise ExportError(f"{self.file}: {key.replace('%s', self.architecture)} differs between layers, which is not supported")
+                raise ExportError(
+                    f"{self.file}: {key.replace('%s', self.architecture)} differs between layers, which is not supported")
             value = value[0]
         return value
 
@@ -205,9 +212,11 @@ def _rope(fields: _Fields, tables: dict[str, np.ndarray]) -> dict[str, Any]:
             raise ExportError(f"{fields.file}: rope_freqs together with the scaling type {kind} is not supported")
         rope |= {"rope_type": "divided", "divisors": tables["rope_freqs"]}
     elif kind == "yarn":
-        rope |= {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original,
-                 "beta_fast": fields.get("%s.rope.scaling.yarn_beta_fast"), "beta_slow": fields.get("%s.rope.scaling.yarn_beta_slow"),
-                 "attention_factor": fields.get("%s.rope.scaling.attn_factor")}
+        rope |= {
+            "rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original,
+            "beta_fast": fields.get("%s.rope.scaling.yarn_beta_fast"), "beta_slow": fields.get("%s.rope.scaling.yarn_beta_slow"),
+            "attention_factor": fields.get("%s.rope.scaling.attn_factor")
+        }
     elif kind == "linear" or (kind == "none" and factor):
         rope |= {"rope_type": "linear", "factor": factor or 1.0}
     elif kind != "none":
@@ -226,23 +235,34 @@ def _config(fields: _Fields, kind: str, vocabulary: int, tied: bool, tables: dic
         raise ExportError(f"{fields.file}: heads of keys and of values differ in size, which is not supported")
     rotary = fields.get("%s.rope.dimension_count") or head_dim
     if rotary != head_dim and fields.architecture in _NEIGHBOURS:
-        raise ExportError(f"{fields.file}: {fields.architecture} with {rotary} of {head_dim} numbers of a head rotated is not supported")
+        raise ExportError(
+            f"{fields.file}: {fields.architecture} with {rotary} of {head_dim} numbers of a head rotated is not supported")
     by_layer = fields.get("%s.attention.head_count_kv")
     if kind == "lfm2" and isinstance(by_layer, list):  # layers without heads are convolutions
         kv_heads = max(by_layer, default=0)
         if set(by_layer) - {0, kv_heads}:
-            raise ExportError(f"{fields.file}: lfm2.attention.head_count_kv differs between layers of attention, which is not supported")
+            raise ExportError(
+                f"{fields.file}: lfm2.attention.head_count_kv differs between layers of attention, which is not supported")
     else:
         kv_heads = fields.one("%s.attention.head_count_kv", heads)
     config = {
-        "model_type": kind, "hidden_size": hidden, "num_attention_heads": heads, "num_hidden_layers": layers, "head_dim": head_dim,
-        "num_key_value_heads": kv_heads, "vocab_size": vocabulary,
+        "model_type": kind,
+        "hidden_size": hidden,
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+        "head_dim": head_dim,
+        "num_key_value_heads": kv_heads,
+        "vocab_size": vocabulary,
         "intermediate_size": fields.one("%s.feed_forward_length") or fields.need("%s.feed_forward_length"),
-        "max_position_embeddings": fields.get("%s.context_length"), "tie_word_embeddings": tied,
-        "rms_norm_eps": fields.need("%s.attention.layer_norm_rms_epsilon"), "partial_rotary_factor": rotary / head_dim,
-        "bos_token_id": fields.get("tokenizer.ggml.bos_token_id"), "pad_token_id": fields.get("tokenizer.ggml.padding_token_id"),
-        "eos_token_id": list(dict.fromkeys(t for t in (fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
-                                           if t is not None)) or None,
+        "max_position_embeddings": fields.get("%s.context_length"),
+        "tie_word_embeddings": tied,
+        "rms_norm_eps": fields.need("%s.attention.layer_norm_rms_epsilon"),
+        "partial_rotary_factor": rotary / head_dim,
+        "bos_token_id": fields.get("tokenizer.ggml.bos_token_id"),
+        "pad_token_id": fields.get("tokenizer.ggml.padding_token_id"),
+        "eos_token_id": list(
+            dict.fromkeys(t for t in (fields.get(f"tokenizer.ggml.{name}_token_id")
+                                      for name in ("eos", "eot", "eom")) if t is not None)) or None,
     }
     rope, window = _rope(fields, tables), fields.get("%s.attention.sliding_window")
     if kind == "gemma3_text":
@@ -251,17 +271,23 @@ def _config(fields: _Fields, kind: str, vocabulary: int, tied: bool, tables: dic
     if kind in ("gemma2", "gemma3_text"):
         # The largest of each family divide by the share of the hidden size instead; no key says so.
         largest = {"gemma2": 46, "gemma3_text": 62}[kind] == layers
-        config |= {"query_pre_attn_scalar": hidden // heads if largest else head_dim, "norm_offset": 0.0, "sliding_window": window or 4096,
-                   "final_logit_softcapping": fields.get("%s.final_logit_softcapping", 30.0 if kind == "gemma2" else None),
-                   "attn_logit_softcapping": fields.get("%s.attn_logit_softcapping", 50.0 if kind == "gemma2" else None)}
+        config |= {
+            "query_pre_attn_scalar": hidden // heads if largest else head_dim, "norm_offset": 0.0, "sliding_window": window or 4096,
+            "final_logit_softcapping": fields.get("%s.final_logit_softcapping", 30.0 if kind == "gemma2" else None),
+            "attn_logit_softcapping": fields.get("%s.attn_logit_softcapping", 50.0 if kind == "gemma2" else None)
+        }
     elif kind == "granite":
-        config |= {"attention_multiplier": fields.get("%s.attention.scale"), "embedding_multiplier": fields.get("%s.embedding_scale"),
-                   "residual_multiplier": fields.get("%s.residual_scale"), "logits_scaling": fields.get("%s.logit_scale")}
+        config |= {
+            "attention_multiplier": fields.get("%s.attention.scale"), "embedding_multiplier": fields.get("%s.embedding_scale"),
+            "residual_multiplier": fields.get("%s.residual_scale"), "logits_scaling": fields.get("%s.logit_scale")
+        }
     elif kind == "phi3":
         config["sliding_window"] = window
     elif kind == "lfm2":
         counts = by_layer if isinstance(by_layer, list) else [kv_heads] * layers
-        config |= {"layer_types": ["full_attention" if n else "conv" for n in counts], "conv_L_cache": fields.need("%s.shortconv.l_cache")}
+        config |= {
+            "layer_types": ["full_attention" if n else "conv" for n in counts], "conv_L_cache": fields.need("%s.shortconv.l_cache")
+        }
     return config
 
 

@@ -112,7 +112,8 @@ def _gptq(reader: _Reader) -> None:
 
 
 def _awq(reader: _Reader) -> None:
-    bits, version = reader.settings.get("bits") or reader.settings.get("w_bit") or 4, str(reader.settings.get("version", "gemm")).lower()
+    bits = reader.settings.get("bits") or reader.settings.get("w_bit") or 4
+    version = str(reader.settings.get("version", "gemm")).lower()
     if bits != 4 or version != "gemm":
         raise reader.error(f"AWQ of version {version} with {bits} bits is not supported; gemm with 4 bits is")
     inverse = np.argsort(_AWQ_ORDER)
@@ -152,7 +153,9 @@ def _compressed_tensors(reader: _Reader) -> None:
     formats |= {g.get("format") for g in settings.get("config_groups", {}).values()} - {None}
     unknown = formats - {"pack-quantized", "int-quantized", "mixed-precision", None}
     if unknown:
-        raise reader.error(f"compressed-tensors in the format {', '.join(map(str, unknown))} is not supported; pack-quantized and int-quantized are")
+        raise reader.error(
+            f"compressed-tensors in the format {', '.join(map(str, unknown))} is not supported; pack-quantized and "
+            "int-quantized are")
     for key in ("transform_config", "sparsity_config"):
         if settings.get(key) and settings[key].get("format") != "dense":
             raise reader.error(f"compressed-tensors with {key} is not supported")
@@ -178,7 +181,7 @@ def _compressed_tensors(reader: _Reader) -> None:
 
 
 def _over_rows(rows: int, groups: int) -> Callable[[np.ndarray], np.ndarray]:
-    """One scale for all, or one for each row or group."""
+    """Returns scales for each row and group from one for all, or one for each row or group."""
     return lambda values: np.broadcast_to(values.reshape(-1, groups), (rows, groups))
 
 
@@ -187,7 +190,8 @@ def _packed(reader: _Reader, module: str) -> None:
     rows, columns = (int(n) for n in reader.need(module + ".weight_shape").read().ravel())
     bits = next((b for b in (4, 8) if codes.shape == (rows, -(-columns * b // 32))), 0)
     if not bits:
-        raise reader.error(f"{module}: weight_packed is {list(codes.shape)} for a matrix of {rows} x {columns}; only 4 and 8 bits are supported")
+        raise reader.error(
+            f"{module}: weight_packed is {list(codes.shape)} for a matrix of {rows} x {columns}; only 4 and 8 bits are supported")
     groups = scales.shape[1] if len(scales.shape) == 2 else 1
     if scales.shape not in ((rows, groups), (1,), (1, 1), (rows,)):
         raise reader.error(f"{module}: weight_scale is {list(scales.shape)} for {rows} rows")
@@ -206,8 +210,8 @@ def _packed(reader: _Reader, module: str) -> None:
         return np.broadcast_to((zeros.read().astype(np.int16) + (1 << bits - 1)).astype(np.uint8), (rows, groups))
 
     middle = np.full((rows, groups), 1 << bits - 1, np.uint8)
-    _add(reader, module, bits, rows, columns, groups, make_codes, scales, _over_rows(rows, groups), make_zeros if zeros else lambda: middle,
-         order)
+    _add(reader, module, bits, rows, columns, groups, make_codes, scales, _over_rows(rows, groups),
+         make_zeros if zeros else lambda: middle, order)
 
 
 def _bitsandbytes(reader: _Reader) -> None:
@@ -238,7 +242,8 @@ def _four_bits(reader: _Reader, module: str, state: dict[str, Any]) -> None:
     nested = int(state.get("nested_blocksize") or 0)
     inner = (reader.need(name + ".nested_absmax"), reader.need(name + ".nested_quant_map")) if nested else None
     if math.prod(codes.shape) * 2 != math.prod(shape):
-        raise reader.error(f"the tensor {name} has {math.prod(codes.shape)} bytes, but its shape {list(shape)} needs {math.prod(shape) // 2}")
+        raise reader.error(
+            f"the tensor {name} has {math.prod(codes.shape)} bytes, but its shape {list(shape)} needs {math.prod(shape) // 2}")
 
     def make() -> np.ndarray:
         packed = codes.read().reshape(-1).view(np.uint8)
@@ -258,13 +263,18 @@ _METHODS = {"gptq": _gptq, "awq": _awq, "compressed-tensors": _compressed_tensor
 
 def read_quantized(checkpoint: Checkpoint, settings: dict[str, Any]) -> Checkpoint:
     """The checkpoint with its quantized weights under their modules' names; `settings` is quantization_config of config.json."""
-    method = settings.get("quant_method") or ("bitsandbytes" if settings.get("load_in_8bit") or settings.get("load_in_4bit") else "?")
+    method = settings.get("quant_method") or ("bitsandbytes"
+                                              if settings.get("load_in_8bit") or settings.get("load_in_4bit") else "?")
     if method not in _METHODS:
-        raise ExportError(f"{checkpoint.directory}: weights quantized by {method} are not supported (known: {', '.join(_METHODS)}); "
-                          "export the original checkpoint and let edgecc quantize")
+        raise ExportError(
+            f"{checkpoint.directory}: weights quantized by {method} are not supported (known: {', '.join(_METHODS)}); "
+            "export the original checkpoint and let edgecc quantize")
     reader = _Reader(checkpoint, settings)
     _METHODS[method](reader)
     if not reader.result:
         raise reader.error(f"quantization_config in config.json says {method}, but no tensor is quantized that way")
     reader.rest()
-    return Checkpoint(checkpoint.directory, {k: v for k, v in checkpoint.config.items() if k not in ("quantization_config", "compression_config")}, reader.result, mixed=True)
+    return Checkpoint(checkpoint.directory,
+                      {k: v for k, v in checkpoint.config.items() if k not in ("quantization_config", "compression_config")},
+                      reader.result,
+                      mixed=True)
