@@ -1,7 +1,7 @@
 //===- Tokenizer.h - Text to ids and back, for programs ----------------------===//
 //
-// What programs on a host use: the compiled tokenizer of tokenizer/Tokenizer.h, with its memory, and with its source compiled first
-// where the program was built with the compiler's text library.
+// What programs on a host use: the compiled tokenizer of tokenizer/Tokenizer.h, with its memory, and with its source compiled
+// first where the program was built with the compiler's text library.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_RUNTIME_TEXT_TOKENIZER_H
@@ -33,7 +33,8 @@ public:
   static std::unique_ptr<Tokenizer> open(const std::string &path, std::string &error);
 };
 
-/// Compiles the source at `path`, or if that is empty the source in `bytes`. A program without the compiler's text library refuses.
+/// Compiles the source at `path`, or if that is empty the source in `bytes`. A program without the compiler's text library
+/// refuses.
 bool compileTokenizerSource(const std::string &path, std::string_view bytes, std::string &section, std::string &error);
 
 } // namespace edgecc::text

@@ -60,7 +60,8 @@ struct Loaded {
   }
 
   bool encode(std::string_view text, const Options &options, text::Buffer<int32_t> &ids) {
-    return tokenizer.encode(text, options.isTrusted ? text::Trust::all() : text::Trust::none(), {options.addsSpecial}, scratch, ids);
+    return tokenizer.encode(text, options.isTrusted ? text::Trust::all() : text::Trust::none(), {options.addsSpecial}, scratch,
+                            ids);
   }
 };
 
@@ -120,8 +121,8 @@ int decodeFile(const Options &options, Loaded &loaded, const std::string &conten
       if (word == "|")
         continue;
       if (*end || id >= loaded.tokenizer.size())
-        return complain(options.input + ": line " + std::to_string(number) + ": '" + word + "' is no id; the tokenizer has 0 to " +
-                        std::to_string(loaded.tokenizer.size() - 1));
+        return complain(options.input + ": line " + std::to_string(number) + ": '" + word +
+                        "' is no id; the tokenizer has 0 to " + std::to_string(loaded.tokenizer.size() - 1));
       decoder.feed(uint32_t(id), decoded);
     }
     decoder.finish(decoded);
@@ -137,8 +138,9 @@ int main(int argc, char **argv) {
   CLI::App app("Writes the token ids of each document of a text as a line of numbers.\n"
                "Documents end at <|endoftext|>, or, in a text that has none, with the line.");
   Options options;
-  const char *const sources = "a Hugging Face directory, tokenizer.json, SentencePiece .model, tiktoken ranks, tekken.json, GGUF, "
-                              "llama2.c tok*.bin, vocab.txt, or a compiled tokenizer";
+  const char *const sources =
+      "a Hugging Face directory, tokenizer.json, SentencePiece .model, tiktoken ranks, tekken.json, GGUF, "
+      "llama2.c tok*.bin, vocab.txt, or a compiled tokenizer";
   app.add_option("text", options.input, "the text");
   app.add_option("--tokenizer", options.tokenizer, sources);
   app.add_option("-o", options.output, "file to write (default: standard output)");
@@ -161,7 +163,8 @@ int main(int argc, char **argv) {
     return compile(options);
   if (options.input.empty() || options.tokenizer.empty())
     return complain("give a text and --tokenizer, or `compile SOURCE -o FILE` (see --help)");
-  std::string fault = files::findClash({{"-o", options.output}}, {{"the text", options.input}, {"--tokenizer", options.tokenizer}});
+  std::string fault =
+      files::findClash({{"-o", options.output}}, {{"the text", options.input}, {"--tokenizer", options.tokenizer}});
   if (!fault.empty())
     return complain(fault);
   Loaded loaded;

@@ -42,8 +42,8 @@ struct TokenizerDescription {
   };
 
   TokenizerModel model = TokenizerModel::Bpe;
-  uint32_t flags = 0; ///< of TokenizerFlag
-  std::vector<Token> tokens; ///< by id
+  uint32_t flags = 0;          ///< of TokenizerFlag
+  std::vector<Token> tokens;   ///< by id
   std::vector<Token> internal; ///< symbols of merges that are not ids; they follow the tokens
   std::vector<Merge> merges;
   std::vector<Added> added;

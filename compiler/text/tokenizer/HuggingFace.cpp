@@ -4,11 +4,12 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/text/tokenizer/Sources.h"
-#include "compiler/text/tokenizer/StandIn.h"
+#include "compiler/text/unicode/Normalization.h"
 #include "compiler/text/unicode/Pattern.h"
 #include "runtime/text/unicode/Utf8.h"
 
-#include <functional>
+#include <charconv>
+#include <cmath>
 #include <unordered_map>
 
 namespace edgecc::text {
@@ -18,9 +19,29 @@ using nlohmann::json;
 namespace {
 
 constexpr const char *kGpt2Pattern = R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr const char *kPunctuation = R"([\p{P}!-/:-@\[-`\{-~])";
 
 [[noreturn]] void refuse(const std::string &path, const std::string &why) { throw Refusal{path + ": " + why}; }
+
+/// Returns the number that HF tokenizers reads where the file has `value`: serde_json divides the digits by a power of ten, which
+/// rounds twice. Equal paths of Unigram depend on the last bit.
+double roundAsSerde(double value) {
+  char digits[400];
+  const auto end = std::to_chars(digits, digits + sizeof(digits), std::fabs(value), std::chars_format::fixed).ptr;
+  uint64_t significand = 0;
+  double power = 1;
+  bool isFraction = false;
+  for (const char *at = digits; at != end; ++at) {
+    if (*at == '.') {
+      isFraction = true;
+      continue;
+    }
+    if (significand > (UINT64_MAX - 9) / 10 || power >= 1e22)
+      return value;
+    significand = significand * 10 + uint64_t(*at - '0');
+    power *= isFraction ? 10 : 1;
+  }
+  return std::copysign(double(significand) / power, value);
+}
 
 /// A component with its path in the file.
 struct Component {
@@ -174,7 +195,7 @@ void Reader::readUnigram(const Component &model) {
     const Component entry = vocabulary.at(size_t(id));
     if (entry.array().size() != 2 || !entry.value[1].is_number())
       refuse(entry.path, "must be a token and its score");
-    const double score = entry.value[1].get<double>();
+    const double score = roundAsSerde(entry.value[1].get<double>());
     setToken(id, entry.at(size_t(0)).text(), score, entry.path);
     ids[d.tokens[id].bytes] = id;
     lowest = id == 0 || score < lowest ? score : lowest;
@@ -306,10 +327,11 @@ void Reader::readPreTokenizer(const Component &component) {
     d.preTokenizers.push_back({StageKind::Metaspace, uint32_t(prepend), component.at("split").flag(true),
                                component.at("replacement").text("\xe2\x96\x81")});
   } else if (type == "Digits") {
-    addSplit("\\p{N}", component.at("individual_digits").flag(false) ? SplitBehavior::Isolated : SplitBehavior::Contiguous, false,
+    addSplit(numericPattern(),
+             component.at("individual_digits").flag(false) ? SplitBehavior::Isolated : SplitBehavior::Contiguous, false,
              component.path);
   } else if (type == "Punctuation") {
-    addSplit(kPunctuation, behaviorOf(component.at("behavior"), "Isolated"), false, component.path);
+    addSplit(punctuationPattern(), behaviorOf(component.at("behavior"), "Isolated"), false, component.path);
   } else if (type == "Whitespace") {
     addSplit("\\w+|[^\\w\\s]+", SplitBehavior::Removed, true, component.path);
   } else if (type == "WhitespaceSplit") {
@@ -318,7 +340,7 @@ void Reader::readPreTokenizer(const Component &component) {
     addSplit(escapePattern(component.at("delimiter").text()), SplitBehavior::Removed, false, component.path);
   } else if (type == "BertPreTokenizer") {
     addSplit("\\s", SplitBehavior::Removed, false, component.path);
-    addSplit(kPunctuation, SplitBehavior::Isolated, false, component.path);
+    addSplit(punctuationPattern(), SplitBehavior::Isolated, false, component.path);
   } else {
     component.refuseType();
   }
@@ -382,8 +404,8 @@ void Reader::readDecoder(const Component &component) {
   } else if (type == "Fuse") {
     d.decoder.push_back({DecodeKind::Fuse});
   } else if (type == "Strip") {
-    d.decoder.push_back({DecodeKind::Strip, component.at("start").number(), component.at("stop").number(),
-                         component.at("content").text()});
+    d.decoder.push_back(
+        {DecodeKind::Strip, component.at("start").number(), component.at("stop").number(), component.at("content").text()});
   } else if (type == "Replace") {
     const Component pattern = component.at("pattern");
     if (!pattern.value.is_object() || !pattern.value.contains("String"))
@@ -421,7 +443,9 @@ TokenizerDescription Reader::read() {
   else
     model.refuseType();
   readAdded(root.at("added_tokens"));
-  d.normalizer = compileNormalizer(root.at("normalizer").value, "/normalizer");
+  std::string error;
+  if (!root.at("normalizer").isNull() && !compileNormalizer(root.at("normalizer").value, "/normalizer", d.normalizer, error))
+    throw Refusal{error};
   readPostProcessor(root.at("post_processor"));
   readDecoder(root.at("decoder"));
   if (d.decoder.empty())
@@ -435,7 +459,8 @@ TokenizerDescription Reader::read() {
 std::string contentOf(const json &value) {
   if (value.is_string())
     return value.get<std::string>();
-  return value.is_object() && value.contains("content") && value["content"].is_string() ? value["content"].get<std::string>() : "";
+  return value.is_object() && value.contains("content") && value["content"].is_string() ? value["content"].get<std::string>()
+                                                                                        : "";
 }
 
 } // namespace
@@ -456,9 +481,11 @@ void applyCompanions(TokenizerDescription &d, const Companions &companions) {
         isKnown |= added.content == content || added.id == id;
       if (isKnown)
         continue;
-      const auto flag = [&](const char *name) { return value.contains(name) && value[name].is_boolean() && value[name].get<bool>(); };
-      d.added.push_back({content, uint32_t(id), flag("special"), flag("lstrip"), flag("rstrip"), flag("single_word"),
-                         flag("normalized")});
+      const auto flag = [&](const char *name) {
+        return value.contains(name) && value[name].is_boolean() && value[name].get<bool>();
+      };
+      d.added.push_back(
+          {content, uint32_t(id), flag("special"), flag("lstrip"), flag("rstrip"), flag("single_word"), flag("normalized")});
       if (id >= d.tokens.size())
         d.tokens.resize(id + 1);
       if (d.tokens[id].bytes.empty())
@@ -500,7 +527,8 @@ json fromVocabularyAndMerges(json vocabulary, std::string_view merges, const Com
   std::string kind = companions.config.is_object() ? companions.config.value("tokenizer_class", "") : "";
   if (kind.empty() && companions.model.is_object())
     kind = companions.model.value("model_type", "");
-  constexpr const char *kQwenPattern = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  constexpr const char *kQwenPattern =
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   const bool isRoberta = kind.rfind("Roberta", 0) == 0 || kind.rfind("Bart", 0) == 0 || kind == "roberta" || kind == "bart";
   json root;
   const json byteLevel = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
@@ -531,11 +559,14 @@ json fromVocabularyAndMerges(json vocabulary, std::string_view merges, const Com
   root["model"] = {{"type", "BPE"}, {"vocab", std::move(vocabulary)}, {"merges", std::move(list)}};
   const json &words = root["model"]["vocab"];
   root["added_tokens"] = json::array();
-  const std::vector<const char *> special =
-      isRoberta ? std::vector<const char *>{"<s>", "<pad>", "</s>", "<unk>", "<mask>"} : std::vector<const char *>{"<|endoftext|>"};
+  const std::vector<const char *> special = isRoberta ? std::vector<const char *>{"<s>", "<pad>", "</s>", "<unk>", "<mask>"}
+                                                      : std::vector<const char *>{"<|endoftext|>"};
   for (const char *token : special)
     if (words.is_object() && words.contains(token))
-      root["added_tokens"].push_back({{"id", words[token]}, {"content", token}, {"special", true}, {"normalized", isRoberta},
+      root["added_tokens"].push_back({{"id", words[token]},
+                                      {"content", token},
+                                      {"special", true},
+                                      {"normalized", isRoberta},
                                       {"lstrip", std::string_view(token) == "<mask>"}});
   if (isRoberta && words.is_object() && words.contains("<s>") && words.contains("</s>"))
     root["post_processor"] = {{"type", "RobertaProcessing"}, {"cls", {"<s>", words["<s>"]}}, {"sep", {"</s>", words["</s>"]}}};
@@ -574,8 +605,11 @@ json fromVocabularyText(std::string_view text, const Companions &companions) {
       throw Refusal{std::string("has no line ") + token + "; it is no vocabulary of BERT"};
   root["post_processor"] = {
       {"type", "BertProcessing"}, {"cls", {"[CLS]", vocabulary["[CLS]"]}}, {"sep", {"[SEP]", vocabulary["[SEP]"]}}};
-  root["model"] = {{"type", "WordPiece"}, {"unk_token", "[UNK]"}, {"continuing_subword_prefix", "##"},
-                   {"max_input_chars_per_word", 100}, {"vocab", std::move(vocabulary)}};
+  root["model"] = {{"type", "WordPiece"},
+                   {"unk_token", "[UNK]"},
+                   {"continuing_subword_prefix", "##"},
+                   {"max_input_chars_per_word", 100},
+                   {"vocab", std::move(vocabulary)}};
   return root;
 }
 
@@ -610,5 +644,4 @@ std::string escapePattern(std::string_view text) {
   return escaped;
 }
 
-std::string compileNormalizer(const json &v, const std::string &p) { if (v.is_null()) return ""; throw Refusal{p+": not yet"}; }
 } // namespace edgecc::text

@@ -1,7 +1,7 @@
 //===- Patterns.cpp - Pre-tokenizers that are known by name ------------------===//
 //
-// Names are those that llama.cpp writes as `tokenizer.ggml.pre`, and OpenAI's and Meta's names of tiktoken encodings. The patterns
-// are facts of the published tokenizers.
+// Names are those that llama.cpp writes as `tokenizer.ggml.pre`, and OpenAI's and Meta's names of tiktoken encodings. The
+// patterns are facts of the published tokenizers.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/text/tokenizer/Patterns.h"
@@ -32,12 +32,8 @@ constexpr const char *kDeepSeekWords = R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]
                                        R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 json split(const char *pattern) { return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}}; }
-json byteLevel(bool usesPattern) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", usesPattern}};
-}
-json sequence(std::initializer_list<json> parts) {
-  return {{"type", "Sequence"}, {"pretokenizers", json::array_t(parts)}};
-}
+json byteLevel(bool usesPattern) { return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", usesPattern}}; }
+json sequence(std::initializer_list<json> parts) { return {{"type", "Sequence"}, {"pretokenizers", json::array_t(parts)}}; }
 
 void addReserved(std::vector<std::string> &names, const std::string &kind, uint32_t first, uint32_t count) {
   for (uint32_t i = first; i < first + count; ++i)
@@ -62,9 +58,8 @@ std::vector<std::string> llama3Special() {
 }
 
 std::vector<std::string> llama4Special() {
-  std::vector<std::string> names = {"<|begin_of_text|>", "<|end_of_text|>", "<|fim_prefix|>", "<|fim_middle|>",
-                                    "<|fim_suffix|>",    "<|header_start|>", "<|header_end|>", "<|eom|>",
-                                    "<|eot|>",           "<|step|>"};
+  std::vector<std::string> names = {"<|begin_of_text|>", "<|end_of_text|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>",
+                                    "<|header_start|>",  "<|header_end|>",  "<|eom|>",        "<|eot|>",        "<|step|>"};
   addReserved(names, "text_post_train_", 0, 6);
   names.insert(names.end(), {"<|python_start|>", "<|python_end|>", "<|finetune_right_pad|>"});
   addReserved(names, "text_post_train_", 8, 61);
@@ -88,12 +83,9 @@ bool findTiktokenFamily(std::string_view name, TiktokenFamily &family) {
   if (name == "gpt2")
     family = {kGpt2, {"<|endoftext|>"}, true, {50256}, "", "<|endoftext|>"};
   else if (name == "cl100k")
-    family = {kCl100k,
-              {"<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|endofprompt|>"},
-              true,
-              {100257, 100258, 100259, 100260, 100276},
-              "",
-              "<|endoftext|>"};
+    family = {kCl100k, {"<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|endofprompt|>"},
+              true,    {100257, 100258, 100259, 100260, 100276},
+              "",      "<|endoftext|>"};
   else if (name == "o200k")
     family = {kO200k, {"<|endoftext|>", "<|endofprompt|>"}, true, {199999, 200018}, "", "<|endoftext|>"};
   else if (name == "llama3")
@@ -146,7 +138,8 @@ std::string findPreTokenizer(std::string_view name, std::string &normalizer, boo
                      json{{"type", "Digits"}, {"individual_digits", false}}, split("[0-9][0-9][0-9]")})
         .dump();
   if (name == "deepseek-v3" || name == "deepseek-v2")
-    return sequence({split("\\p{N}{1,3}"), split("[一-龥\xe3\x81\x80-ゟ゠-ヿ]+"), split(kDeepSeekWords), byteLevel(false)}).dump();
+    return sequence({split("\\p{N}{1,3}"), split("[一-龥\xe3\x81\x80-ゟ゠-ヿ]+"), split(kDeepSeekWords), byteLevel(false)})
+        .dump();
   return "";
 }
 

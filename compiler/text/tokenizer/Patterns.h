@@ -21,8 +21,8 @@ struct TiktokenFamily {
 bool findTiktokenFamily(std::string_view name, TiktokenFamily &family);
 
 /// Returns the pre_tokenizer of a tokenizer.json for a GGUF `tokenizer.ggml.pre`, or "" if the name is not known. `normalizer`
-/// becomes its normalizer, `ignoresMerges` whether a pre-token that is a token needs no merges, `addsBegin` whether the begin token
-/// comes first unless the file says otherwise.
+/// becomes its normalizer, `ignoresMerges` whether a pre-token that is a token needs no merges, `addsBegin` whether the begin
+/// token comes first unless the file says otherwise.
 std::string findPreTokenizer(std::string_view name, std::string &normalizer, bool &ignoresMerges, bool &addsBegin);
 
 } // namespace edgecc::text

@@ -70,9 +70,9 @@ bool Writer::check() {
   return true;
 }
 
-/// Finds what BPE makes of each token's own text. Tokens that it turns into themselves are marked, so that the phone takes them with
-/// one look-up. Merges that no text can reach are dropped: once a token is merged, all merges inside of it were those of its own
-/// text, in the same order, since ranks and places order them the same way there. So each token has one last merge.
+/// Finds what BPE makes of each token's own text. Tokens that it turns into themselves are marked, so that the phone takes them
+/// with one look-up. Merges that no text can reach are dropped: once a token is merged, all merges inside of it were those of its
+/// own text, in the same order, since ranks and places order them the same way there. So each token has one last merge.
 void Writer::findWholeTokens() {
   const uint32_t size = uint32_t(from.tokens.size());
   bool mayPrune = from.prefix.empty() && from.suffix.empty();

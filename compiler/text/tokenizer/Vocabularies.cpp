@@ -384,9 +384,26 @@ TokenizerDescription readTekken(const json &root) {
       special[rank] = token["token_str"].get<std::string>();
     }
   else // files of before version 7 do not list them
-    special = {"<unk>",          "<s>",   "</s>",        "[INST]",    "[/INST]",  "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
-               "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]",  "<pad>",   "[IMG_BREAK]", "[IMG_END]",
-               "[PREFIX]",       "[MIDDLE]",        "[SUFFIX]",     "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"};
+    special = {"<unk>",
+               "<s>",
+               "</s>",
+               "[INST]",
+               "[/INST]",
+               "[AVAILABLE_TOOLS]",
+               "[/AVAILABLE_TOOLS]",
+               "[TOOL_RESULTS]",
+               "[/TOOL_RESULTS]",
+               "[TOOL_CALLS]",
+               "[IMG]",
+               "<pad>",
+               "[IMG_BREAK]",
+               "[IMG_END]",
+               "[PREFIX]",
+               "[MIDDLE]",
+               "[SUFFIX]",
+               "[SYSTEM_PROMPT]",
+               "[/SYSTEM_PROMPT]",
+               "[TOOL_CONTENT]"};
   special.resize(specialCount);
   for (uint32_t id = 0; id < specialCount; ++id) {
     if (special[id].empty())
@@ -406,7 +423,8 @@ TokenizerDescription readTekken(const json &root) {
   for (uint32_t i = 0; i < size - specialCount; ++i) {
     const json &token = vocabulary[i];
     const std::string where = "/vocab/" + std::to_string(i);
-    if (!token.is_object() || token.value("rank", kNoToken) != i || !token.contains("token_bytes") || !token["token_bytes"].is_string())
+    if (!token.is_object() || token.value("rank", kNoToken) != i || !token.contains("token_bytes") ||
+        !token["token_bytes"].is_string())
       throw Refusal{where + ": must have token_bytes, and be in the order of its rank"};
     d.tokens[specialCount + i].bytes = decodeBase64(token["token_bytes"].get<std::string>(), where);
     d.tokens[specialCount + i].inModel = true;
@@ -611,8 +629,12 @@ TokenizerDescription readGguf(std::string_view bytes) {
     if (!vocabulary.contains("[UNK]") || !vocabulary.contains("[CLS]") || !vocabulary.contains("[SEP]"))
       throw Refusal{"tokenizer.ggml.tokens: has no [UNK], [CLS] and [SEP]"};
     const json cls = {"[CLS]", vocabulary["[CLS]"]}, sep = {"[SEP]", vocabulary["[SEP]"]};
-    d = readHuggingFace({{"normalizer", {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true},
-                                         {"strip_accents", nullptr}, {"lowercase", true}}},
+    d = readHuggingFace({{"normalizer",
+                          {{"type", "BertNormalizer"},
+                           {"clean_text", true},
+                           {"handle_chinese_chars", true},
+                           {"strip_accents", nullptr},
+                           {"lowercase", true}}},
                          {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
                          {"decoder", {{"type", "WordPiece"}}},
                          {"added_tokens", added},

@@ -60,6 +60,8 @@ private:
 /// underscores and case do not count. Returns false if there is none.
 bool findProperty(std::string_view name, CharacterSet &set);
 
+/// Returns the characters whose general category is one of `mask` (ICU's U_GC_..._MASK).
+CharacterSet categorySet(uint32_t mask);
 CharacterSet whitespaceSet();
 CharacterSet decimalDigitSet();
 /// Returns the characters of `\w`: alphabetic ones, marks, decimal digits and connectors.

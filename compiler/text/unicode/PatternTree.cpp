@@ -501,6 +501,17 @@ bool Parser::parseEscape(Node &node) {
   uint32_t code = 0;
   if (!parseSetEscape(set, isCharacter, code, start))
     return false;
+  // Outside of a class Oniguruma's \w takes the numbers of Latin-1, and fancy-regex's the joiners.
+  if (const char kind = pattern[start + 1]; kind == 'w' || kind == 'W') {
+    set = wordSet();
+    if (onig)
+      for (uint32_t number : {0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE})
+        set.add(number, number);
+    else
+      set.add(0x200C, 0x200D);
+    if (kind == 'W')
+      set = set.complement();
+  }
   node = makeSet(isCharacter ? folded({code, code}) : std::move(set));
   return true;
 }

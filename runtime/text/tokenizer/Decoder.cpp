@@ -27,10 +27,9 @@ static void appendReplaced(Buffer<char> &out, std::string_view text, std::string
 
 /// Removes blanks before punctuation, in the order of HF tokenizers' `cleanup`.
 static void cleanUp(Buffer<char> &text) {
-  static constexpr std::string_view kRules[][2] = {{" .", "."},     {" ?", "?"},     {" !", "!"},
-                                                   {" ,", ","},     {" ' ", "'"},    {" n't", "n't"},
-                                                   {" 'm", "'m"},   {" do not", " don't"}, {" 's", "'s"},
-                                                   {" 've", "'ve"}, {" 're", "'re"}};
+  static constexpr std::string_view kRules[][2] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                                                   {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                                                   {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto &rule : kRules) {
     Buffer<char> cleaned;
     appendReplaced(cleaned, view(text), rule[0], rule[1]);

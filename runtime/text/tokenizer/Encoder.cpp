@@ -9,7 +9,7 @@
 namespace edgecc::text {
 
 constexpr uint32_t kCacheSize = 2048;
-constexpr size_t kShortWord = 48; ///< symbols up to which merges are found by going through all pairs
+constexpr size_t kShortWord = 48;                        ///< symbols up to which merges are found by going through all pairs
 constexpr std::string_view kPieceSpace = "\xe2\x96\x81"; // U+2581
 
 /// Encodes one text. Nothing here trusts a table to be more than well placed.
@@ -84,9 +84,8 @@ bool Encoder::run(std::string_view text, const EncodeOptions &options) {
       push(t.table<uint32_t>(TokenizerTable::Before)[i]);
 
   const std::string_view valid = makeValid(text);
-  splitAtAdded(
-      t.addedRaw, header.addedFirst[0], valid, [this](size_t begin, size_t end) { return isTrustedAt(begin, end); },
-      [&](size_t begin, size_t end) { encodeSegment({valid.data() + begin, end - begin}, begin); });
+  splitAtAdded(t.addedRaw, header.addedFirst[0], valid, [this](size_t begin, size_t end) { return isTrustedAt(begin, end); },
+               [&](size_t begin, size_t end) { encodeSegment({valid.data() + begin, end - begin}, begin); });
 
   if (options.addSpecial)
     for (uint32_t i = 0; i < t.count<uint32_t>(TokenizerTable::After); ++i)
@@ -143,8 +142,8 @@ bool Encoder::isKind(const Automaton &kind, std::string_view text, size_t at) co
   return kind.matches(decodeUtf8(text.data() + at, text.size() - at).code);
 }
 
-/// Writes the ids of added tokens and calls `segment` for what lies between them. The longest token at a place wins. One that does
-/// not count here (untrusted, or a part of a word) still hides other tokens inside of it, as in HF tokenizers.
+/// Writes the ids of added tokens and calls `segment` for what lies between them. The longest token at a place wins. One that
+/// does not count here (untrusted, or a part of a word) still hides other tokens inside of it, as in HF tokenizers.
 template <typename Check, typename Segment>
 void Encoder::splitAtAdded(const Trie &trie, const uint8_t (&first)[32], std::string_view text, Check isTrustedPart,
                            Segment segment) {
@@ -161,9 +160,8 @@ void Encoder::splitAtAdded(const Trie &trie, const uint8_t (&first)[32], std::st
     const AddedToken &token = t.added[found];
     if (token.flags & kAddedSpecial && !isTrustedPart(start, stop))
       continue;
-    if (token.flags & kAddedSingleWord &&
-        ((start > 0 && isKind(t.wordCharacters, text, previousCharacter(text.data(), start))) ||
-         (stop < text.size() && isKind(t.wordCharacters, text, stop))))
+    if (token.flags & kAddedSingleWord && ((start > 0 && isKind(t.wordCharacters, text, previousCharacter(text.data(), start))) ||
+                                           (stop < text.size() && isKind(t.wordCharacters, text, stop))))
       continue;
     if (token.flags & kAddedLeftStrip) {
       while (start > done && isKind(t.spaces, text, previousCharacter(text.data(), start)))

@@ -41,41 +41,41 @@ enum TokenizerFlag : uint32_t {
 };
 
 enum TokenFlag : uint8_t {
-  kTokenSpecial = 1 << 0, ///< recognised in trusted text only, and skipped by decoding on request
-  kTokenWhole = 1 << 1,   ///< BPE of the token's own text gives this token and nothing else
-  kTokenByte = 1 << 2,    ///< the token is `<0xXX>`
-  kTokenUser = 1 << 3,    ///< a user-defined piece of SentencePiece
-  kTokenUnknown = 1 << 4, ///< SentencePiece decodes it to " U+2047 "
+  kTokenSpecial = 1 << 0,  ///< recognised in trusted text only, and skipped by decoding on request
+  kTokenWhole = 1 << 1,    ///< BPE of the token's own text gives this token and nothing else
+  kTokenByte = 1 << 2,     ///< the token is `<0xXX>`
+  kTokenUser = 1 << 3,     ///< a user-defined piece of SentencePiece
+  kTokenUnknown = 1 << 4,  ///< SentencePiece decodes it to " U+2047 "
   kTokenInternal = 1 << 5, ///< a symbol of merges that is not an id: it is written as its bytes or the unknown token
 };
 
 enum class TokenizerTable : uint32_t {
-  Offsets,         ///< uint32_t [symbols + 1] into Bytes
-  Bytes,           ///< the tokens one after another
-  Flags,           ///< uint8_t [symbols] of TokenFlag
-  Hash,            ///< HashSlot [power of two]: tokens that the model can produce
-  ByteSymbols,     ///< uint32_t [256]: the token of a byte, or kNoToken
-  LastByteSymbols, ///< uint32_t [256]: the token of a byte that ends a word (end_of_word_suffix); empty without a suffix
-  Pairs,           ///< PairSlot [power of two]: merges
-  Scores,          ///< double [symbols]
-  Pieces,          ///< TrieNode: tokens of Unigram
-  AddedRaw,        ///< TrieNode: added tokens, found in the text as it is; values are indices into Added
-  AddedNormalized, ///< TrieNode: added tokens, found in normalized text
-  Added,           ///< AddedToken
-  Spaces,          ///< an automaton of one whitespace character (lstrip, rstrip)
-  WordCharacters,  ///< an automaton of one word character (single_word)
-  Normalizer,      ///< a normalizer's program
-  Stages,          ///< Stage: the pre-tokenizers in order
-  StageData,       ///< automata and texts of stages
-  Before,          ///< uint32_t: ids in front of a text
-  After,           ///< uint32_t: ids after it
-  DecodeSteps,     ///< DecodeStep
-  DecodeData,      ///< texts of decode steps
-  CharacterMap,    ///< TrieNode: SentencePiece's normalization; values are offsets into CharacterMapData
+  Offsets,          ///< uint32_t [symbols + 1] into Bytes
+  Bytes,            ///< the tokens one after another
+  Flags,            ///< uint8_t [symbols] of TokenFlag
+  Hash,             ///< HashSlot [power of two]: tokens that the model can produce
+  ByteSymbols,      ///< uint32_t [256]: the token of a byte, or kNoToken
+  LastByteSymbols,  ///< uint32_t [256]: the token of a byte that ends a word (end_of_word_suffix); empty without a suffix
+  Pairs,            ///< PairSlot [power of two]: merges
+  Scores,           ///< double [symbols]
+  Pieces,           ///< TrieNode: tokens of Unigram
+  AddedRaw,         ///< TrieNode: added tokens, found in the text as it is; values are indices into Added
+  AddedNormalized,  ///< TrieNode: added tokens, found in normalized text
+  Added,            ///< AddedToken
+  Spaces,           ///< an automaton of one whitespace character (lstrip, rstrip)
+  WordCharacters,   ///< an automaton of one word character (single_word)
+  Normalizer,       ///< a normalizer's program
+  Stages,           ///< Stage: the pre-tokenizers in order
+  StageData,        ///< automata and texts of stages
+  Before,           ///< uint32_t: ids in front of a text
+  After,            ///< uint32_t: ids after it
+  DecodeSteps,      ///< DecodeStep
+  DecodeData,       ///< texts of decode steps
+  CharacterMap,     ///< TrieNode: SentencePiece's normalization; values are offsets into CharacterMapData
   CharacterMapData, ///< texts that end with a zero byte
-  UserPieces,      ///< TrieNode: SentencePiece's user-defined pieces; values are ids
-  Prefix,          ///< continuing_subword_prefix
-  Suffix,          ///< end_of_word_suffix
+  UserPieces,       ///< TrieNode: SentencePiece's user-defined pieces; values are ids
+  Prefix,           ///< continuing_subword_prefix
+  Suffix,           ///< end_of_word_suffix
   Count
 };
 
@@ -87,10 +87,10 @@ struct TablePlace {
 struct TokenizerHeader {
   char magic[4];
   uint32_t version;
-  uint32_t model;       ///< a TokenizerModel
-  uint32_t flags;       ///< of TokenizerFlag
-  uint32_t size;        ///< number of ids
-  uint32_t symbolCount; ///< size and the internal symbols after it
+  uint32_t model;                        ///< a TokenizerModel
+  uint32_t flags;                        ///< of TokenizerFlag
+  uint32_t size;                         ///< number of ids
+  uint32_t symbolCount;                  ///< size and the internal symbols after it
   uint32_t unknown, begin, end, padding; ///< ids, or kNoToken
   uint32_t hashProbes, pairProbes;       ///< slots that a lookup reads at most
   uint32_t longestToken;                 ///< in bytes
@@ -127,10 +127,10 @@ struct AddedToken {
 enum AddedFlag : uint32_t { kAddedSpecial = 1, kAddedLeftStrip = 2, kAddedRightStrip = 4, kAddedSingleWord = 8 };
 
 enum class StageKind : uint32_t {
-  Split,      ///< by `behavior` at what the automaton matches
-  Metaspace,  ///< blanks become the text; the text is put in front by `behavior`; then splits before the text if `split`
+  Split,       ///< by `behavior` at what the automaton matches
+  Metaspace,   ///< blanks become the text; the text is put in front by `behavior`; then splits before the text if `split`
   PrefixSpace, ///< a blank in front of a piece that begins with none
-  MapBytes,   ///< bytes become characters of GPT-2's alphabet: later stages see those
+  MapBytes,    ///< bytes become characters of GPT-2's alphabet: later stages see those
 };
 enum class SplitBehavior : uint32_t { Isolated, Removed, Contiguous, MergedWithPrevious, MergedWithNext };
 enum class PrependScheme : uint32_t { Never, First, Always };

@@ -70,10 +70,10 @@ struct UnigramNode {
 
 /// Working memory of encode(). It may be used again, by one thread at a time. Its size depends on texts, not on vocabularies.
 struct Scratch {
-  Buffer<char> valid;             ///< the text with U+FFFD for invalid bytes
-  Buffer<uint32_t> validOrigins;  ///< places in the text, per byte of `valid`
+  Buffer<char> valid;            ///< the text with U+FFFD for invalid bytes
+  Buffer<uint32_t> validOrigins; ///< places in the text, per byte of `valid`
   Buffer<char> normalized;
-  Buffer<uint32_t> origins;       ///< places in `valid`, per byte of `normalized`
+  Buffer<uint32_t> origins;        ///< places in `valid`, per byte of `normalized`
   Buffer<char> stages[kMaxStages]; ///< texts that pre-tokenizers have changed
   Buffer<char> word;
   Buffer<BpeSymbol> symbols;

@@ -87,8 +87,9 @@ int main(int argc, char **argv) {
     write(ids.data(), ids.size(), sizeof(int32_t));
     write(decoded.data(), decoded.size(), 1);
   }
-  fprintf(stderr, "{\"compile_s\": %.3f, \"open_ms\": %.3f, \"section\": %zu, \"bytes\": %zu, \"tokens\": %zu, \"encode_mb_s\": %.2f, "
-                  "\"decode_mb_s\": %.2f}\n",
+  fprintf(stderr,
+          "{\"compile_s\": %.3f, \"open_ms\": %.3f, \"section\": %zu, \"bytes\": %zu, \"tokens\": %zu, \"encode_mb_s\": %.2f, "
+          "\"decode_mb_s\": %.2f}\n",
           compiled, opened * 1e3, section.size(), bytes, tokens, double(bytes) / 1e6 / encoding, double(bytes) / 1e6 / decoding);
   return 0;
 }
