@@ -82,7 +82,7 @@ int main(int argc, char **argv) {
   auto *idsOption = text->add_option("--ids", generate.ids, "token ids to continue, separated by commas")
                         ->delimiter(',')
                         ->excludes(promptOption);
-  text->add_option("--tokenizer", generate.tokenizer, "a SentencePiece .model or a llama2.c tok*.bin");
+  text->add_option("--tokenizer", generate.tokenizer, "a tokenizer: compiled by edgecc-tokenize, or its source");
   text->add_option("--max-tokens", generate.maxTokens, "tokens to write at most")->capture_default_str();
   text->add_option("--temperature", generate.sampling.temperature, "0 takes the likeliest token")
       ->capture_default_str()

@@ -1,68 +1,185 @@
-//===- edgecc-tokenize - Texts to token ids, a document a line ---------------===//
+//===- edgecc-tokenize - Compiles tokenizers, encodes texts, decodes ids -----===//
 //
-// Why a program of its own: libsentencepiece brings its own copy of protobuf, which must not meet the one that reads ONNX models.
-// `edgecc --calibrate FILE.txt` runs it; its output is a calibration file, too (.ids).
+//   edgecc-tokenize compile SOURCE -o FILE        any tokenizer to the tables that the phone reads
+//   edgecc-tokenize TEXT --tokenizer T            ids of each document of a file, a document a line; a calibration file (.ids)
+//   edgecc-tokenize TEXT --tokenizer T --whole    ids of the file as one text, to the byte
+//   edgecc-tokenize IDS --tokenizer T --decode    the text of each line of ids
+//
+// `edgecc --calibrate FILE.txt` runs it.
 //
 //===----------------------------------------------------------------------===//
+#include "compiler/text/tokenizer/Tokenizers.h"
 #include "runtime/files/Outputs.h"
 #include "runtime/text/Documents.h"
-#include "runtime/text/Tokenizer.h"
+#include "runtime/text/tokenizer/Decoder.h"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 
 using namespace edgecc;
 
-static int complain(const std::string &sentence) {
+namespace {
+
+struct Options {
+  std::string input, tokenizer, output, split, source;
+  text::TokenizerOptions compile;
+  size_t count = SIZE_MAX;
+  bool isWhole = false, decodes = false, addsSpecial = true, isTrusted = false, skipsSpecial = false;
+};
+
+int complain(const std::string &sentence) {
   fprintf(stderr, "edgecc-tokenize: %s\n", sentence.c_str());
   return 1;
 }
 
+bool readFile(const std::string &path, std::string &bytes) {
+  std::ifstream file(path, std::ios::binary);
+  bytes.assign(std::istreambuf_iterator<char>(file), {});
+  return bool(file) || file.eof();
+}
+
+/// A tokenizer with the memory of its tables.
+struct Loaded {
+  std::vector<uint64_t> memory;
+  text::CompiledTokenizer tokenizer;
+  text::Scratch scratch;
+
+  /// Returns "" or why the tokenizer cannot be used.
+  std::string open(const std::string &path, const text::TokenizerOptions &options) {
+    std::string section, fault;
+    if (!text::compileTokenizer(path, options, section, fault))
+      return fault;
+    memory.resize(section.size() / sizeof(uint64_t) + 1);
+    memcpy(memory.data(), section.data(), section.size());
+    const char *const sentence = tokenizer.open(memory.data(), section.size());
+    return sentence ? path + ": " + sentence : "";
+  }
+
+  bool encode(std::string_view text, const Options &options, text::Buffer<int32_t> &ids) {
+    return tokenizer.encode(text, options.isTrusted ? text::Trust::all() : text::Trust::none(), {options.addsSpecial}, scratch,
+                            ids);
+  }
+};
+
+int compile(const Options &options) {
+  std::string section, fault = files::findClash({{"-o", options.output}}, {{"SOURCE", options.source}});
+  if (!fault.empty() || !text::compileTokenizer(options.source, options.compile, section, fault))
+    return complain(fault);
+  std::ofstream file(options.output, std::ios::binary);
+  file.write(section.data(), std::streamsize(section.size()));
+  file.close();
+  return file ? 0 : complain(options.output + ": cannot be written");
+}
+
+/// Writes the ids of a text as a line. A | stands after the first `prompt` of them, if that is not 0.
+void printIds(FILE *to, const text::Buffer<int32_t> &ids, size_t prompt) {
+  const char *space = "";
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (i > 0 && i == prompt)
+      fputs(" |", to);
+    fprintf(to, "%s%d", space, ids[i]);
+    space = " ";
+  }
+  fputc('\n', to);
+}
+
+int encodeFile(const Options &options, Loaded &loaded, const std::string &contents, FILE *to) {
+  std::vector<std::string_view> documents = {contents};
+  if (!options.isWhole)
+    documents = text::splitDocuments(contents);
+  size_t left = options.count;
+  for (std::string_view document : documents) {
+    if (left-- == 0)
+      break;
+    text::Buffer<int32_t> ids, start;
+    const size_t mark = options.split.empty() ? std::string_view::npos : document.find(options.split);
+    if (!options.split.empty() && mark == std::string_view::npos)
+      return complain(options.input + ": there is no '" + options.split + "' in '" + std::string(document.substr(0, 60)) +
+                      "' (--split)");
+    const std::string_view prompt = options.split.empty() ? std::string_view() : document.substr(0, mark + options.split.size());
+    if (!loaded.encode(document, options, ids) || (!options.split.empty() && !loaded.encode(prompt, options, start)))
+      return complain(options.input + ": a document is too long, or memory ran out");
+    printIds(to, ids, start.size());
+  }
+  return 0;
+}
+
+int decodeFile(const Options &options, Loaded &loaded, const std::string &contents, FILE *to) {
+  std::istringstream lines(contents);
+  std::string line;
+  for (size_t number = 1; std::getline(lines, line); ++number) {
+    text::Decoder decoder(loaded.tokenizer, options.skipsSpecial);
+    text::Buffer<char> decoded;
+    std::istringstream words(line);
+    for (std::string word; words >> word;) {
+      char *end = nullptr;
+      const unsigned long id = strtoul(word.c_str(), &end, 10);
+      if (word == "|")
+        continue;
+      if (*end || id >= loaded.tokenizer.size())
+        return complain(options.input + ": line " + std::to_string(number) + ": '" + word +
+                        "' is no id; the tokenizer has 0 to " + std::to_string(loaded.tokenizer.size() - 1));
+      decoder.feed(uint32_t(id), decoded);
+    }
+    decoder.finish(decoded);
+    fwrite(decoded.data(), 1, decoded.size(), to);
+    fputc('\n', to);
+  }
+  return 0;
+}
+
+} // namespace
+
 int main(int argc, char **argv) {
   CLI::App app("Writes the token ids of each document of a text as a line of numbers.\n"
                "Documents end at <|endoftext|>, or, in a text that has none, with the line.");
-  std::string path, tokenizerPath, output, split;
-  size_t count = SIZE_MAX;
-  app.add_option("text", path, "the text")->required();
-  app.add_option("--tokenizer", tokenizerPath, "a SentencePiece .model or a llama2.c tok*.bin")->required();
-  app.add_option("-o", output, "file to write (default: standard output)");
-  app.add_option("--count", count, "documents at most");
-  app.add_option("--split", split, "a mark, such as <act>: a | is written behind its first place, where a prompt ends");
+  Options options;
+  const char *const sources =
+      "a Hugging Face directory, tokenizer.json, SentencePiece .model, tiktoken ranks, tekken.json, GGUF, "
+      "llama2.c tok*.bin, vocab.txt, or a compiled tokenizer";
+  app.add_option("text", options.input, "the text");
+  app.add_option("--tokenizer", options.tokenizer, sources);
+  app.add_option("-o", options.output, "file to write (default: standard output)");
+  app.add_option("--count", options.count, "documents at most");
+  app.add_option("--split", options.split, "a mark, such as <act>: a | is written behind its first place, where a prompt ends");
+  app.add_option("--pattern", options.compile.pattern,
+                 "how tiktoken ranks split text: llama3, llama4, qwen, gpt2, cl100k, o200k, or a regular expression");
+  app.add_flag("--whole", options.isWhole, "takes the file as one text, to the byte");
+  app.add_flag("--trusted", options.isTrusted, "recognises special tokens in the text");
+  app.add_flag("!--no-special", options.addsSpecial, "adds no tokens around a text, such as the begin token");
+  app.add_flag("--decode", options.decodes, "reads lines of ids and writes their texts");
+  app.add_flag("--skip-special", options.skipsSpecial, "with --decode: leaves special tokens out");
+  auto *compileCommand = app.add_subcommand("compile", "Compiles a tokenizer into the tables that the phone reads");
+  compileCommand->add_option("source", options.source, sources)->required();
+  compileCommand->add_option("-o", options.output, "file to write")->required();
+  compileCommand->add_option("--pattern", options.compile.pattern, "how tiktoken ranks split text");
   CLI11_PARSE(app, argc, argv);
 
-  std::string fault = files::findClash({{"-o", output}}, {{"the text", path}, {"--tokenizer", tokenizerPath}});
+  if (*compileCommand)
+    return compile(options);
+  if (options.input.empty() || options.tokenizer.empty())
+    return complain("give a text and --tokenizer, or `compile SOURCE -o FILE` (see --help)");
+  std::string fault =
+      files::findClash({{"-o", options.output}}, {{"the text", options.input}, {"--tokenizer", options.tokenizer}});
   if (!fault.empty())
     return complain(fault);
-  std::unique_ptr<text::Tokenizer> tokenizer = text::Tokenizer::open(tokenizerPath, fault);
-  if (!tokenizer)
+  Loaded loaded;
+  if (fault = loaded.open(options.tokenizer, options.compile); !fault.empty())
     return complain(fault);
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
-    return complain(path + ": cannot be opened");
-  const std::string text(std::istreambuf_iterator<char>(file), {});
-  FILE *to = output.empty() ? stdout : fopen(output.c_str(), "w");
+  std::string contents;
+  if (!readFile(options.input, contents))
+    return complain(options.input + ": cannot be opened");
+  FILE *to = options.output.empty() ? stdout : fopen(options.output.c_str(), "w");
   if (!to)
-    return complain(output + ": cannot be written");
-  for (std::string_view document : text::splitDocuments(text)) {
-    if (count-- == 0)
-      break;
-    const std::vector<int64_t> ids = tokenizer->encode(document);
-    const size_t mark = split.empty() ? std::string_view::npos : document.find(split);
-    if (!split.empty() && mark == std::string_view::npos)
-      return complain(path + ": there is no '" + split + "' in '" + std::string(document.substr(0, 60)) + "' (--split)");
-    const size_t prompt = split.empty() ? 0 : tokenizer->encode(document.substr(0, mark + split.size())).size();
-    const char *space = "";
-    for (size_t i = 0; i < ids.size(); ++i) {
-      if (i > 0 && i == prompt)
-        fputs(" |", to);
-      fprintf(to, "%s%lld", space, static_cast<long long>(ids[i]));
-      space = " ";
-    }
-    fputc('\n', to);
-  }
+    return complain(options.output + ": cannot be written");
+  const int status = options.decodes ? decodeFile(options, loaded, contents, to) : encodeFile(options, loaded, contents, to);
+  if (status != 0)
+    return status;
   if (fflush(to) != 0 || ferror(to))
-    return complain((output.empty() ? "standard output" : output) + ": cannot be written");
+    return complain((options.output.empty() ? "standard output" : options.output) + ": cannot be written");
   return 0;
 }
