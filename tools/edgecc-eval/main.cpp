@@ -72,7 +72,8 @@ int main(int argc, char **argv) {
   app.add_option("--split", options.split, "ends the prompt of a line (among ids, one)")->capture_default_str();
   app.add_option("--until", options.until, "ends what is to be written")->capture_default_str();
   app.add_option("--actions", options.actions, "file for the continuations, a line each");
-  app.add_option("--tokenizer", options.tokenizer, "a SentencePiece .model or a llama2.c tok*.bin (default: the model's own)");
+  app.add_option("--tokenizer", options.tokenizer,
+                 "a tokenizer: compiled by edgecc-tokenize, or its source (default: the model's own)");
   app.add_option("--half", options.half, "take this half of the documents or lines only")
       ->check(CLI::IsMember({"first", "second"}));
   app.add_option("--count", options.count, "documents or lines at most");

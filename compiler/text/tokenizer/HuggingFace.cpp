@@ -333,7 +333,8 @@ void Reader::readPreTokenizer(const Component &component) {
   } else if (type == "Punctuation") {
     addSplit(punctuationPattern(), behaviorOf(component.at("behavior"), "Isolated"), false, component.path);
   } else if (type == "Whitespace") {
-    addSplit("\\w+|[^\\w\\s]+", SplitBehavior::Removed, true, component.path);
+    const std::string word = kWordCharacter;
+    addSplit(word + "+|[^\\s" + word.substr(1) + "+", SplitBehavior::Removed, true, component.path);
   } else if (type == "WhitespaceSplit") {
     addSplit("\\s", SplitBehavior::Removed, false, component.path);
   } else if (type == "CharDelimiterSplit") {
@@ -481,8 +482,8 @@ void applyCompanions(TokenizerDescription &d, const Companions &companions) {
         isKnown |= added.content == content || added.id == id;
       if (isKnown)
         continue;
-      const auto flag = [&](const char *name) {
-        return value.contains(name) && value[name].is_boolean() && value[name].get<bool>();
+      const auto flag = [entry = &value](const char *name) {
+        return entry->contains(name) && (*entry)[name].is_boolean() && (*entry)[name].get<bool>();
       };
       d.added.push_back(
           {content, uint32_t(id), flag("special"), flag("lstrip"), flag("rstrip"), flag("single_word"), flag("normalized")});

@@ -9,6 +9,11 @@
 
 namespace edgecc::text {
 
+/// A character of a word as Rust's regex crate has it, which HF tokenizers uses for `\\w`: beside Oniguruma's, letters that are
+/// numbers or symbols, and joiners.
+constexpr const char *kWordCharacter =
+    R"([\w\p{Nl}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189}])";
+
 /// Why a source cannot be compiled: a sentence without the name of the file. Readers throw it; compileTokenizer() catches it.
 struct Refusal {
   std::string sentence;

@@ -1,12 +1,13 @@
 //===- TokenizerWriter.cpp - Writes the tokenizer section --------------------===//
 #include "compiler/text/tokenizer/Description.h"
+#include "compiler/text/tokenizer/Sources.h"
 #include "compiler/text/tokenizer/TrieBuilder.h"
 #include "compiler/text/unicode/Pattern.h"
 #include "runtime/text/tokenizer/Tokenizer.h"
 #include "runtime/text/unicode/Utf8.h"
 
 #include <algorithm>
-#include <unicode/uchar.h>
+#include <set>
 #include <unordered_map>
 
 namespace edgecc::text {
@@ -30,7 +31,6 @@ private:
   bool writeAdded();
   void writeStages();
   void writeDecoder();
-  bool writeClass(TokenizerTable which, bool (*belongs)(UChar32));
 
   template <typename T> void put(TokenizerTable which, const std::vector<T> &elements) {
     tables[uint32_t(which)].assign(reinterpret_cast<const char *>(elements.data()), elements.size() * sizeof(T));
@@ -212,23 +212,6 @@ void Writer::writeMerges() {
   put(TokenizerTable::Pairs, pairs);
 }
 
-/// Writes an automaton of one character of a class.
-bool Writer::writeClass(TokenizerTable which, bool (*belongs)(UChar32)) {
-  std::string pattern = "[";
-  for (UChar32 code = 0; code <= 0x10FFFF; ++code) {
-    if (!belongs(code))
-      continue;
-    UChar32 last = code;
-    while (last < 0x10FFFF && belongs(last + 1))
-      ++last;
-    char range[40];
-    snprintf(range, sizeof(range), "\\x{%X}-\\x{%X}", unsigned(code), unsigned(last));
-    pattern += range;
-    code = last;
-  }
-  return compilePattern(pattern + "]", table(which), error);
-}
-
 bool Writer::writeAdded() {
   std::vector<AddedToken> added;
   std::map<std::string, uint32_t> tries[2];
@@ -266,13 +249,9 @@ bool Writer::writeAdded() {
   put(TokenizerTable::Added, added);
   put(TokenizerTable::AddedRaw, buildTrie(tries[0]));
   put(TokenizerTable::AddedNormalized, buildTrie(tries[1]));
-  // Both classes are those of Rust's regex crate, which HF tokenizers uses here.
-  if (needsSpaces && !writeClass(TokenizerTable::Spaces, [](UChar32 code) { return bool(u_isUWhiteSpace(code)); }))
+  if (needsSpaces && !compilePattern("\\s", table(TokenizerTable::Spaces), error))
     return false;
-  return !needsWords || writeClass(TokenizerTable::WordCharacters, [](UChar32 code) {
-    return u_hasBinaryProperty(code, UCHAR_ALPHABETIC) || u_hasBinaryProperty(code, UCHAR_JOIN_CONTROL) ||
-           (U_GET_GC_MASK(code) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0;
-  });
+  return !needsWords || compilePattern(kWordCharacter, table(TokenizerTable::WordCharacters), error);
 }
 
 void Writer::writeStages() {
@@ -301,9 +280,16 @@ std::string Writer::write() {
   if (!check())
     return "";
   header.flags = from.flags;
+  // A token is special by its text, as in HF tokenizers: a vocabulary may have the text twice.
+  std::set<std::string_view> special;
   for (const TokenizerDescription::Added &token : from.added)
-    if (token.isSpecial)
+    if (token.isSpecial) {
       from.tokens[token.id].flags |= kTokenSpecial;
+      special.insert(token.content);
+    }
+  for (TokenizerDescription::Token &token : from.tokens)
+    if (special.count(token.bytes))
+      token.flags |= kTokenSpecial;
   const uint32_t size = uint32_t(from.tokens.size());
   for (uint32_t id = 0; id < size + from.internal.size(); ++id) {
     const TokenizerDescription::Token &token = id < size ? from.tokens[id] : from.internal[id - size];

@@ -7,7 +7,7 @@ constexpr std::string_view kReplacement = "\xef\xbf\xbd"; // U+FFFD
 constexpr std::string_view kPieceSpace = "\xe2\x96\x81";  // U+2581
 
 static bool startsWith(std::string_view text, std::string_view start) {
-  return text.size() >= start.size() && memcmp(text.data(), start.data(), start.size()) == 0;
+  return text.size() >= start.size() && (start.empty() || memcmp(text.data(), start.data(), start.size()) == 0);
 }
 
 /// Appends `text` with each `from` replaced by `to`.

@@ -448,7 +448,8 @@ void Encoder::encodeWord(std::string_view word) {
   cached.count = uint8_t(added);
   cached.trusted = isTrusted;
   memcpy(cached.text, text, sizeof(text));
-  memcpy(cached.ids, ids.data() + before, added * sizeof(uint32_t));
+  for (size_t i = 0; i < added; ++i)
+    cached.ids[i] = uint32_t(ids[before + i]);
 }
 
 void Encoder::runModel(std::string_view word) {
