@@ -308,8 +308,8 @@ Error Compilation::compress() {
     // The artifact's, if it has one.
     const std::string &tokenizer =
         options.tokenizer.empty() || options.tokenizer == "none" ? report.text.tokenizer : options.tokenizer;
-    auto samples = readSamples({options.calibrate, tokenizer, options.input, options.calibrateSamples,
-                                options.calibrateLength, "--calibrate", options.calibrateSplit},
+    auto samples = readSamples({options.calibrate, tokenizer, options.input, options.calibrateSamples, options.calibrateLength,
+                                "--calibrate", options.calibrateSplit},
                                module->lookupSymbol<mlir::func::FuncOp>("main"));
     if (!samples)
       return samples.takeError();

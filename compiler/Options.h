@@ -55,12 +55,12 @@ struct Options {
   double outlierShare = 0;                                     ///< of the channels that do; 0: by the threshold
   std::vector<std::string> pluginPasses;                       ///< passes by name, after a phase: [normalize:|compress:]PIPELINE
   earlyexit::RequestText exits;                                ///< where a call may end early (passes/earlyexit/README.md)
-  std::string calibrate;                           ///< samples for passes that look at what flows through the model; empty: none
-  std::string tokenizer;                           ///< source of the text segment and of text to calibrate on; empty: found; "none": none
-  std::string calibrateSplit;                      ///< what ends a prompt in it; empty: nothing does
-  int64_t calibrateSamples = 128;                  ///< at most
-  int64_t calibrateLength = 512;                   ///< tokens of a sample at most
-  std::string calibrationCache;                    ///< folder of results of calibration; empty: none are kept
+  std::string calibrate;          ///< samples for passes that look at what flows through the model; empty: none
+  std::string tokenizer;          ///< source of the text segment and of text to calibrate on; empty: found; "none": none
+  std::string calibrateSplit;     ///< what ends a prompt in it; empty: nothing does
+  int64_t calibrateSamples = 128; ///< at most
+  int64_t calibrateLength = 512;  ///< tokens of a sample at most
+  std::string calibrationCache;   ///< folder of results of calibration; empty: none are kept
   int64_t calibrationCacheSize = int64_t(4) << 30; ///< bytes at most
   std::string kv;                            ///< what KV caches are kept as: f32, f16, int8 or int4; empty: as the model has them
   std::vector<files::NamedFile> otherInputs; ///< files that the caller reads: no output may overwrite them

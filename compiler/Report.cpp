@@ -212,9 +212,8 @@ json::Value Report::toJson() const {
                         {"bytes_added", use.addedBytes}};
   json::Object textParts;
   if (text.vocabulary)
-    textParts = json::Object{{"vocabulary", text.vocabulary},
-                             {"tokenizer_bytes", text.tokenizerBytes},
-                             {"template_bytes", text.templateBytes}};
+    textParts = json::Object{
+        {"vocabulary", text.vocabulary}, {"tokenizer_bytes", text.tokenizerBytes}, {"template_bytes", text.templateBytes}};
   json::Array exitList;
   for (const Exit &exit : exits)
     exitList.push_back(json::Object{{"layer", exit.layer}, {"confidence", exit.confidence}, {"threshold", exit.threshold}});

@@ -4,8 +4,8 @@
 
 #include "compiler/Estimate.h"
 #include "compiler/calibrate/CalibrationCache.h"
-#include "mlir/IR/BuiltinOps.h"
 #include "compiler/text/TextCompiler.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "passes/quantize/Ledger.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"

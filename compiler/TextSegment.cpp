@@ -19,7 +19,8 @@ Error compileText(const Options &options, mlir::ModuleOp module, std::string &se
     if (auto named = metadata.getAs<mlir::StringAttr>(kTextSource)) {
       source = named.str();
       if (!sys::fs::exists(source)) {
-        warn("the checkpoint " + Twine(source) + " is not there any more: the artifact has no tokenizer; name one with --tokenizer");
+        warn("the checkpoint " + Twine(source) +
+             " is not there any more: the artifact has no tokenizer; name one with --tokenizer");
         return Error::success();
       }
       // Of a directory with weights only there is nothing to say.
@@ -52,9 +53,10 @@ Error checkVocabulary(const text::TextSummary &summary, mlir::ModuleOp module) {
     const int64_t vocabulary = tensor.getShape().back();
     // A classifier has few logits, and no text comes out of it.
     if (tensor.getRank() >= 3 && vocabulary < int64_t(summary.vocabulary))
-      return createStringError("the tokenizer %s has %u tokens, but the model's logits only %lld: it belongs to another model; name the "
-                               "right one with --tokenizer, or leave it out with --tokenizer=none",
-                               summary.tokenizer.c_str(), summary.vocabulary, static_cast<long long>(vocabulary));
+      return createStringError(
+          "the tokenizer %s has %u tokens, but the model's logits only %lld: it belongs to another model; name the "
+          "right one with --tokenizer, or leave it out with --tokenizer=none",
+          summary.tokenizer.c_str(), summary.vocabulary, static_cast<long long>(vocabulary));
   }
   return Error::success();
 }

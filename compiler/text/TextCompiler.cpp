@@ -112,7 +112,8 @@ public:
     std::string result(reinterpret_cast<const char *>(&values), sizeof(values));
     for (int32_t id : stops) {
       if (uint32_t(id) >= vocabulary)
-        throw Refusal{where + ": stop token " + std::to_string(id) + " is not in the vocabulary of " + std::to_string(vocabulary)};
+        throw Refusal{where + ": stop token " + std::to_string(id) + " is not in the vocabulary of " +
+                      std::to_string(vocabulary)};
       result.append(reinterpret_cast<const char *>(&id), sizeof(id));
     }
     return result;

@@ -8,7 +8,7 @@
 namespace edgecc::text {
 
 struct TextSummary {
-  std::string tokenizer; ///< the file or directory it comes from
+  std::string tokenizer;    ///< the file or directory it comes from
   std::string chatTemplate; ///< where the chat template stands; empty if there is none
   uint64_t tokenizerBytes = 0, templateBytes = 0;
   uint32_t vocabulary = 0; ///< number of token ids

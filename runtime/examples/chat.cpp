@@ -26,13 +26,10 @@ int main(int argc, char **argv) {
     edgecc_generation generation = text.generation(); // the model's own sampling parameters
     generation.max_tokens = 100;
     edgecc_usage usage;
-    status = chat.answer(
-        generation,
-        [](std::string_view piece) {
-          fwrite(piece.data(), 1, piece.size(), stdout);
-          return true; // go on
-        },
-        &usage);
+    status = chat.answer(generation, [](std::string_view piece) {
+      fwrite(piece.data(), 1, piece.size(), stdout);
+      return true; // go on
+    }, &usage);
     if (status)
       printf("\n(%llu of %llu prompt tokens were cached)\n", static_cast<unsigned long long>(usage.cached_tokens),
              static_cast<unsigned long long>(usage.prompt_tokens));

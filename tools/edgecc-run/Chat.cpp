@@ -158,11 +158,12 @@ bool readMessage(std::string &message, bool isTerminal) {
   }
 }
 
-constexpr char kHelp[] = "/reset      begin anew (the system message stays)\n"
-                         "/save FILE  write the messages as JSON\n"
-                         "/load FILE  add messages from JSON\n"
-                         "/exit       end the program, as Ctrl-D does\n"
-                         "A line that ends in \\ goes on; lines between two lines of \"\"\" are one message. Ctrl-C ends an answer.\n";
+constexpr char kHelp[] =
+    "/reset      begin anew (the system message stays)\n"
+    "/save FILE  write the messages as JSON\n"
+    "/load FILE  add messages from JSON\n"
+    "/exit       end the program, as Ctrl-D does\n"
+    "A line that ends in \\ goes on; lines between two lines of \"\"\" are one message. Ctrl-C ends an answer.\n";
 
 /// Obeys a command that begins with a slash. Returns false if the program shall end.
 bool obey(edgecc_chat *chat, const std::string &line, const ChatOptions &options) {
@@ -225,8 +226,8 @@ int converse(edgecc_chat *chat, const edgecc_generation &generation, const ChatO
 
 int runChat(edgecc_text *text, Model &model, Session &session, const ChatOptions &options) {
   edgecc_chat *opened = nullptr;
-  Status status = Status::of(
-      [&](edgecc_error *error) { return edgecc_chat_open(text, model.handle(), session.handle(), &opened, error); });
+  Status status =
+      Status::of([&](edgecc_error *error) { return edgecc_chat_open(text, model.handle(), session.handle(), &opened, error); });
   if (!status)
     return complain(status.message());
   const Chat chat(opened, edgecc_chat_close);

@@ -82,30 +82,42 @@ int main(int argc, char **argv) {
   arrays->add_option("--repeat", tensors.repeat, "run so often and report times")->check(CLI::Range(1u, 1000000u));
 
   auto *text = app.add_option_group("text");
-  auto *promptOption = text->add_option("--prompt", prompt, "a message to answer, or, with --raw or without a chat template, a text to continue");
+  auto *promptOption =
+      text->add_option("--prompt", prompt, "a message to answer, or, with --raw or without a chat template, a text to continue");
   text->add_flag("--chat", isChat, "answer messages of standard input, as a conversation")->excludes(promptOption);
   text->add_flag("--raw", isRaw, "continue the text of --prompt without the chat template");
   text->add_option("--system", chat.system, "the system message of a conversation");
   text->add_option("--load", chat.load, "JSON file with the messages that a conversation begins with");
-  text->add_option("--template-variable", chat.variables, "NAME=JSON for the chat template, such as enable_thinking=false; may be repeated");
+  text->add_option("--template-variable", chat.variables,
+                   "NAME=JSON for the chat template, such as enable_thinking=false; may be repeated");
   auto *idsOption = text->add_option("--ids", generate.ids, "token ids to continue, separated by commas")
                         ->delimiter(',')
                         ->excludes(promptOption);
   text->add_option("--tokenizer", generate.tokenizer, "a tokenizer to use instead of the model's own: any that edgecc compiles");
-  auto *maxTokens = text->add_option("--max-tokens", generate.maxTokens, "tokens to write at most (default: 64; of an answer 1024)");
-  auto *temperature = text->add_option("--temperature", generate.sampling.temperature, "0 takes the likeliest token (default: the model's own, else 0)")
-      ->check(CLI::NonNegativeNumber);
-  auto *topK = text->add_option("--top-k", generate.sampling.topK, "sample from the k likeliest; 0 is all (default: the model's own, else 0)");
-  auto *topP = text->add_option("--top-p", generate.sampling.topP, "sample from the likeliest that make up this share (default: the model's own, else 1)")
+  auto *maxTokens =
+      text->add_option("--max-tokens", generate.maxTokens, "tokens to write at most (default: 64; of an answer 1024)");
+  auto *temperature = text->add_option("--temperature", generate.sampling.temperature,
+                                       "0 takes the likeliest token (default: the model's own, else 0)")
+                          ->check(CLI::NonNegativeNumber);
+  auto *topK = text->add_option("--top-k", generate.sampling.topK,
+                                "sample from the k likeliest; 0 is all (default: the model's own, else 0)");
+  auto *topP = text->add_option("--top-p", generate.sampling.topP,
+                                "sample from the likeliest that make up this share (default: the model's own, else 1)")
                    ->check(CLI::Range(0.0, 1.0));
-  auto *minP = text->add_option("--min-p", generate.sampling.minP, "sample from tokens at least this likely, relative to the likeliest (default: the model's own, else 0)")
-                   ->check(CLI::Range(0.0, 1.0));
-  auto *repetition = text->add_option("--repetition-penalty", generate.sampling.repetitionPenalty, "above 1 disfavours tokens that were there (default: the model's own, else 1)")
+  auto *minP =
+      text->add_option("--min-p", generate.sampling.minP,
+                       "sample from tokens at least this likely, relative to the likeliest (default: the model's own, else 0)")
+          ->check(CLI::Range(0.0, 1.0));
+  auto *repetition = text->add_option("--repetition-penalty", generate.sampling.repetitionPenalty,
+                                      "above 1 disfavours tokens that were there (default: the model's own, else 1)")
                          ->check(CLI::PositiveNumber);
-  text->add_option("--presence-penalty", generate.sampling.presencePenalty, "subtracted from the logits of generated tokens (default: 0)");
-  text->add_option("--frequency-penalty", generate.sampling.frequencyPenalty, "subtracted once for each time that a token was generated (default: 0)");
+  text->add_option("--presence-penalty", generate.sampling.presencePenalty,
+                   "subtracted from the logits of generated tokens (default: 0)");
+  text->add_option("--frequency-penalty", generate.sampling.frequencyPenalty,
+                   "subtracted once for each time that a token was generated (default: 0)");
   text->add_option("--stop-string", chat.stops, "text that ends an answer; may be repeated");
-  text->add_option("--context-policy", contextPolicy, "when a conversation is longer than the context: refuse, or drop-oldest messages")
+  text->add_option("--context-policy", contextPolicy,
+                   "when a conversation is longer than the context: refuse, or drop-oldest messages")
       ->check(CLI::IsMember({"refuse", "drop-oldest"}))
       ->capture_default_str();
   text->add_option("--seed", generate.sampling.seed, "of the sampling")->capture_default_str();

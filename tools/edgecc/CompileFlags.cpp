@@ -126,12 +126,12 @@ cl::opt<double> outlierShare("outlier-share", cl::desc("Or the share of the inpu
 cl::opt<std::string> calibrate("calibrate",
                                cl::desc("Samples for passes that look at what flows through the model: text, .ids or .npz"),
                                cl::value_desc("file"), cl::cat(compileFlags));
-cl::opt<std::string>
-    tokenizer("tokenizer",
-              cl::desc("Tokenizer to compile into the artifact, with the chat template beside it: a Hugging Face directory, a GGUF "
-                       "file, tokenizer.json, a SentencePiece model, ...; none leaves it out (default: that of the checkpoint the "
-                       "model was exported from, or the one beside the model)"),
-              cl::value_desc("path"), cl::cat(compileFlags));
+cl::opt<std::string> tokenizer(
+    "tokenizer",
+    cl::desc("Tokenizer to compile into the artifact, with the chat template beside it: a Hugging Face directory, a GGUF "
+             "file, tokenizer.json, a SentencePiece model, ...; none leaves it out (default: that of the checkpoint the "
+             "model was exported from, or the one beside the model)"),
+    cl::value_desc("path"), cl::cat(compileFlags));
 cl::opt<std::string>
     calibrateSplit("calibrate-split",
                    cl::desc("What ends the prompt in each text to calibrate on, such as <act>: exits are for what follows, "

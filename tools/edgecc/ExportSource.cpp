@@ -25,8 +25,9 @@ static Expected<std::string> findExporter(StringRef input) {
     return *beside;
   if (auto program = sys::findProgramByName("edgecc-export"))
     return *program;
-  return createStringError(input + " is a checkpoint, which the exporter turns into ONNX first, and edgecc-export is not installed: "
-                                   "run pip install on the folder python of edgecc, or name the program in EDGECC_EXPORT");
+  return createStringError(input +
+                           " is a checkpoint, which the exporter turns into ONNX first, and edgecc-export is not installed: "
+                           "run pip install on the folder python of edgecc, or name the program in EDGECC_EXPORT");
 }
 
 ExportedModel::~ExportedModel() {

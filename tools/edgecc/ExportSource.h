@@ -20,8 +20,8 @@ public:
   ExportedModel &operator=(const ExportedModel &) = delete;
   ~ExportedModel();
 
-  /// Runs the exporter on options.input and makes its ONNX file the input. It names the checkpoint, so that the tokenizer is found.
-  /// `adapter` is a LoRA adapter to merge, or "". With `keepOnnx` the directory stays.
+  /// Runs the exporter on options.input and makes its ONNX file the input. It names the checkpoint, so that the tokenizer is
+  /// found. `adapter` is a LoRA adapter to merge, or "". With `keepOnnx` the directory stays.
   llvm::Error create(Options &options, llvm::StringRef adapter, bool keepOnnx);
 
 private:

@@ -89,7 +89,8 @@ int main(int argc, char **argv) {
   cl::SetVersionPrinter([](raw_ostream &os) { os << "edgecc " EDGECC_VERSION "\n"; });
   cl::ParseCommandLineOptions(
       argc, argv,
-      "Compiles a transformer into one file, model.edge: from ONNX, or from a checkpoint (a Hugging Face directory or a GGUF file), "
+      "Compiles a transformer into one file, model.edge: from ONNX, or from a checkpoint (a Hugging Face directory or a GGUF "
+      "file), "
       "which edgecc-export turns into ONNX first.\n\n"
       "  edgecc model.onnx -o model.edge --target android-arm64\n"
       "  edgecc SmolLM2-135M-Instruct/ -o model.edge --quant=w4g32a8\n\n"

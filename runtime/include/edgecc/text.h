@@ -1,7 +1,7 @@
 //===- text.h - Text in, text out ---------------------------------------------===//
 //
-// The text library: tokenizer and chat template of a model, and conversations over a session. It links with libedgecc_text and the
-// runtime; tokenizer and template are tables in the model file that are used where they lie.
+// The text library: tokenizer and chat template of a model, and conversations over a session. It links with libedgecc_text and
+// the runtime; tokenizer and template are tables in the model file that are used where they lie.
 //
 // The rules of edgecc.h hold here, too. Texts are UTF-8 and come with their size in bytes; they need no null byte.
 //
@@ -38,12 +38,13 @@ enum {
   EDGECC_ADD_SPECIAL = 1u << 0,  ///< add the tokens that begin and end a text, as the tokenizer defines them
   EDGECC_PARSE_SPECIAL = 1u << 1 ///< recognise special tokens in the text; never set it for text of users
 };
-/// Writes the ids of a text. `*count` is the number of ids; only the first `capacity` are written, so a first call may ask with 0.
+/// Writes the ids of a text. `*count` is the number of ids; only the first `capacity` are written, so a first call may ask with
+/// 0.
 EDGECC_API edgecc_status edgecc_text_encode(const edgecc_text *text, const char *utf8, size_t size, uint32_t flags, int32_t *ids,
                                             size_t capacity, size_t *count, edgecc_error *error);
 /// Writes the text of ids; special tokens are left out. `*size` is its size; only the first `capacity` bytes are written.
-EDGECC_API edgecc_status edgecc_text_decode(const edgecc_text *text, const int32_t *ids, size_t count, char *utf8, size_t capacity,
-                                            size_t *size, edgecc_error *error);
+EDGECC_API edgecc_status edgecc_text_decode(const edgecc_text *text, const int32_t *ids, size_t count, char *utf8,
+                                            size_t capacity, size_t *size, edgecc_error *error);
 
 //===-- How an answer is generated ----------------------------------------------===//
 
@@ -61,8 +62,8 @@ typedef enum edgecc_context_policy {
 typedef struct edgecc_piece {
   const char *text; ///< whole characters; may be empty
   size_t size;
-  int32_t id;             ///< the last token of this text; -1 when held-back text is released at the end
-  float log_probability;  ///< natural logarithm, of the model's own distribution; 0 if it was not asked for
+  int32_t id;            ///< the last token of this text; -1 when held-back text is released at the end
+  float log_probability; ///< natural logarithm, of the model's own distribution; 0 if it was not asked for
 } edgecc_piece;
 
 /// Called for each piece of an answer, on the thread that asked for it. A result other than 0 ends the answer.
@@ -107,9 +108,9 @@ typedef enum edgecc_finish {
 EDGECC_API const char *edgecc_finish_name(edgecc_finish finish);
 
 typedef struct edgecc_usage {
-  uint64_t prompt_tokens;    ///< of the whole prompt, the conversation so far included
-  uint64_t cached_tokens;    ///< of these, tokens that were in the cache already
-  uint64_t generated_tokens; ///< the token that ended the answer is not counted
+  uint64_t prompt_tokens;     ///< of the whole prompt, the conversation so far included
+  uint64_t cached_tokens;     ///< of these, tokens that were in the cache already
+  uint64_t generated_tokens;  ///< the token that ended the answer is not counted
   double first_token_seconds; ///< from the call to the first token; 0 without one
   double seconds;             ///< from the first token to the last one
   uint64_t dropped_messages;  ///< by EDGECC_CONTEXT_DROP_OLDEST
@@ -127,7 +128,8 @@ EDGECC_API edgecc_status edgecc_chat_open(edgecc_text *text, edgecc_model *model
 EDGECC_API void edgecc_chat_close(edgecc_chat *chat);
 
 /// Adds a message. `role` is "system", "user", "assistant", "tool" or what else the template knows.
-EDGECC_API edgecc_status edgecc_chat_add(edgecc_chat *chat, const char *role, const char *content, size_t size, edgecc_error *error);
+EDGECC_API edgecc_status edgecc_chat_add(edgecc_chat *chat, const char *role, const char *content, size_t size,
+                                         edgecc_error *error);
 /// Adds a message, or an array of them, as JSON: {"role": ..., "content": ..., "tool_calls": ...}.
 EDGECC_API edgecc_status edgecc_chat_add_json(edgecc_chat *chat, const char *json, size_t size, edgecc_error *error);
 /// Sets a variable of the template to a JSON value: "tools", "enable_thinking", ...
@@ -140,12 +142,13 @@ EDGECC_API size_t edgecc_chat_message_count(const edgecc_chat *chat);
 /// Removes the last `count` messages.
 EDGECC_API edgecc_status edgecc_chat_remove(edgecc_chat *chat, size_t count, edgecc_error *error);
 /// Writes the messages as a JSON array, which edgecc_chat_add_json takes. Sizes as in edgecc_text_decode.
-EDGECC_API edgecc_status edgecc_chat_save(const edgecc_chat *chat, char *json, size_t capacity, size_t *size, edgecc_error *error);
+EDGECC_API edgecc_status edgecc_chat_save(const edgecc_chat *chat, char *json, size_t capacity, size_t *size,
+                                          edgecc_error *error);
 /// Writes the prompt that edgecc_chat_answer would begin with. Sizes as in edgecc_text_decode.
 EDGECC_API edgecc_status edgecc_chat_prompt(edgecc_chat *chat, char *utf8, size_t capacity, size_t *size, edgecc_error *error);
 
-/// Generates the assistant's answer to the messages and adds it to them. Of the prompt only what is new is computed. `usage` may be
-/// NULL. After an error the messages are as before.
+/// Generates the assistant's answer to the messages and adds it to them. Of the prompt only what is new is computed. `usage` may
+/// be NULL. After an error the messages are as before.
 EDGECC_API edgecc_status edgecc_chat_answer(edgecc_chat *chat, const edgecc_generation *generation, edgecc_usage *usage,
                                             edgecc_error *error);
 /// Continues a text without the template; messages are not used and stay. With EDGECC_PARSE_SPECIAL in `flags` special tokens in

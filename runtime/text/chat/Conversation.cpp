@@ -64,7 +64,8 @@ edgecc_status edgecc_chat::open(edgecc_error *error) {
   if (edgecc_status status = driver.find(nullptr, error))
     return status;
   if (int64_t(text.tokenizer.size()) > driver.vocabulary())
-    return fail(error, EDGECC_INVALID_ARGUMENT, "the tokenizer has %u tokens, but the model's vocabulary only %lld: it belongs to another model",
+    return fail(error, EDGECC_INVALID_ARGUMENT,
+                "the tokenizer has %u tokens, but the model's vocabulary only %lld: it belongs to another model",
                 text.tokenizer.size(), static_cast<long long>(driver.vocabulary()));
   driver.reset();
   return EDGECC_OK;
@@ -275,10 +276,11 @@ edgecc_status edgecc_chat::checkRoom(const edgecc_generation &generation, edgecc
   // The last token of an answer is not fed.
   if (kept.size() + wanted - 1 <= room)
     return EDGECC_OK;
-  return fail(error, EDGECC_CONTEXT_FULL,
-              "the conversation has %zu tokens and the answer may have %llu, but the context has room for %llu: start anew, drop the "
-              "oldest messages, allow fewer tokens, or open a session with a larger context",
-              kept.size(), static_cast<unsigned long long>(wanted), static_cast<unsigned long long>(room));
+  return fail(
+      error, EDGECC_CONTEXT_FULL,
+      "the conversation has %zu tokens and the answer may have %llu, but the context has room for %llu: start anew, drop the "
+      "oldest messages, allow fewer tokens, or open a session with a larger context",
+      kept.size(), static_cast<unsigned long long>(wanted), static_cast<unsigned long long>(room));
 }
 
 /// Takes the prompt of all messages, or of the newest ones that fit.

@@ -1,7 +1,7 @@
 //===- Conversation.h - Messages in, an answer out ----------------------------===//
 //
-// The ids of a conversation are kept, and an answer is never encoded again: a new prompt is compared with the text that the kept ids
-// stand for, and only what differs is encoded and computed. Where a template rewrites earlier turns, the ids before the first
+// The ids of a conversation are kept, and an answer is never encoded again: a new prompt is compared with the text that the kept
+// ids stand for, and only what differs is encoded and computed. Where a template rewrites earlier turns, the ids before the first
 // difference stay, from the last turn that ends there.
 //
 //===----------------------------------------------------------------------===//

@@ -113,7 +113,9 @@ void edgecc_text_close(edgecc_text *text) { destroy(text); }
 
 size_t edgecc_text_vocabulary(const edgecc_text *text) { return text->tokenizer.size(); }
 int edgecc_text_has_template(const edgecc_text *text) { return text->chatTemplate.isOpen(); }
-int32_t edgecc_text_token_id(const edgecc_text *text, const char *token, size_t size) { return text->tokenizer.idOf({token, size}); }
+int32_t edgecc_text_token_id(const edgecc_text *text, const char *token, size_t size) {
+  return text->tokenizer.idOf({token, size});
+}
 int edgecc_text_is_stop(const edgecc_text *text, int32_t id) { return text->isStop(id); }
 
 edgecc_status edgecc_text_encode(const edgecc_text *text, const char *utf8, size_t size, uint32_t flags, int32_t *ids,
@@ -129,8 +131,8 @@ edgecc_status edgecc_text_encode(const edgecc_text *text, const char *utf8, size
   return EDGECC_OK;
 }
 
-edgecc_status edgecc_text_decode(const edgecc_text *text, const int32_t *ids, size_t count, char *utf8, size_t capacity, size_t *size,
-                                 edgecc_error *error) {
+edgecc_status edgecc_text_decode(const edgecc_text *text, const int32_t *ids, size_t count, char *utf8, size_t capacity,
+                                 size_t *size, edgecc_error *error) {
   Decoder decoder(text->tokenizer);
   Buffer<char> result;
   for (size_t i = 0; i < count; ++i)
@@ -208,7 +210,8 @@ edgecc_status edgecc_chat_prompt(edgecc_chat *chat, char *utf8, size_t capacity,
   return EDGECC_OK;
 }
 
-edgecc_status edgecc_chat_answer(edgecc_chat *chat, const edgecc_generation *generation, edgecc_usage *usage, edgecc_error *error) {
+edgecc_status edgecc_chat_answer(edgecc_chat *chat, const edgecc_generation *generation, edgecc_usage *usage,
+                                 edgecc_error *error) {
   edgecc_usage own = {};
   if (edgecc_status status = checkGeneration(*generation, error))
     return status;
