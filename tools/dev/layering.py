@@ -35,7 +35,7 @@ RULES = {
     "tools/edgecc": "compiler passes dialects runtime mlir json cli",
     "tools/edgecc-diff": "tools/edgecc compiler passes dialects runtime mlir json",
     "tools/edgecc-opt": "passes dialects mlir",
-    "tools/edgecc-run": "runtime json cli",
+    "tools/edgecc-run": "runtime compiler/text json cli",
     "tools/edgecc-tokenize": "runtime compiler/text cli",
     "tools/edgecc-dump": "runtime flatbuffers json cli",
     "tools/edgecc-bench": "runtime json cli",
