@@ -21,8 +21,8 @@ HF_TOKENIZER = ROOT.parent / "shared/data/text-layer/tokenizers/smollm2/tokenize
 SYSTEM = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
 USAGE = re.compile(r"prompt: (\d+) tokens, (\d+) of them cached, .*; answer: (\d+) tokens.*; ended by: (.*)")
 # Answers that a model of this size gives reliably, in 4 bits, greedily.
-QUESTIONS = {"What is the capital of France?": "Paris", "What is the capital of Germany?": "Berlin", "What is the capital of Italy?": "Rome",
-             "What is 2 plus 2?": "4", "What color is the sky on a clear day?": "blue"}
+CAPITALS = {"France": "Paris", "Germany": "Berlin", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo", "Russia": "Moscow"}
+QUESTIONS = {f"What is the capital of {country}?": capital for country, capital in CAPITALS.items()}
 
 
 def gguf_file() -> Path:
@@ -181,7 +181,7 @@ def test_examples(build_dir, chat_model, language):
     assert done.returncode == 0 and "Paris" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("fault, sentence", [("cut", "cut short"), ("not a tokenizer", "is no tokenizer")])
+@pytest.mark.parametrize("fault, sentence", [("cut", "is longer than the file"), ("not a tokenizer", "is no tokenizer")])
 def test_broken_tokenizers_are_refused(build_dir, tmp_path, fault, sentence):
     path = tmp_path / "tokenizer.bin"
     path.write_bytes(gguf_file().read_bytes()[:5000] if fault == "cut" else b"nothing of the kind")
@@ -192,7 +192,7 @@ def test_broken_tokenizers_are_refused(build_dir, tmp_path, fault, sentence):
 
 def test_a_tokenizer_of_another_model_is_refused(build_dir, tmp_path):
     from edgecc.export import PRESETS, export, write_random_checkpoint
-    write_random_checkpoint(tmp_path / "small", dict(PRESETS["llama"], hidden=32, ffn=64, layers=1, heads=2, kv_heads=2, vocabulary=64), seed=0)
+    write_random_checkpoint(tmp_path / "small", dict(PRESETS["llama"], hidden=32, ffn=64, layers=1, heads=2, kv_heads=2, vocabulary=64), seed=0, dtype="f32")
     export(tmp_path / "small", tmp_path / "small.onnx")
     done = subprocess.run([str(build_dir / "bin/edgecc"), str(tmp_path / "small.onnx"), "-o", str(tmp_path / "small.edge"), "--tokenizer", str(gguf_file())],
                           capture_output=True, text=True)

@@ -94,8 +94,8 @@ int main(int argc, char **argv) {
                         ->delimiter(',')
                         ->excludes(promptOption);
   text->add_option("--tokenizer", generate.tokenizer, "a tokenizer to use instead of the model's own: any that edgecc compiles");
-  auto *maxTokens =
-      text->add_option("--max-tokens", generate.maxTokens, "tokens to write at most (default: 64; of an answer 1024)");
+  auto *maxTokens = text->add_option("--max-tokens", generate.maxTokens,
+                                     "tokens to write at most (default: 64; of an answer as many as the context has room for)");
   auto *temperature = text->add_option("--temperature", generate.sampling.temperature,
                                        "0 takes the likeliest token (default: the model's own, else 0)")
                           ->check(CLI::NonNegativeNumber);
@@ -182,7 +182,7 @@ int main(int argc, char **argv) {
       chat.presencePenalty = generate.sampling.presencePenalty;
       chat.frequencyPenalty = generate.sampling.frequencyPenalty;
       chat.seed = generate.sampling.seed;
-      chat.maxTokens = given(maxTokens, generate.maxTokens).value_or(1024);
+      chat.maxTokens = given(maxTokens, generate.maxTokens).value_or(0);
       chat.prefillChunk = generate.prefillChunk;
       chat.ignoreStop = generate.ignoreStop;
       chat.dropsOldest = contextPolicy == "drop-oldest";
