@@ -26,13 +26,14 @@ sys.path[:0] = [str(ROOT / "python"), str(Path(__file__).resolve().parent)]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--build-dir", type=Path, default=Path(os.environ.get("EDGECC_BUILD_DIR", ROOT / "build")),
-                     help="has bin/edgecc and lib/libedgecc_runtime.so (default: $EDGECC_BUILD_DIR, build)")
+    try:
+        parser.addoption("--build-dir", type=Path, default=Path(os.environ.get("EDGECC_BUILD_DIR", ROOT / "build")),
+                         help="has bin/edgecc and lib/libedgecc_runtime.so (default: $EDGECC_BUILD_DIR, build)")
+    except ValueError:
+        pass  # test/text/conftest.py, read before this file, has added it
     parser.addoption("--aarch64-build-dir", type=Path,
                      default=Path(os.environ.get("EDGECC_AARCH64_BUILD_DIR", ROOT / "build/aarch64")),
                      help="has an AArch64 bin/edgecc-run (default: $EDGECC_AARCH64_BUILD_DIR, build/aarch64)")
-
-
     parser.addoption("--quick", action="store_true", help="some of the models only (a representative set: QUICK_*), and nothing long")
 
 
