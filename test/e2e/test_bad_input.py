@@ -146,7 +146,7 @@ def test_text_without_a_tokenizer(refused):
     text = refused("--quant=w4g32a8", "--quant-algorithm=gptq", model=layer(refused.folder), samples=refused.folder / "a.txt")
     assert "is text, and there is no tokenizer beside the model; name one with --tokenizer (or give .ids or .npz)" in text
     text = refused("--quant=w4g32a8", "--quant-algorithm=gptq", f"--tokenizer={refused.folder / 'a.txt'}", temporary=".")
-    assert f"--calibrate {refused.folder / 'a.txt'}: {refused.folder / 'a.txt'}" in text, text
+    assert f"edgecc: error: {refused.folder / 'a.txt'}: is no tokenizer" in text, text
 
 
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"  # of MiniLM: 30522 tokens, two types

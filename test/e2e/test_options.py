@@ -144,8 +144,6 @@ def test_export_keeps_the_checkpoint(tmp_path, capsys):
     (["--calibrate-samples=4"], "--calibrate-samples is about samples; give them with --calibrate"),
     (["--calibrate-length=4"], "--calibrate-length is about samples"),
     (["--calibrate-split=x"], "--calibrate-split is about samples"),
-    (["--tokenizer=t.model"], "--tokenizer is for samples that are text"),
-    (["--calibrate=x.npz", "--tokenizer=t.model"], "--tokenizer is for samples that are text"),
     (["--calibration-cache-size=1m"], "--calibration-cache-size limits a cache; name its folder with --calibration-cache"),
     (["--calibration-cache=cache"], "--calibration-cache keeps what samples show, and there are none"),
     (["--weights-dir=nowhere"], "--weights-dir nowhere is not a folder"),
