@@ -4,6 +4,8 @@
 namespace edgecc::text {
 
 constexpr std::string_view kReplacement = "\xef\xbf\xbd"; // U+FFFD
+/// Longest text that one token becomes. A damaged file could make steps multiply it without end.
+constexpr size_t kLongestPiece = size_t(1) << 20;
 constexpr std::string_view kPieceSpace = "\xe2\x96\x81";  // U+2581
 
 static bool startsWith(std::string_view text, std::string_view start) {
@@ -207,6 +209,8 @@ void Decoder::run(uint32_t step, std::string_view token, Buffer<char> &out) {
       break;
     }
     token = view(state.text);
+    if (token.size() > kLongestPiece)
+      return;
   }
   write(token, out);
 }
@@ -257,7 +261,7 @@ void Decoder::replaceText(uint32_t step, std::string_view piece, bool isLast, Bu
   }
   append(ready, {held.data() + done, at - done});
   append(states[step].text, {held.data() + at, held.size() - at});
-  if (!ready.empty())
+  if (!ready.empty() && ready.size() <= kLongestPiece)
     run(step + 1, view(ready), out);
 }
 

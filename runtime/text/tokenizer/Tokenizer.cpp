@@ -181,7 +181,8 @@ const char *CompiledTokenizer::checkDecoder() const {
       isFused = true;
     const bool needsText = kind == DecodeKind::Replace || kind == DecodeKind::Metaspace || kind == DecodeKind::BpeSuffix ||
                            kind == DecodeKind::Strip;
-    if (needsText && step.lengthA == 0)
+    const bool isCtc = kind == DecodeKind::Ctc;
+    if (((needsText || isCtc) && step.lengthA == 0) || (isCtc && step.count && step.lengthB == 0))
       return "a step of the decoder looks for an empty text";
   }
   return nullptr;
