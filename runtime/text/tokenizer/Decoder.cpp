@@ -6,7 +6,7 @@ namespace edgecc::text {
 constexpr std::string_view kReplacement = "\xef\xbf\xbd"; // U+FFFD
 /// Longest text that one token becomes. A damaged file could make steps multiply it without end.
 constexpr size_t kLongestPiece = size_t(1) << 20;
-constexpr std::string_view kPieceSpace = "\xe2\x96\x81";  // U+2581
+constexpr std::string_view kPieceSpace = "\xe2\x96\x81"; // U+2581
 
 static bool startsWith(std::string_view text, std::string_view start) {
   return text.size() >= start.size() && (start.empty() || memcmp(text.data(), start.data(), start.size()) == 0);

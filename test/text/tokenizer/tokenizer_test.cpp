@@ -174,8 +174,7 @@ TEST(Verifier, FlippedBytesAreRefusedOrHarmless) {
     Compiled t(source);
     const std::string whole = t.section;
     size_t refused = 0;
-    const size_t step = whole.size() / 500 + 1;
-    for (size_t at = 0; at < whole.size(); at += at < 1024 ? 1 : step)
+    for (size_t at = 0; at < whole.size(); ++at)
       for (const int flip : {0x01, 0x80, 0xFF}) {
         t.section = whole;
         t.section[at] = char(t.section[at] ^ flip);
