@@ -43,15 +43,13 @@ Error ExportedModel::create(Options &options, StringRef adapter, bool keepOnnx) 
   if (std::error_code code = sys::fs::real_path(options.input, source))
     return createStringError(options.input + ": " + code.message());
   const std::string name = (sys::fs::is_directory(source) ? sys::path::filename(source) : sys::path::stem(source)).str();
-  if (options.output.empty())
-    options.output = name + ".edge";
-
+  const std::string output = options.output.empty() ? name + ".edge" : options.output;
   SmallString<256> made;
-  if (std::error_code code = sys::fs::createUniqueDirectory(sys::path::filename(options.output) + ".export", made))
+  if (std::error_code code = sys::fs::createUniqueDirectory(sys::path::filename(output) + ".export", made))
     return createStringError("a directory for the exported model cannot be made: " + code.message());
   // Beside the output, where there is room for the weights, and a link to them is possible.
   sys::fs::remove(made);
-  SmallString<256> place(sys::path::parent_path(options.output));
+  SmallString<256> place(sys::path::parent_path(output));
   sys::path::append(place, sys::path::filename(made));
   if (std::error_code code = sys::fs::create_directory(place, /*IgnoreExisting=*/false))
     return createStringError(place + ": " + code.message());

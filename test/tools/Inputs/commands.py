@@ -24,7 +24,7 @@ def call(program, *arguments):
 for line in (
     "setup --help", "demo --help", "demo -h", "test --help", "test lit --help",
     "setup --hlep", "setup packages build", "demo --fast", "demo minilm", "demo --hf", "demo --hf nowhere", "demo --hf empty",
-    "demo --prompt hello", "demo --prompt", "test --ful", "test lint",
+    "demo --gguf nowhere", "demo --encoder --chat", "demo --chat --prompt hello", "demo --prompt", "test --ful", "test lint",
 ):
     program, *arguments = line.split()
     done = call(program, *arguments)
