@@ -23,7 +23,7 @@ Error compileText(const Options &options, mlir::ModuleOp module, std::string &se
              " is not there any more: the artifact has no tokenizer; name one with --tokenizer");
         return Error::success();
       }
-      // Of a directory with weights only there is nothing to say.
+      // A directory with weights only has no text to compile.
       if (sys::fs::is_directory(source) && text::findTokenizer(source).empty())
         return Error::success();
     }

@@ -136,7 +136,7 @@ LogicalResult Converter::fix(onnx::NodeOp node, AffineExpr size, int64_t number)
     report(node, "a size must be " + Twine(number) + ", but is " + Twine(least) + " to " + Twine(most) + advice);
     return failure();
   }
-  // What no single symbol decides is left to the runtime.
+  // The runtime checks a size that no single symbol decides.
   if (areSeveral || symbols[*only].getRole() != edge::SymbolRole::Free) {
     required.push_back(edge::canonical(size - number));
     required.push_back(edge::canonical(number - size));

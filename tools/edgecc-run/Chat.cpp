@@ -70,7 +70,7 @@ void printUsage(const edgecc_usage &usage) {
   fprintf(stderr, "; ended by: %s\n", edgecc_finish_name(usage.finish));
 }
 
-Status answer(edgecc_chat *chat, const edgecc_generation &generation, bool quiet) {
+Status answer(edgecc_chat *chat, const edgecc_generation &generation) {
   edgecc_usage usage;
   answering = chat;
   Status status = Status::of([&](edgecc_error *error) { return edgecc_chat_answer(chat, &generation, &usage, error); });
@@ -81,8 +81,7 @@ Status answer(edgecc_chat *chat, const edgecc_generation &generation, bool quiet
   fflush(stdout);
   if (usage.generated_tokens == 0 && usage.finish == EDGECC_FINISH_STOP_TOKEN)
     fprintf(stderr, "edgecc-run: the answer is empty: the model's first token ends it\n");
-  if (!quiet)
-    printUsage(usage);
+  printUsage(usage);
   return status;
 }
 
@@ -208,7 +207,7 @@ int converse(edgecc_chat *chat, const edgecc_generation &generation, const ChatO
     Status status = addMessage(chat, "user", message);
     const bool isAdded = bool(status);
     if (status)
-      status = answer(chat, generation, options.quiet);
+      status = answer(chat, generation);
     if (status)
       continue;
     complain(status.message());
@@ -245,7 +244,7 @@ int runChat(edgecc_text *text, Model &model, Session &session, const ChatOptions
     return converse(opened, generation, options);
   status = addMessage(opened, "user", *options.prompt);
   if (status)
-    status = answer(opened, generation, options.quiet);
+    status = answer(opened, generation);
   return status ? 0 : complain(status.message());
 }
 

@@ -22,7 +22,7 @@ struct ChatOptions {
   uint64_t seed = 0;
   uint32_t maxTokens = 0, prefillChunk = 0;
   std::vector<std::string> stops;
-  bool ignoreStop = false, dropsOldest = false, quiet = false;
+  bool ignoreStop = false, dropsOldest = false;
 };
 
 /// Answers one message, or messages of standard input until it ends. Answers go to standard output, figures to standard error.

@@ -47,7 +47,12 @@ static edgecc_status checkUtf8(std::string_view text, const char *what, edgecc_e
   return fail(error, EDGECC_INVALID_ARGUMENT, "%s is not valid UTF-8 at byte %zu", what, at);
 }
 
-static edgecc_status jsonFault(const char *fault, size_t position, const char *what, edgecc_error *error) {
+/// Parses a whole JSON text; `what` names it in the error.
+static edgecc_status parse(std::string_view json, Values &values, Value &value, const char *what, edgecc_error *error) {
+  size_t position = 0;
+  const char *const fault = parseJson(json, values, value, &position);
+  if (!fault)
+    return EDGECC_OK;
   return fail(error, EDGECC_INVALID_ARGUMENT, "%s is not JSON: %s at byte %zu", what, fault, position);
 }
 
@@ -89,9 +94,8 @@ edgecc_status edgecc_chat::addJson(std::string_view json, edgecc_error *error) {
   Arena arena;
   Values values(arena);
   Value value;
-  size_t position = 0;
-  if (const char *fault = parseJson(json, values, value, &position))
-    return jsonFault(fault, position, "the message", error);
+  if (edgecc_status status = parse(json, values, value, "the message", error))
+    return status;
   const auto isMessage = [](const Value &one) {
     const Value *role = one.is(Kind::Dict) ? find(*one.dict, "role") : nullptr;
     return role && role->is(Kind::String);
@@ -110,11 +114,9 @@ edgecc_status edgecc_chat::addJson(std::string_view json, edgecc_error *error) {
     at = json.find('{', at);
     Value element;
     size_t length = 0;
-    if (const char *fault = parseJsonPrefix({json.data() + at, json.size() - at}, values, element, length)) {
-      messages.truncate(before);
-      return jsonFault(fault, at, "the message", error);
-    }
-    if (!messages.push({json.data() + at, length})) {
+    // It was parsed with the array: only memory can be missing.
+    if (parseJsonPrefix({json.data() + at, json.size() - at}, values, element, length) ||
+        !messages.push({json.data() + at, length})) {
       messages.truncate(before);
       return outOfMemory(error);
     }
@@ -127,9 +129,8 @@ edgecc_status edgecc_chat::set(std::string_view variable, std::string_view json,
   Arena arena;
   Values values(arena);
   Value value;
-  size_t position = 0;
-  if (const char *fault = parseJson(json, values, value, &position))
-    return jsonFault(fault, position, "the variable's value", error);
+  if (edgecc_status status = parse(json, values, value, "the variable's value", error))
+    return status;
   return variables.push(variable) && variables.push(json) ? EDGECC_OK : outOfMemory(error);
 }
 
@@ -175,8 +176,8 @@ edgecc_status edgecc_chat::render(size_t first, TemplateOutput &output, edgecc_e
     Value message;
     if (i < first && !isSystem(i))
       continue;
-    if (const char *fault = parseJson(messages[i], values, message))
-      return jsonFault(fault, 0, "a message", error);
+    if (edgecc_status status = parse(messages[i], values, message, "a message", error))
+      return status;
     // Templates make special tokens of roles; those that everybody has are as good as the template's own text.
     const Value *role = find(*message.dict, "role");
     for (const char *known : {"system", "developer", "user", "assistant", "tool"})
@@ -196,8 +197,8 @@ edgecc_status edgecc_chat::render(size_t first, TemplateOutput &output, edgecc_e
   setToken("pad_token", text.tokenizer.paddingId());
   for (size_t i = 0; i + 1 < variables.size(); i += 2) {
     Value value;
-    if (const char *fault = parseJson(variables[i + 1], values, value))
-      return jsonFault(fault, 0, "a variable's value", error);
+    if (edgecc_status status = parse(variables[i + 1], values, value, "a variable's value", error))
+      return status;
     values.set(context, variables[i], value);
   }
   if (values.failed())
