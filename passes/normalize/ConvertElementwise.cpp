@@ -335,6 +335,15 @@ Value powerOfHalf(OpBuilder &b, Location loc, Value x) {
   return arith::SelectOp::create(b, loc, isLowest, constantLike(b, loc, x, INFINITY), root);
 }
 
+// A power of an integer is truncated (3^0.5 is 1), so one that lies a rounding error below an integer must become that integer.
+Value snapToInteger(OpBuilder &b, Location loc, Value power) {
+  Value whole = math::RoundEvenOp::create(b, loc, power);
+  Value distance = math::AbsFOp::create(b, loc, arith::SubFOp::create(b, loc, power, whole));
+  Value error = mul(b, loc, math::AbsFOp::create(b, loc, whole), constantLike(b, loc, power, 1e-6));
+  Value isClose = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLE, distance, error);
+  return arith::SelectOp::create(b, loc, isClose, whole, power);
+}
+
 // Small constant exponents are products: exact, and much faster.
 LogicalResult convertPow(NodeContext &node) {
   auto exponent = node.constantFloats(1);
@@ -374,7 +383,7 @@ LogicalResult convertPow(NodeContext &node) {
     Value base = TensorBuilder::castScalar(b, loc, x[0], wide), power = TensorBuilder::castScalar(b, loc, x[1], wide);
     Value result = signedPower(b, loc, base, power);
     if (integers)
-      result = math::RoundEvenOp::create(b, loc, result);
+      result = snapToInteger(b, loc, result);
     return TensorBuilder::castScalar(b, loc, result, x[0].getType());
   }, node.isUnsigned(0));
 }

@@ -87,6 +87,19 @@ def test_pairs_on_aarch64(variant, cpu, build_dir, under_qemu, tmp_path):
 
 
 @pytest.mark.parametrize("type", [np.int32, np.int64])
+def test_powers_are_truncated(type, build_dir, tmp_path):
+    """A power of an integer with a fractional exponent is truncated, and exact where the power is an integer."""
+    bases = np.repeat(np.array([0, 1, 2, 3, 5, 8, 27, 64, 100, 125, 216, 1000], type), 7)
+    exponents = np.tile(np.array([0, 1, 2, 0.5, 1.5, 1 / 3, 2 / 3], np.float32), len(bases) // 7)
+    nodes = [helper.make_node("Pow", ["x", "y"], ["power"])]
+    model = save(tmp_path / "model.onnx", nodes, {"x": bases, "y": exponents}, ["power"], {})
+    got = run(model, {"x": bases, "y": exponents}, build_dir / "bin/edgecc", [str(build_dir / "bin/edgecc-run")])
+    powers = bases.astype(np.float64) ** exponents
+    expected = np.where(np.isclose(powers, np.rint(powers), rtol=1e-6, atol=0), np.rint(powers), np.trunc(powers)).astype(type)
+    np.testing.assert_array_equal(got["power"], expected, strict=True)
+
+
+@pytest.mark.parametrize("type", [np.int32, np.int64])
 def test_constants_are_folded_alike(type, build_dir, tmp_path):
     """What the compiler evaluates itself, as it does the arithmetic of shapes, wraps and divides as the code does."""
     values = interesting(type)
