@@ -109,8 +109,8 @@ def test_with_everything(build_dir, under_qemu, tmp_path):
         said[target] = []
         for line in lines:
             ids = ",".join(map(str, words.encode(line.split("<act>")[0] + "<act>")))
-            done = subprocess.run([*run, str(edge), "--threads", "1", "--ids", ids, "--max-tokens", "3"], capture_output=True, text=True,
-                                  timeout=600, check=True)
+            done = subprocess.run([*run, str(edge), "--threads", "1", "--ids", ids, "--print-ids", "--max-tokens", "3"],
+                                  capture_output=True, text=True, timeout=600, check=True)
             said[target].append(done.stdout)
     assert {"kv-heads=2 (fit)", "w4g32a8", "int8"} <= {entry["scheme"] for entry in report["ledger"]}
     caches = [state["type"] for state in report["states"] if state["name"].startswith("past_key_values")]
