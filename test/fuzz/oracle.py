@@ -154,11 +154,18 @@ def narrows(case: Case) -> bool:
     return any(n.op_type == "Cast" and a.name == "to" and a.i in halves for n in case.model.graph.node for a in n.attribute)
 
 
-def orders_nan(case: Case, expected: list[Outputs]) -> bool:
-    """Whether NaN is sorted: ONNX does not say where it goes, and ONNX Runtime's answer depends on its algorithm."""
-    if not any(n.op_type in ("TopK", "ArgMax", "ArgMin", "Hardmax") for n in case.model.graph.node):
-        return False
-    return any(np.isnan(v).any() for values in [*case.calls, *expected] for v in values.values() if v.dtype.kind == "f")
+def undefined(case: Case, expected: list[Outputs]) -> str:
+    """Why ONNX does not say what the model answers; ONNX Runtime's answer then depends on its algorithm."""
+    integers = range(TensorProto.UINT8, TensorProto.INT64 + 1), (TensorProto.UINT32, TensorProto.UINT64)
+    orders = any(n.op_type in ("TopK", "ArgMax", "ArgMin", "Hardmax") for n in case.model.graph.node)
+    casts = any(n.op_type == "Cast" and a.name == "to" and any(a.i in kinds for kinds in integers)
+                for n in case.model.graph.node for a in n.attribute)
+    floats = [v for values in [*case.calls, *expected] for v in values.values() if v.dtype.kind == "f"]
+    if orders and any(np.isnan(v).any() for v in floats):
+        return "the place of NaN in an order is not defined"
+    if casts and not all(np.isfinite(v).all() for v in floats):
+        return "the integer that NaN or an infinity is cast to is not defined"
+    return ""
 
 
 class Oracle:
@@ -175,8 +182,8 @@ class Oracle:
         if self.expected is None and not any(n.op_type == "Attention" for n in case.model.graph.node):
             self.expected = reference_answers(case, case.calls)
 
-        if self.expected is not None and orders_nan(case, self.expected):
-            self.expected, self.refusal = None, "the place of NaN in an order is not defined"
+        if self.expected is not None and (reason := undefined(case, self.expected)):
+            self.expected, self.refusal = None, reason
 
     def judge(self, actual: list[Outputs]) -> str:
         """Empty if the outputs are right; else where they are not."""
