@@ -1,7 +1,7 @@
-//===- LanguageModel.h - Tokens in, logits out ------------------------------===//
+//===- LanguageModel.h - Tokens in, logits out, for programs ------------------===//
 //
-// Why its own: how a compiled language model is driven (which entry for how many tokens, which inputs it still has)
-// is one thing, what is written with it another.
+// What programs on a host use: the driver of chat/LanguageDriver.h with std::vector and std::string, and with drafts that end at
+// an exit.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H
@@ -10,68 +10,61 @@
 #include "edgecc/edgecc.hpp"
 #include "runtime/text/Speculation.h"
 #include "runtime/text/Tokenizer.h"
+#include "runtime/text/chat/LanguageDriver.h"
 
 #include <string>
 #include <vector>
 
 namespace edgecc::text {
 
+/// Functions return "" or a sentence that says what is wrong.
 class LanguageModel : public DraftingModel {
 public:
-  LanguageModel(const Model &model, Session &session) : model(model.handle()), session(session.handle()) {}
+  LanguageModel(const Model &model, Session &session)
+      : model(model.handle()), session(session.handle()), driver(model.handle(), session.handle()) {}
 
-  /// Finds the entries `prefill` and `decode`, or takes `entry`, or the model's first. "" or why they are no language model.
+  /// Finds the entries `prefill` and `decode`; with `entry` the entry of this name; or the model's first entry.
   std::string find(const std::string &entry);
 
-  /// Feeds the tokens after those fed before, at most `chunk` per call (0: as many as the model takes); `logits` are of the last.
+  /// Feeds tokens after those fed before, at most `chunk` per call (0: as many as the model takes). `logits` [vocabulary] are
+  /// those of the last token.
   std::string feed(const std::vector<int64_t> &tokens, uint32_t chunk, std::vector<float> &logits);
 
-  /// As feed, with the logits [tokens, vocabulary] of all. For the entry `score`, or one that takes a token, or has no cache.
+  /// As feed, with the logits [tokens, vocabulary] of all tokens. The entry must give them (`score`), take one token per call, or
+  /// have no cache.
   std::string score(const std::vector<int64_t> &tokens, std::vector<float> &logits);
 
-  /// Forgets what was fed.
-  void reset();
+  /// Forgets all tokens.
+  void reset() { driver.reset(); }
 
-  int64_t vocabulary() const { return vocabularySize; }
-  /// Tokens that there is room for.
-  int64_t context() const { return entries[0].advances ? edgecc_session_context(session) : entries[0].longest; }
+  int64_t vocabulary() const { return driver.vocabulary(); }
+  /// Number of tokens that there is room for.
+  int64_t context() const { return driver.context(); }
 
-  /// From now on `draft` ends at this exit. "" or why that cannot be verified.
+  /// Lets `draft` end at this exit from now on. Fails where the model cannot verify such drafts.
   std::string draftAt(size_t exit);
   std::string draft(int64_t token, std::vector<float> &logits, float &confidence) override;
   std::string verify(const std::vector<int64_t> &tokens, std::vector<std::vector<float>> &logits) override;
   std::string forget(size_t positions) override;
 
-  /// How often calls of one token ended after so many layers, [layers + 1].
-  const std::vector<uint64_t> &depths() const { return depthCounts; }
+  /// How many calls of one token ended after how many layers, [layers + 1]. Empty for a model without exits.
+  const Buffer<uint64_t> &depths() const { return driver.depths(); }
 
 private:
-  struct Entry {
-    size_t index = 0, tokens = 0, logits = 0;
-    edgecc_type tokenType = EDGECC_I64;
-    uint32_t tokenRank = 2;
-    int64_t shortest = 1, longest = 1;
-    bool advances = false;
-    std::string name;
-  };
-  std::string describe(size_t index, Entry &entry);
-  template <typename Read> std::string feedPieces(const std::vector<int64_t> &tokens, uint32_t chunk, Read read);
-  std::string call(const Entry &entry, const int64_t *tokens, int64_t count);
-  std::string setIntegers(const Entry &entry, size_t input, const edgecc_tensor_info &tensor, std::vector<int64_t> values);
-  std::string readLogits(const Entry &entry, size_t rows, std::vector<float> &logits) const;
+  /// Copies `tokens` into `ids`. Returns the first token that is no id of the vocabulary, as a sentence.
+  std::string narrow(const std::vector<int64_t> &tokens);
   std::string forceExit(int64_t exit);
 
   edgecc_model *model;
   edgecc_session *session;
-  std::vector<Entry> entries;      ///< the one for most tokens first
-  std::vector<int64_t> everything; ///< for an entry without a cache, which takes all tokens each time
-  int64_t vocabularySize = 0;
+  LanguageDriver driver;
+  LanguageDriver::Entry rest; ///< continues behind draftExit
   size_t draftExit = 0;
-  Entry rest; ///< goes on behind draftExit
-  std::vector<uint64_t> depthCounts;
+  Buffer<int32_t> ids;
+  Buffer<float> read;
 };
 
-/// The given file's, or the one inside the model; null with "" in `error` if there is neither.
+/// Opens the tokenizer at `path`, or with "" the one inside the model. Null with "" in `error` if there is neither.
 std::unique_ptr<Tokenizer> openTokenizer(const Model &model, const std::string &path, std::string &error);
 
 } // namespace edgecc::text

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -70,6 +71,13 @@ void printUsage(const edgecc_usage &usage) {
   fprintf(stderr, "; ended by: %s\n", edgecc_finish_name(usage.finish));
 }
 
+/// Prints the calls of the last answer, a line each.
+void printCalls(const edgecc_chat *chat) {
+  edgecc_tool_call call;
+  for (size_t i = 0; edgecc_chat_tool_call(chat, i, &call, nullptr) == EDGECC_OK; ++i)
+    printf("call %s %s\n", call.name, call.arguments);
+}
+
 Status answer(edgecc_chat *chat, const edgecc_generation &generation) {
   edgecc_usage usage;
   answering = chat;
@@ -78,6 +86,7 @@ Status answer(edgecc_chat *chat, const edgecc_generation &generation) {
   if (!status)
     return status;
   printf("\n");
+  printCalls(chat);
   fflush(stdout);
   if (usage.generated_tokens == 0 && usage.finish == EDGECC_FINISH_STOP_TOKEN)
     fprintf(stderr, "edgecc-run: the answer is empty: the model's first token ends it\n");
@@ -102,12 +111,30 @@ std::string save(const edgecc_chat *chat, const std::string &path) {
   return path + ": cannot be written";
 }
 
-std::string load(edgecc_chat *chat, const std::string &path) {
+bool readFile(const std::string &path, std::string &bytes) {
   std::ifstream file(path, std::ios::binary);
-  if (!file)
+  bytes.assign(std::istreambuf_iterator<char>(file), {});
+  return bool(file);
+}
+
+std::string load(edgecc_chat *chat, const std::string &path) {
+  std::string json;
+  if (!readFile(path, json))
     return path + ": cannot be opened";
-  const std::string json(std::istreambuf_iterator<char>(file), {});
   Status status = Status::of([&](edgecc_error *error) { return edgecc_chat_add_json(chat, json.data(), json.size(), error); });
+  return status ? "" : path + ": " + status.message();
+}
+
+std::string setTools(const edgecc_text *text, edgecc_chat *chat, const std::string &path) {
+  std::string json;
+  if (!edgecc_text_has_tools(text))
+    return "--tools " + path + ": the chat template has no notation for calls of tools, or one that is not known";
+  if (!readFile(path, json))
+    return path + ": cannot be opened";
+  if (const size_t first = json.find_first_not_of(" \t\r\n"); first == std::string::npos || json[first] != '[')
+    return path + ": is not a JSON array of functions";
+  Status status =
+      Status::of([&](edgecc_error *error) { return edgecc_chat_set(chat, "tools", json.data(), json.size(), error); });
   return status ? "" : path + ": " + status.message();
 }
 
@@ -127,6 +154,18 @@ std::string setVariables(edgecc_chat *chat, const std::vector<std::string> &vari
 
 Status addMessage(edgecc_chat *chat, const char *role, const std::string &content) {
   return Status::of([&](edgecc_error *error) { return edgecc_chat_add(chat, role, content.data(), content.size(), error); });
+}
+
+/// Returns `text` as a JSON string.
+std::string quoted(const std::string &text) {
+  std::string json = "\"";
+  for (char c : text) {
+    char escape[8] = {c};
+    if (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20)
+      snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(c));
+    json += escape;
+  }
+  return json + '"';
 }
 
 /// Reads a message: a line, lines that end in a backslash, or lines between two lines of """. False at the end of the input.
@@ -157,10 +196,24 @@ bool readMessage(std::string &message, bool isTerminal) {
   }
 }
 
+/// Adds the result of a call of the last answer. `done` counts the calls that have one.
+std::string addResult(edgecc_chat *chat, const std::string &result, size_t &done) {
+  edgecc_tool_call call;
+  if (edgecc_chat_tool_call(chat, done, &call, nullptr) != EDGECC_OK)
+    return "/tool: the last answer has no call that waits for a result";
+  const std::string message = "{\"role\": \"tool\", \"name\": " + quoted(call.name) + ", \"tool_call_id\": " + quoted(call.id) +
+                              ", \"content\": " + quoted(result) + "}";
+  Status status =
+      Status::of([&](edgecc_error *error) { return edgecc_chat_add_json(chat, message.data(), message.size(), error); });
+  done += bool(status);
+  return status.message();
+}
+
 constexpr char kHelp[] =
     "/reset      begin anew (the system message stays)\n"
     "/save FILE  write the messages as JSON\n"
     "/load FILE  add messages from JSON\n"
+    "/tool TEXT  the result of a call (--tools); the model answers when all calls have one\n"
     "/exit       end the program, as Ctrl-D does\n"
     "A line that ends in \\ goes on; lines between two lines of \"\"\" are one message. Ctrl-C ends an answer.\n";
 
@@ -196,23 +249,31 @@ int converse(edgecc_chat *chat, const edgecc_generation &generation, const ChatO
   if (isTerminal)
     fputs("/help shows the commands; Ctrl-C ends an answer, Ctrl-D the program.\n", stderr);
   std::string message;
+  size_t results = 0; // of the last answer's calls
   while (readMessage(message, isTerminal)) {
     if (message.empty())
       continue;
-    if (message[0] == '/' && message.find('\n') == std::string::npos) {
+    const size_t before = edgecc_chat_message_count(chat);
+    std::string fault;
+    if (message.rfind("/tool ", 0) == 0) {
+      fault = addResult(chat, message.substr(strlen("/tool ")), results);
+      if (fault.empty() && results < edgecc_chat_tool_call_count(chat))
+        continue;
+    } else if (message[0] == '/' && message.find('\n') == std::string::npos) {
       if (!obey(chat, message, options))
         return 0;
       continue;
+    } else {
+      fault = addMessage(chat, "user", message).message();
     }
-    Status status = addMessage(chat, "user", message);
-    const bool isAdded = bool(status);
-    if (status)
-      status = answer(chat, generation);
-    if (status)
+    if (fault.empty()) {
+      results = 0;
+      fault = answer(chat, generation).message();
+    }
+    if (fault.empty())
       continue;
-    complain(status.message());
-    if (isAdded)
-      edgecc_chat_remove(chat, 1, nullptr);
+    complain(fault);
+    edgecc_chat_remove(chat, edgecc_chat_message_count(chat) - before, nullptr);
     if (!isTerminal)
       return 1;
   }
@@ -232,6 +293,9 @@ int runChat(edgecc_text *text, Model &model, Session &session, const ChatOptions
   const Chat chat(opened, edgecc_chat_close);
   if (std::string fault = setVariables(opened, options.variables); !fault.empty())
     return complain(fault);
+  if (!options.tools.empty())
+    if (std::string fault = setTools(text, opened, options.tools); !fault.empty())
+      return complain(fault);
   if (!options.system.empty() && !(status = addMessage(opened, "system", options.system)))
     return complain(status.message());
   if (!options.load.empty())

@@ -15,6 +15,7 @@ struct ChatOptions {
   std::optional<std::string> prompt;  ///< one message of the user; without it messages are read from standard input
   std::string system;                 ///< the system message; "" adds none
   std::string load;                   ///< JSON file with messages to begin with
+  std::string tools;                  ///< JSON file with the functions that answers may call
   std::vector<std::string> variables; ///< NAME=JSON for the template
   // What was given on the command line counts before the model's defaults.
   std::optional<float> temperature, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty;

@@ -88,6 +88,8 @@ int main(int argc, char **argv) {
   text->add_flag("--raw", isRaw, "continue the text of --prompt without the chat template");
   text->add_option("--system", chat.system, "the system message of a conversation");
   text->add_option("--load", chat.load, "JSON file with the messages that a conversation begins with");
+  text->add_option("--tools", chat.tools,
+                   "JSON file with the functions that an answer may call; calls are printed as 'call NAME JSON'");
   text->add_option("--template-variable", chat.variables,
                    "NAME=JSON for the chat template, such as enable_thinking=false; may be repeated");
   auto *idsOption = text->add_option("--ids", generate.ids, "token ids to continue, separated by commas")

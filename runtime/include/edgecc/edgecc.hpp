@@ -19,7 +19,8 @@ class [[nodiscard]] Status {
 public:
   explicit operator bool() const { return code_ == EDGECC_OK; }
   edgecc_status code() const { return code_; }
-  const char *message() const { return error.message; }
+  /// Returns "" for success.
+  const char *message() const { return code_ == EDGECC_OK ? "" : error.message; }
 
   /// Runs a C call that takes an edgecc_error and keeps what it says.
   template <typename Call> static Status of(Call call) {

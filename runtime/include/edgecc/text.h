@@ -29,6 +29,8 @@ EDGECC_API void edgecc_text_close(edgecc_text *text);
 /// Number of token ids.
 EDGECC_API size_t edgecc_text_vocabulary(const edgecc_text *text);
 EDGECC_API int edgecc_text_has_template(const edgecc_text *text);
+/// Whether the template has a notation for calls of tools that this library can read.
+EDGECC_API int edgecc_text_has_tools(const edgecc_text *text);
 /// Returns the id of a token given by its bytes ("<|im_end|>"), or -1.
 EDGECC_API int32_t edgecc_text_token_id(const edgecc_text *text, const char *token, size_t size);
 /// Whether the model's own settings end an answer at this token.
@@ -151,6 +153,22 @@ EDGECC_API edgecc_status edgecc_chat_prompt(edgecc_chat *chat, char *utf8, size_
 /// be NULL. After an error the messages are as before.
 EDGECC_API edgecc_status edgecc_chat_answer(edgecc_chat *chat, const edgecc_generation *generation, edgecc_usage *usage,
                                             edgecc_error *error);
+
+/// A call of a tool in an answer. The texts are those of the conversation and stay until its next answer.
+typedef struct edgecc_tool_call {
+  const char *id;        ///< nine letters and digits
+  const char *name;      ///< of the function
+  const char *arguments; ///< a JSON object
+  size_t arguments_size; ///< bytes
+} edgecc_tool_call;
+
+/// Number of calls in the last answer. Calls are looked for if the variable "tools" was set to a list, in the notation that the
+/// template uses. They are no part of the text that on_piece gets; what looks like a call and cannot be parsed is. Answer a call
+/// with a message of role "tool".
+EDGECC_API size_t edgecc_chat_tool_call_count(const edgecc_chat *chat);
+EDGECC_API edgecc_status edgecc_chat_tool_call(const edgecc_chat *chat, size_t index, edgecc_tool_call *call,
+                                               edgecc_error *error);
+
 /// Continues a text without the template; messages are not used and stay. With EDGECC_PARSE_SPECIAL in `flags` special tokens in
 /// the text are recognised.
 EDGECC_API edgecc_status edgecc_chat_complete(edgecc_chat *chat, const char *utf8, size_t size, uint32_t flags,

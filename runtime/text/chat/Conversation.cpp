@@ -1,11 +1,12 @@
 //===- Conversation.cpp - Messages in, an answer out --------------------------===//
 #include "runtime/text/chat/Conversation.h"
 
+#include "runtime/text/chat/AnswerStream.h"
 #include "runtime/text/chat/Fail.h"
+#include "runtime/text/chat/JsonWriter.h"
 #include "runtime/text/chat/Stops.h"
 #include "runtime/text/templates/Characters.h"
 #include "runtime/text/templates/Json.h"
-#include "runtime/text/tokenizer/Decoder.h"
 
 #include <time.h>
 
@@ -15,24 +16,6 @@ static double secondsNow() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return double(now.tv_sec) + double(now.tv_nsec) * 1e-9;
-}
-
-/// Appends `text` as a JSON string.
-static void appendJson(Buffer<char> &to, std::string_view text) {
-  to.push('"');
-  for (char c : text) {
-    if (c == '"' || c == '\\') {
-      to.push('\\');
-      to.push(c);
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char escape[8];
-      snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(c));
-      append(to, escape);
-    } else {
-      to.push(c);
-    }
-  }
-  to.push('"');
 }
 
 /// Checks that a text is UTF-8; `what` names it in the error.
@@ -83,9 +66,9 @@ edgecc_status edgecc_chat::add(std::string_view role, std::string_view content, 
     return status;
   Buffer<char> json;
   append(json, "{\"role\": ");
-  appendJson(json, role);
+  writeJson(json, role);
   append(json, ", \"content\": ");
-  appendJson(json, content);
+  writeJson(json, content);
   append(json, "}");
   return !json.failed() && messages.push(view(json)) ? EDGECC_OK : outOfMemory(error);
 }
@@ -305,8 +288,9 @@ edgecc_status edgecc_chat::renderToFit(const edgecc_generation &generation, Temp
     usage.dropped_messages = 0;
     for (size_t i = 0; i < first; ++i)
       usage.dropped_messages += !isSystem(i);
-    const edgecc_status status = checkRoom(generation, error);
-    if (status == EDGECC_OK || generation.context_policy == EDGECC_CONTEXT_REFUSE || first + 1 >= messages.size())
+    const bool isLast = generation.context_policy == EDGECC_CONTEXT_REFUSE || first + 1 >= messages.size();
+    const edgecc_status status = checkRoom(generation, isLast ? error : nullptr);
+    if (status == EDGECC_OK || isLast)
       return status;
   }
 }
@@ -315,10 +299,20 @@ edgecc_status edgecc_chat::renderToFit(const edgecc_generation &generation, Temp
 // Answers
 //===----------------------------------------------------------------------===//
 
-edgecc_status edgecc_chat::generate(const edgecc_generation &generation, Buffer<char> &answer, edgecc_usage &usage,
-                                    edgecc_error *error) {
-  const double begin = secondsNow();
-  double first = begin;
+/// Takes over what `generation` says about sampling and stop strings.
+static edgecc_status prepare(const edgecc_generation &generation, Sampler &sampler, Stops &stops, edgecc_error *error) {
+  for (size_t i = 0; i < generation.bias_count; ++i)
+    if (!sampler.addBias({generation.biases[i].id, generation.biases[i].bias}))
+      return outOfMemory(error);
+  for (size_t i = 0; i < generation.stop_count; ++i)
+    if (!*generation.stops[i])
+      return fail(error, EDGECC_INVALID_ARGUMENT, "stop string %zu is empty", i);
+    else if (!stops.add(generation.stops[i]))
+      return outOfMemory(error);
+  return EDGECC_OK;
+}
+
+static SamplingOptions samplingOf(const edgecc_generation &generation) {
   SamplingOptions options;
   options.temperature = generation.temperature;
   options.topK = generation.top_k;
@@ -328,19 +322,19 @@ edgecc_status edgecc_chat::generate(const edgecc_generation &generation, Buffer<
   options.presencePenalty = generation.presence_penalty;
   options.frequencyPenalty = generation.frequency_penalty;
   options.seed = generation.seed;
-  Sampler sampler(options);
-  for (size_t i = 0; i < generation.bias_count; ++i)
-    if (!sampler.addBias({generation.biases[i].id, generation.biases[i].bias}))
-      return outOfMemory(error);
-  Stops stops;
-  for (size_t i = 0; i < generation.stop_count; ++i)
-    if (!*generation.stops[i])
-      return fail(error, EDGECC_INVALID_ARGUMENT, "stop string %zu is empty", i);
-    else if (!stops.add(generation.stops[i]))
-      return outOfMemory(error);
+  return options;
+}
 
-  Decoder decoder(text.tokenizer);
-  Buffer<char> piece, certain;
+edgecc_status edgecc_chat::generate(const edgecc_generation &generation, ToolNotation notation, Buffer<char> &answer,
+                                    edgecc_usage &usage, edgecc_error *error) {
+  const double begin = secondsNow();
+  double first = begin;
+  Sampler sampler(samplingOf(generation));
+  Stops stops;
+  if (edgecc_status status = prepare(generation, sampler, stops, error))
+    return status;
+  AnswerStream stream(text.tokenizer, notation);
+  Buffer<char> piece, certain, decoded;
   Buffer<float> whole;
   const size_t promptSize = kept.size();
   bool isDone = false;
@@ -389,21 +383,22 @@ edgecc_status edgecc_chat::generate(const edgecc_generation &generation, Buffer<
     }
     ++usage.generated_tokens;
     piece.clear();
-    if (!kept.push(id) || !decoder.feed(uint32_t(id), piece)) {
+    if (!kept.push(id) || !stream.feed(uint32_t(id), piece)) {
       status = outOfMemory(error);
       break;
     }
-    append(keptText, view(piece));
+    append(decoded, view(piece));
     if (stops.feed(view(piece), certain)) {
       usage.finish = EDGECC_FINISH_STOP_STRING;
       isDone = true;
     }
     emit(id, whole.empty() ? 0 : float(logProbability(whole.data(), whole.size(), size_t(id))));
   }
+  piece.clear();
+  if (status == EDGECC_OK)
+    status = takeCalls(stream, piece, error);
+  append(decoded, view(piece));
   if (status == EDGECC_OK && usage.finish != EDGECC_FINISH_STOP_STRING) {
-    piece.clear();
-    decoder.finish(piece);
-    append(keptText, view(piece));
     if (stops.feed(view(piece), certain))
       usage.finish = EDGECC_FINISH_STOP_STRING;
     else
@@ -412,24 +407,98 @@ edgecc_status edgecc_chat::generate(const edgecc_generation &generation, Buffer<
     emit(-1, 0);
     usage.finish = finish;
   }
-  if (status == EDGECC_OK && (kept.failed() || keptText.failed() || answer.failed() || piece.failed()))
+  // A template writes calls with their special tokens, and text without.
+  append(keptText, calls.empty() ? view(decoded) : stream.source());
+  if (status == EDGECC_OK && (kept.failed() || keptText.failed() || decoded.failed() || answer.failed()))
     status = outOfMemory(error);
   if (!checkpoints.push({keptText.size(), kept.size()}) && status == EDGECC_OK)
     status = outOfMemory(error);
   return status;
 }
 
+/// Ends the stream: `rest` is the text that it held back, and `calls` become the answer's calls.
+edgecc_status edgecc_chat::takeCalls(AnswerStream &stream, Buffer<char> &rest, edgecc_error *error) {
+  Arena arena;
+  Values values(arena);
+  ToolCalls found;
+  if (!stream.finish(values, found, rest))
+    return outOfMemory(error);
+  for (const ToolCall &one : found.calls) {
+    Call call = {callBytes.size(), one.name.size(), 0, ""};
+    append(callBytes, one.name);
+    callBytes.push('\0');
+    writeJson(callBytes, one.arguments);
+    call.argumentsSize = callBytes.size() - call.begin - call.nameSize - 1;
+    callBytes.push('\0');
+    // Mistral's templates want ids of nine letters and digits.
+    snprintf(call.id, sizeof(call.id), "c%04u%04u", unsigned(messages.size() % 10000), unsigned(calls.size() % 10000));
+    calls.push(call);
+  }
+  return calls.failed() || callBytes.failed() ? outOfMemory(error) : EDGECC_OK;
+}
+
+edgecc_status edgecc_chat::toolCall(size_t index, edgecc_tool_call &call, edgecc_error *error) const {
+  if (index >= calls.size())
+    return fail(error, EDGECC_INVALID_ARGUMENT, "the last answer has no call %zu, but %zu calls", index, calls.size());
+  const Call &one = calls[index];
+  const char *const name = callBytes.data() + one.begin;
+  call = {one.id, name, name + one.nameSize + 1, one.argumentsSize};
+  return EDGECC_OK;
+}
+
+/// Adds the assistant's message: its text, and its calls as the templates read them.
+edgecc_status edgecc_chat::addAnswer(std::string_view content, edgecc_error *error) {
+  if (calls.empty())
+    return add("assistant", content, error);
+  Buffer<char> json;
+  append(json, "{\"role\": \"assistant\", \"content\": ");
+  // Blanks in front of a call are the template's own.
+  while (!content.empty() && strchr(" \n\r\t", content.back()))
+    content.remove_suffix(1);
+  writeJson(json, content);
+  append(json, ", \"tool_calls\": [");
+  for (size_t i = 0; i < calls.size(); ++i) {
+    edgecc_tool_call call;
+    toolCall(i, call, nullptr);
+    append(json, i ? ", {\"type\": \"function\", \"id\": \"" : "{\"type\": \"function\", \"id\": \"");
+    append(json, call.id);
+    append(json, "\", \"function\": {\"name\": ");
+    writeJson(json, std::string_view(call.name));
+    append(json, ", \"arguments\": ");
+    append(json, {call.arguments, call.arguments_size});
+    append(json, "}}");
+  }
+  append(json, "]}");
+  return !json.failed() && messages.push(view(json)) ? EDGECC_OK : outOfMemory(error);
+}
+
+/// Returns the notation in which an answer may call tools: that of the template, if the conversation has tools.
+ToolNotation edgecc_chat::notation() const {
+  std::string_view tools;
+  for (size_t i = 0; i + 1 < variables.size(); i += 2)
+    if (variables[i] == "tools")
+      tools = variables[i + 1];
+  Arena arena;
+  Values values(arena);
+  Value value;
+  if (tools.empty() || parseJson(tools, values, value) || !value.is(Kind::List) || value.list->count == 0)
+    return ToolNotation::None;
+  return text.chatTemplate.notation();
+}
+
 edgecc_status edgecc_chat::answer(const edgecc_generation &generation, edgecc_usage &usage, edgecc_error *error) {
   __atomic_store_n(&isCancelled, false, __ATOMIC_RELAXED);
+  calls.clear();
+  callBytes.clear();
   if (messages.size() == 0)
     return fail(error, EDGECC_INVALID_ARGUMENT, "the conversation has no message to answer");
   TemplateOutput output;
   if (edgecc_status status = renderToFit(generation, output, usage, error))
     return status;
   Buffer<char> written;
-  if (edgecc_status status = generate(generation, written, usage, error))
+  if (edgecc_status status = generate(generation, notation(), written, usage, error))
     return status;
-  if (edgecc_status status = add("assistant", view(written), error))
+  if (edgecc_status status = addAnswer(view(written), error))
     return status;
   if (usage.dropped_messages == 0)
     return EDGECC_OK;
@@ -449,6 +518,8 @@ edgecc_status edgecc_chat::answer(const edgecc_generation &generation, edgecc_us
 edgecc_status edgecc_chat::complete(std::string_view prompt, uint32_t flags, const edgecc_generation &generation,
                                     edgecc_usage &usage, edgecc_error *error) {
   __atomic_store_n(&isCancelled, false, __ATOMIC_RELAXED);
+  calls.clear();
+  callBytes.clear();
   const TrustRange everything = {0, SIZE_MAX};
   const EncodeOptions options = {/*addSpecial=*/(flags & EDGECC_ADD_SPECIAL) != 0};
   // Tokens around the text are none of its bytes: it is encoded whole.
@@ -459,7 +530,7 @@ edgecc_status edgecc_chat::complete(std::string_view prompt, uint32_t flags, con
   if (edgecc_status status = checkRoom(generation, error))
     return status;
   Buffer<char> written;
-  const edgecc_status status = generate(generation, written, usage, error);
+  const edgecc_status status = generate(generation, ToolNotation::None, written, usage, error);
   checkpoints.clear();
   return status;
 }

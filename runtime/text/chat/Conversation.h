@@ -8,6 +8,7 @@
 #ifndef EDGECC_RUNTIME_TEXT_CHAT_CONVERSATION_H
 #define EDGECC_RUNTIME_TEXT_CHAT_CONVERSATION_H
 
+#include "runtime/text/chat/AnswerStream.h"
 #include "runtime/text/chat/LanguageDriver.h"
 #include "runtime/text/chat/Sampler.h"
 #include "runtime/text/chat/TextModel.h"
@@ -31,6 +32,9 @@ struct edgecc_chat {
   edgecc_status answer(const edgecc_generation &generation, edgecc_usage &usage, edgecc_error *error);
   edgecc_status complete(std::string_view prompt, uint32_t flags, const edgecc_generation &generation, edgecc_usage &usage,
                          edgecc_error *error);
+  /// Number of calls of tools in the last answer.
+  size_t toolCallCount() const { return calls.size(); }
+  edgecc_status toolCall(size_t index, edgecc_tool_call &call, edgecc_error *error) const;
   void cancel() { __atomic_store_n(&isCancelled, true, __ATOMIC_RELAXED); }
 
 private:
@@ -50,6 +54,11 @@ private:
   struct Checkpoint {
     size_t bytes, ids;
   };
+  /// A call in `callBytes`: name, null byte, arguments as JSON, null byte.
+  struct Call {
+    size_t begin, nameSize, argumentsSize;
+    char id[10];
+  };
   struct Prompt {
     std::string_view text;
     const edgecc::text::TrustRange *trusted;
@@ -64,8 +73,11 @@ private:
   edgecc_status take(const Prompt &prompt, edgecc_usage &usage, edgecc_error *error);
   edgecc_status checkRoom(const edgecc_generation &generation, edgecc_error *error) const;
   edgecc_status rewindTo(size_t count, edgecc_error *error);
-  edgecc_status generate(const edgecc_generation &generation, edgecc::text::Buffer<char> &answer, edgecc_usage &usage,
-                         edgecc_error *error);
+  edgecc_status generate(const edgecc_generation &generation, edgecc::text::ToolNotation notation,
+                         edgecc::text::Buffer<char> &answer, edgecc_usage &usage, edgecc_error *error);
+  edgecc::text::ToolNotation notation() const;
+  edgecc_status takeCalls(edgecc::text::AnswerStream &stream, edgecc::text::Buffer<char> &rest, edgecc_error *error);
+  edgecc_status addAnswer(std::string_view content, edgecc_error *error);
 
   edgecc_text &text;
   edgecc::text::LanguageDriver driver;
@@ -75,6 +87,8 @@ private:
   edgecc::text::Buffer<int32_t> kept; ///< ids; the session may lack the last ones
   edgecc::text::Buffer<Checkpoint> checkpoints;
   edgecc::text::Buffer<float> logits;
+  edgecc::text::Buffer<Call> calls; ///< of the last answer
+  edgecc::text::Buffer<char> callBytes;
   bool isCancelled = false;
 };
 

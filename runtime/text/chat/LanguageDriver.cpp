@@ -47,7 +47,6 @@ edgecc_status LanguageDriver::describe(size_t index, Entry &entry, edgecc_error 
                 entry.name);
   edgecc_extent_info extent;
   edgecc_model_extent(model, &tokens, tokens.rank - 1, &extent);
-  entry.tokenType = tokens.type;
   entry.shortest = extent.min > 1 ? extent.min : 1;
   entry.longest = extent.max;
   edgecc_model_extent(model, &logits, logits.rank - 1, &extent);
@@ -100,6 +99,15 @@ edgecc_status LanguageDriver::rewind(size_t count, edgecc_error *error) {
 
 edgecc_status LanguageDriver::feed(const int32_t *tokens, size_t count, uint32_t chunk, Buffer<float> &logits,
                                    const bool *isCancelled, edgecc_error *error) {
+  return feedParts(tokens, count, chunk, Rows::Last, logits, isCancelled, error);
+}
+
+edgecc_status LanguageDriver::score(const int32_t *tokens, size_t count, Buffer<float> &logits, edgecc_error *error) {
+  return feedParts(tokens, count, 0, Rows::All, logits, nullptr, error);
+}
+
+edgecc_status LanguageDriver::feedParts(const int32_t *tokens, size_t count, uint32_t chunk, Rows rows, Buffer<float> &logits,
+                                        const bool *isCancelled, edgecc_error *error) {
   logits.clear();
   if (count == 0)
     return fail(error, EDGECC_INVALID_ARGUMENT, "there are no tokens to start from");
@@ -112,7 +120,7 @@ edgecc_status LanguageDriver::feed(const int32_t *tokens, size_t count, uint32_t
       everything.truncate(before);
       return status;
     }
-    return readLogits(entries[0], logits, error);
+    return readLogits(entries[0], rows == Rows::All ? count : 1, logits, error);
   }
   for (size_t done = 0, part = 0; done < count; done += part) {
     if (isCancelled && __atomic_load_n(isCancelled, __ATOMIC_RELAXED))
@@ -125,12 +133,13 @@ edgecc_status LanguageDriver::feed(const int32_t *tokens, size_t count, uint32_t
         entry = &entries[i];
     if (!entry)
       return fail(error, EDGECC_INVALID_ARGUMENT, "the model takes %lld tokens per call at least, not %zu",
-                  static_cast<long long>(entries[entryCount - 1].shortest), part);
+                  static_cast<long long>(smallest().shortest), part);
     part = int64_t(part) < entry->longest ? part : size_t(entry->longest);
     if (edgecc_status status = call(*entry, tokens + done, part, error))
       return status;
-    if (done + part == count)
-      return readLogits(*entry, logits, error);
+    if (rows == Rows::All || done + part == count)
+      if (edgecc_status status = readLogits(*entry, rows == Rows::All ? part : 1, logits, error))
+        return status;
   }
   return EDGECC_OK;
 }
@@ -194,22 +203,37 @@ edgecc_status LanguageDriver::call(const Entry &entry, const int32_t *tokens, si
     if (edgecc_status status = setIntegers(entry, i, tensor, error))
       return status;
   }
-  return edgecc_session_run(session, entry.index, error);
+  if (edgecc_status status = edgecc_session_run(session, entry.index, error))
+    return status;
+  return edgecc_model_entry_exits(model, entry.index) ? countDepth(error) : EDGECC_OK;
 }
 
-edgecc_status LanguageDriver::readLogits(const Entry &entry, Buffer<float> &logits, edgecc_error *error) const {
+edgecc_status LanguageDriver::countDepth(edgecc_error *error) {
+  edgecc_exit_report report;
+  edgecc_session_exit_report(session, &report);
+  if (!depthCounts.resize(edgecc_model_layers(model) + 1))
+    return outOfMemory(error);
+  ++depthCounts[report.last_layer];
+  return EDGECC_OK;
+}
+
+edgecc_status LanguageDriver::readLogits(const Entry &entry, size_t rows, Buffer<float> &logits, edgecc_error *error) const {
   edgecc_output output;
   if (edgecc_status status = edgecc_session_output(session, entry.index, entry.logits, &output, error))
     return status;
-  const size_t count = size_t(output.shape[output.rank - 1]), size = edgecc_type_size(output.type);
-  if (count == 0 || output.bytes < size * count)
+  const size_t vocabulary = size_t(output.shape[output.rank - 1]), size = edgecc_type_size(output.type),
+               count = rows * vocabulary;
+  if (count == 0 || output.bytes < size * vocabulary)
     return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' gave no logits", entry.name);
+  if (output.bytes < size * count)
+    return fail(error, EDGECC_INVALID_ARGUMENT, "entry '%s' gives the logits of its last token only; take 'score' or 'decode'",
+                entry.name);
   const uint8_t *from = static_cast<const uint8_t *>(output.data) + output.bytes - count * size;
-  logits.clear();
-  if (!logits.resize(count))
+  if (!logits.resize(logits.size() + count))
     return outOfMemory(error);
+  float *to = logits.end() - count;
   if (output.type == EDGECC_F32) {
-    memcpy(logits.data(), from, count * size);
+    memcpy(to, from, count * size);
     return EDGECC_OK;
   }
   for (size_t i = 0; i < count; ++i) {
@@ -217,9 +241,9 @@ edgecc_status LanguageDriver::readLogits(const Entry &entry, Buffer<float> &logi
     memcpy(&bits, from + 2 * i, sizeof(bits));
     const uint32_t wide = uint32_t(bits) << 16;
     if (output.type == EDGECC_BF16)
-      memcpy(&logits[i], &wide, sizeof(float));
+      memcpy(&to[i], &wide, sizeof(float));
     else
-      logits[i] = widenHalf(bits);
+      to[i] = widenHalf(bits);
   }
   return EDGECC_OK;
 }

@@ -24,6 +24,9 @@ public:
   /// logits.
   edgecc_status feed(const int32_t *tokens, size_t count, uint32_t chunk, Buffer<float> &logits, const bool *isCancelled,
                      edgecc_error *error);
+  /// As feed, with the logits [count, vocabulary] of all tokens. The entry must give them (`score`), take one token per call, or
+  /// have no cache.
+  edgecc_status score(const int32_t *tokens, size_t count, Buffer<float> &logits, edgecc_error *error);
   /// Forgets all tokens.
   void reset();
   /// Forgets the tokens after the first `count`.
@@ -35,18 +38,30 @@ public:
   /// Number of tokens that there is room for.
   int64_t context() const { return entries[0].advances ? edgecc_session_context(session) : entries[0].longest; }
 
-private:
+  /// An entry that takes tokens and gives logits.
   struct Entry {
-    size_t index = 0, tokens = 0, logits = 0;
-    edgecc_type tokenType = EDGECC_I64;
-    int64_t shortest = 1, longest = 1;
+    size_t index = 0, tokens = 0, logits = 0; ///< of the entry in the model, and of the input and output in the entry
+    int64_t shortest = 1, longest = 1;        ///< tokens per call
     bool advances = false;
     const char *name = "";
   };
+  /// The entry that takes the fewest tokens per call.
+  const Entry &smallest() const { return entries[entryCount - 1]; }
+  /// Fills `entry` with what the model says about its entry `index`.
   edgecc_status describe(size_t index, Entry &entry, edgecc_error *error);
+  /// Calls an entry with `count` tokens.
   edgecc_status call(const Entry &entry, const int32_t *tokens, size_t count, edgecc_error *error);
+  /// Appends the logits [rows, vocabulary] of the last `rows` tokens of the last call.
+  edgecc_status readLogits(const Entry &entry, size_t rows, Buffer<float> &logits, edgecc_error *error) const;
+  /// How many calls of one token ended after how many layers, [layers + 1]. Empty for a model without exits.
+  const Buffer<uint64_t> &depths() const { return depthCounts; }
+
+private:
+  enum class Rows { Last, All };
+  edgecc_status feedParts(const int32_t *tokens, size_t count, uint32_t chunk, Rows rows, Buffer<float> &logits,
+                          const bool *isCancelled, edgecc_error *error);
+  edgecc_status countDepth(edgecc_error *error);
   edgecc_status setIntegers(const Entry &entry, size_t input, const edgecc_tensor_info &tensor, edgecc_error *error);
-  edgecc_status readLogits(const Entry &entry, Buffer<float> &logits, edgecc_error *error) const;
 
   edgecc_model *model;
   edgecc_session *session;
@@ -55,6 +70,7 @@ private:
   Buffer<int32_t> everything; ///< for an entry without a cache, which takes all tokens each time
   Buffer<int64_t> values;     ///< of the input that is being set
   Buffer<int32_t> narrow;
+  Buffer<uint64_t> depthCounts;
   int64_t vocabularySize = 0;
 };
 

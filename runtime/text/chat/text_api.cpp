@@ -113,6 +113,9 @@ void edgecc_text_close(edgecc_text *text) { destroy(text); }
 
 size_t edgecc_text_vocabulary(const edgecc_text *text) { return text->tokenizer.size(); }
 int edgecc_text_has_template(const edgecc_text *text) { return text->chatTemplate.isOpen(); }
+int edgecc_text_has_tools(const edgecc_text *text) {
+  return text->chatTemplate.isOpen() && text->chatTemplate.notation() != ToolNotation::None;
+}
 int32_t edgecc_text_token_id(const edgecc_text *text, const char *token, size_t size) {
   return text->tokenizer.idOf({token, size});
 }
@@ -219,6 +222,11 @@ edgecc_status edgecc_chat_answer(edgecc_chat *chat, const edgecc_generation *gen
   if (usage)
     *usage = own;
   return status;
+}
+
+size_t edgecc_chat_tool_call_count(const edgecc_chat *chat) { return chat->toolCallCount(); }
+edgecc_status edgecc_chat_tool_call(const edgecc_chat *chat, size_t index, edgecc_tool_call *call, edgecc_error *error) {
+  return chat->toolCall(index, *call, error);
 }
 
 edgecc_status edgecc_chat_complete(edgecc_chat *chat, const char *utf8, size_t size, uint32_t flags,

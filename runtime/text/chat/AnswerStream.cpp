@@ -1,0 +1,95 @@
+//===- AnswerStream.cpp - Text and calls of tools in a streamed answer --------===//
+#include "runtime/text/chat/AnswerStream.h"
+
+#include <string.h>
+
+namespace edgecc::text {
+
+/// Strings that begin a call anywhere in an answer.
+static const char *const *openersOf(ToolNotation notation) {
+  static const char *const hermes[] = {"<tool_call>", nullptr}, *const function[] = {"<tool_call>", "<function=", nullptr},
+                           *const llama[] = {"<|python_tag|>", nullptr}, *const mistral[] = {"[TOOL_CALLS]", nullptr},
+                           *const gemma[] = {"<|tool_call>", nullptr},
+                           *const harmony[] = {"<|channel|>commentary", "to=functions.", nullptr},
+                           *const deepSeek[] = {"<\xef\xbd\x9ctool\xe2\x96\x81", nullptr},
+                           *const kimi[] = {"<|tool_calls_section_begin|>", nullptr}, *const functionary[] = {">>>", nullptr},
+                           *const none[] = {nullptr};
+  switch (notation) {
+  case ToolNotation::None: return none;
+  case ToolNotation::Hermes:
+  case ToolNotation::XmlArguments: return hermes;
+  case ToolNotation::XmlFunction: return function;
+  case ToolNotation::Llama: return llama;
+  case ToolNotation::Mistral: return mistral;
+  case ToolNotation::Gemma: return gemma;
+  case ToolNotation::Harmony: return harmony;
+  case ToolNotation::DeepSeek: return deepSeek;
+  case ToolNotation::Kimi: return kimi;
+  case ToolNotation::Functionary: return functionary;
+  }
+  return none;
+}
+
+AnswerStream::AnswerStream(const CompiledTokenizer &tokenizer, ToolNotation notation)
+    : notation(notation), plain(tokenizer), whole(tokenizer, /*skipSpecial=*/false) {
+  for (const char *const *opener = openersOf(notation); *opener; ++opener)
+    openers.add(*opener);
+  // Its answers are nothing but calls; that of `all` is the text.
+  mayCall = notation == ToolNotation::Functionary;
+}
+
+bool AnswerStream::feed(uint32_t id, Buffer<char> &text) {
+  if (notation == ToolNotation::None)
+    return plain.feed(id, text);
+  return plain.feed(id, pending) && whole.feed(id, raw) && watch(text);
+}
+
+bool AnswerStream::watch(Buffer<char> &text) {
+  if (mayCall)
+    return true;
+  // Llama's calls are bare JSON, at the start only.
+  size_t first = 0;
+  while (notation == ToolNotation::Llama && certain == 0 && first < raw.size() && strchr(" \n\r\t", raw[first]))
+    ++first;
+  if (notation == ToolNotation::Llama && certain == 0 && (first == raw.size() || raw[first] == '{')) {
+    mayCall = first < raw.size();
+    return true;
+  }
+  Buffer<char> safe;
+  mayCall = openers.feed({raw.data() + watched, raw.size() - watched}, safe);
+  watched = raw.size();
+  certain += safe.size();
+  if (mayCall) {
+    // What stands in front of the call, as far as it was not handed over.
+    const size_t prefix = certain - shown < pending.size() ? certain - shown : pending.size();
+    text.append(pending.data(), prefix);
+    memmove(pending.data(), pending.data() + prefix, pending.size() - prefix);
+    pending.truncate(pending.size() - prefix);
+  } else if (certain == raw.size()) {
+    append(text, view(pending));
+    pending.clear();
+    shown = certain;
+  }
+  return !text.failed() && !safe.failed();
+}
+
+bool AnswerStream::finish(Values &values, ToolCalls &calls, Buffer<char> &text) {
+  calls.calls.clear();
+  if (notation == ToolNotation::None)
+    return plain.finish(text);
+  if (!plain.finish(pending) || !whole.finish(raw))
+    return false;
+  if (mayCall) {
+    if (!parseToolCalls(notation, view(raw), values, calls))
+      return false;
+    if (!calls.calls.empty())
+      return append(text, {calls.text.data() + certain, calls.text.size() - certain});
+  }
+  // An answer to everybody is text.
+  constexpr std::string_view kAll = "all\n";
+  if (notation == ToolNotation::Functionary && view(pending).substr(0, kAll.size()) == kAll)
+    return append(text, view(pending).substr(kAll.size()));
+  return append(text, view(pending));
+}
+
+} // namespace edgecc::text
