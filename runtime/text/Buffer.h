@@ -13,6 +13,19 @@
 
 namespace edgecc::text {
 
+/// Makes room for at least `wanted` elements of `width` bytes, at least half as many again as there are. Returns null and frees
+/// `elements` when memory is exhausted. One function serves all types, since it is the largest part of a Buffer.
+inline void *growBuffer(void *elements, size_t &capacity, size_t wanted, size_t width) {
+  size_t larger = capacity + capacity / 2 < 16 ? 16 : capacity + capacity / 2;
+  if (larger < wanted)
+    larger = wanted;
+  void *const moved = larger > SIZE_MAX / width ? nullptr : realloc(elements, larger * width);
+  if (!moved)
+    free(elements);
+  capacity = moved ? larger : 0;
+  return moved;
+}
+
 /// A growing array of trivially copyable elements. It owns its memory. A failed allocation leaves it empty with `failed()` set;
 /// later appends do nothing, so a caller may check once, at the end.
 template <typename T> class Buffer {
@@ -83,24 +96,12 @@ public:
     return !isFailed;
   }
   bool reserve(size_t wanted) {
-    if (isFailed)
-      return false;
-    if (wanted <= capacity)
-      return true;
-    size_t larger = capacity + capacity / 2 < 16 ? 16 : capacity + capacity / 2;
-    if (larger < wanted)
-      larger = wanted;
-    T *const moved = larger > SIZE_MAX / sizeof(T) ? nullptr : static_cast<T *>(realloc(elements, larger * sizeof(T)));
-    if (!moved) {
-      free(elements);
-      elements = nullptr;
-      count = capacity = 0;
-      isFailed = true;
-      return false;
+    if (wanted > capacity && !isFailed) {
+      elements = static_cast<T *>(growBuffer(elements, capacity, wanted, sizeof(T)));
+      isFailed = !elements;
+      count = isFailed ? 0 : count;
     }
-    elements = moved;
-    capacity = larger;
-    return true;
+    return !isFailed;
   }
 
 private:

@@ -52,6 +52,16 @@ Value Evaluator::fail(const char *format, ...) {
   return Value();
 }
 
+Value Evaluator::failType(const char *format, const Value &value) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-security"
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+  return fail(format, typeName(value));
+#pragma GCC diagnostic pop
+}
+
+Value Evaluator::failDamaged() { return fail("the chat template is damaged: compile the model again"); }
+
 void Evaluator::stepsExceeded() { fail("the template takes too many steps"); }
 
 bool Evaluator::tooDeep() {
@@ -99,6 +109,8 @@ void TextBuilder::add(std::string_view text, bool isTrusted) {
     addRange(bytes.size(), bytes.size() + text.size());
   bytes.append(text.data(), text.size());
 }
+
+void TextBuilder::add(const char *text, bool isTrusted) { add({text, strlen(text)}, isTrusted); }
 
 void TextBuilder::addCharacter(uint32_t point, bool isTrusted) {
   char encoded[4];
@@ -184,6 +196,8 @@ Value Evaluator::literal(std::string_view text, bool isTrusted) {
   return result.is(Kind::String) ? result : values.wrap("", 0, nullptr, 0);
 }
 
+Value Evaluator::literal(const char *text) { return literal({text, strlen(text)}); }
+
 Value Evaluator::subtext(const Text &text, uint32_t begin, uint32_t end) {
   uint32_t first = 0;
   while (first < text.rangeCount && text.trusted[first].end <= begin)
@@ -229,7 +243,7 @@ Value *Evaluator::variable(uint32_t reference) {
     from = from->parent;
   if (from && (reference & 0xffff) < from->slotCount)
     return &from->slots[reference & 0xffff];
-  fail("the template refers to a variable that does not exist: compile the model again");
+  failDamaged();
   return nullptr;
 }
 
@@ -300,7 +314,7 @@ void Evaluator::assign(uint32_t target, const Value &value) {
   case NodeKind::StoreTuple: {
     const uint32_t count = program.lists[node.a];
     if (!isIterable(value)) {
-      fail("cannot unpack non-iterable %s object", typeName(value));
+      failType("cannot unpack non-iterable %s object", value);
       return;
     }
     const List *const list = elements(value);
@@ -320,7 +334,7 @@ void Evaluator::assign(uint32_t target, const Value &value) {
     }
     return;
   }
-  default: fail("the template assigns to what is no variable: compile the model again");
+  default: failDamaged();
   }
 }
 
@@ -420,7 +434,7 @@ Evaluator::Flow Evaluator::execute(uint32_t index) {
     } else {
       const Node &call = program.nodes[node.a];
       if (NodeKind(call.kind) != NodeKind::Call) {
-        fail("a call block of the template has no call: compile the model again");
+        failDamaged();
         return Flow::Next;
       }
       const Value function = evaluate(call.a);
@@ -436,7 +450,7 @@ Evaluator::Flow Evaluator::execute(uint32_t index) {
   case NodeKind::Enter: enter(node); return Flow::Next;
   case NodeKind::Break: return Flow::Break;
   case NodeKind::Continue: return Flow::Continue;
-  default: fail("the template executes what is no statement: compile the model again"); return Flow::Next;
+  default: failDamaged(); return Flow::Next;
   }
 }
 
@@ -469,7 +483,7 @@ bool Evaluator::pull(LoopObject &loop, int64_t index) {
 Evaluator::Flow Evaluator::executeFor(const Node &node) {
   const uint32_t *const parts = program.lists + node.a + 1;
   if (parts[ForIterable] == kNone || parts[ForTarget] == kNone || parts[ForBody] == kNone) {
-    fail("a loop of the template is incomplete: compile the model again");
+    failDamaged();
     return Flow::Next;
   }
   const Value iterable = evaluate(parts[ForIterable]);
@@ -664,7 +678,7 @@ Value Evaluator::evaluateNode(const Node &node) {
       return hasFailed ? Value() : evaluate(node.c);
     return undefined("the inline if-expression evaluated to false and no else section was defined.");
   }
-  default: return fail("the template evaluates what is no expression: compile the model again");
+  default: return failDamaged();
   }
 }
 
@@ -679,7 +693,7 @@ Value Evaluator::evaluateDict(const Node &node) {
       break;
     const Value value = evaluate(valueNode);
     if (!hasFailed && !values.set(result, key, value))
-      return fail("unhashable type: '%s'", typeName(key));
+      return failType("unhashable type: '%s'", key);
   }
   return result;
 }
@@ -712,7 +726,7 @@ Value Evaluator::evaluateCompare(const Node &node) {
   for (uint32_t i = 1; i <= program.lists[node.b] && result && !hasFailed; ++i) {
     const uint32_t child = program.lists[node.b + i];
     if (child == kNone || NodeKind(program.nodes[child].kind) != NodeKind::Comparison)
-      return fail("a comparison of the template is incomplete: compile the model again");
+      return failDamaged();
     const Node &comparison = program.nodes[child];
     const Value right = evaluate(comparison.a);
     if (hasFailed)
@@ -748,7 +762,7 @@ bool Evaluator::evaluateArguments(uint32_t list, Arguments &arguments) {
       if (hasFailed)
         break;
       if (!value.is(Kind::Dict)) {
-        fail("argument after ** must be a mapping, not %s", typeName(value));
+        failType("argument after ** must be a mapping, not %s", value);
         break;
       }
       for (uint32_t k = 0; k < value.dict->count; ++k) {
@@ -804,7 +818,7 @@ Value Evaluator::call(const Value &function, Arguments &arguments) {
       return fail("a recursive loop takes one argument");
     return callRecursive(function.loop->activation->function, function.loop->activation->parent, arguments.positional[0],
                          function.loop->depth + 1);
-  default: return fail("'%s' object is not callable", typeName(function));
+  default: return failType("'%s' object is not callable", function);
   }
 }
 

@@ -81,6 +81,7 @@ public:
   Buffer<TextRange> trusted;
 
   void add(std::string_view text, bool isTrusted);
+  void add(const char *text, bool isTrusted);
   /// Appends bytes [begin, end) of `text`.
   void add(const Text &text, uint32_t begin, uint32_t end);
   void add(const Text &text) { add(text, 0, text.size); }
@@ -119,6 +120,10 @@ private:
 
   // Errors and limits.
   Value fail(const char *format, ...) __attribute__((format(printf, 2, 3)));
+  /// Fails with a format that takes the type of `value`.
+  Value failType(const char *format, const Value &value);
+  /// Fails for a tree that the verifier lets through and the compiler does not write.
+  Value failDamaged();
   bool step(uint64_t count = 1) {
     if (count > stepsLeft || hasFailed) {
       stepsLeft = 0;
@@ -140,6 +145,8 @@ private:
       fail("the template needs too much memory");
     return !hasFailed;
   }
+  /// Returns whether a loop may go on: it counts a step.
+  bool goesOn() { return checkMemory() && step(); }
   Value failUndefined(const Value &undefined);
 
   // Statements.
@@ -224,7 +231,8 @@ private:
   Value indent(const Value &input, Arguments &arguments);
   Value path(const Value &object, const Value &attributePath, const Value *defaultValue = nullptr);
   Value foldCase(const Value &value);
-  bool splitArguments(Arguments &arguments, const char *const *names, uint32_t count, Value *results, const char *what);
+  /// Sorts arguments into `results` by `names`, each of which ends with a zero byte; one that is not given is Missing.
+  bool splitArguments(Arguments &arguments, const char *names, Value *results, const char *what);
 
   // Text.
   Value toText(const Value &value, bool keepsMarkup = true);
@@ -237,6 +245,7 @@ private:
   void addJsonString(TextBuilder &builder, const Text &text, bool ensureAscii);
   Value toJson(const Value &value, Arguments &arguments);
   Value literal(std::string_view text, bool isTrusted = true);
+  Value literal(const char *text);
   Value subtext(const Text &text, uint32_t begin, uint32_t end);
   Value convertCase(const Text &text, char how);
   Value strip(const Text &text, const Value *characters, bool left, bool right);
@@ -253,6 +262,8 @@ private:
   bool parseSpec(const Text &text, FormatSpec &spec);
   void addPadded(TextBuilder &builder, const TextBuilder &content, const FormatSpec &spec, char defaultAlign);
   bool classify(const Text &text, MethodId method);
+  /// Decodes the character of `text` at `at`.
+  static uint32_t characterAt(const Text &text, uint32_t at, unsigned &size);
   int64_t pointCount(Text &text);
   uint32_t byteOffset(Text &text, int64_t point);
   /// Position of `part` in bytes [begin, end) of `text`; -1 if it is not there.

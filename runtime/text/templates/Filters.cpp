@@ -64,7 +64,7 @@ void Evaluator::addJsonString(TextBuilder &builder, const Text &text, bool ensur
       const char *const found = strchr("\bb\tt\nn\ff\rr", c);
       length = c && found ? snprintf(escape, sizeof(escape), "\\%c", found[1]) : snprintf(escape, sizeof(escape), "\\u%04x", c);
     } else if (c >= 0x80 && ensureAscii) {
-      const uint32_t point = decodeCharacter(text.data + at, text.data + text.size, size);
+      const uint32_t point = characterAt(text, at, size);
       length = point < 0x10000 ? snprintf(escape, sizeof(escape), "\\u%04x", unsigned(point))
                                : snprintf(escape, sizeof(escape), "\\u%04x\\u%04x", unsigned(0xd800 + ((point - 0x10000) >> 10)),
                                           unsigned(0xdc00 + ((point - 0x10000) & 0x3ff)));
@@ -144,7 +144,7 @@ void Evaluator::addJson(TextBuilder &builder, const Value &value, JsonStyle &sty
     for (uint32_t i = 0; i < count && !hasFailed; ++i) {
       const Value &key = keys[i];
       if (!key.is(Kind::String) && !isNumber(key) && !key.is(Kind::None)) {
-        fail("keys must be str, int, float, bool or None, not %s", typeName(key));
+        failType("keys must be str, int, float, bool or None, not %s", key);
         return;
       }
       if (i)
@@ -163,18 +163,17 @@ void Evaluator::addJson(TextBuilder &builder, const Value &value, JsonStyle &sty
     addLine(level);
     return builder.add("}", false);
   }
-  default: fail("Object of type %s is not JSON serializable", typeName(value));
+  default: failType("Object of type %s is not JSON serializable", value);
   }
 }
 
 Value Evaluator::toJson(const Value &value, Arguments &arguments) {
-  static constexpr const char *kNames[] = {"ensure_ascii", "indent", "separators", "sort_keys"};
   Value a[4];
-  if (!splitArguments(arguments, kNames, 4, a, "tojson"))
+  if (!splitArguments(arguments, "ensure_ascii\0indent\0separators\0sort_keys\0", a, "tojson"))
     return Value();
   JsonStyle style;
-  style.ensureAscii = !a[0].is(Kind::Missing) && truth(a[0]);
-  style.sortKeys = !a[3].is(Kind::Missing) && truth(a[3]);
+  style.ensureAscii = truth(a[0]);
+  style.sortKeys = truth(a[3]);
   if (a[1].is(Kind::String)) {
     style.hasIndent = true;
     style.indent = a[1].text;
@@ -182,7 +181,7 @@ Value Evaluator::toJson(const Value &value, Arguments &arguments) {
     style.hasIndent = true;
     style.spaces = integerOf(a[1]);
   } else if (!a[1].is(Kind::Missing) && !a[1].is(Kind::None)) {
-    return fail("the indent of tojson must be an integer, a string or none, not %s", typeName(a[1]));
+    return failType("the indent of tojson must be an integer, a string or none, not %s", a[1]);
   }
   if (style.spaces > 1000)
     return fail("the indent of tojson is too large");
@@ -203,9 +202,8 @@ Value Evaluator::toJson(const Value &value, Arguments &arguments) {
 // --- numbers
 
 Value Evaluator::toInteger(const Value &input, Arguments &arguments) {
-  static constexpr const char *kNames[] = {"default", "base"};
   Value a[2];
-  if (!splitArguments(arguments, kNames, 2, a, "int"))
+  if (!splitArguments(arguments, "default\0base\0", a, "int"))
     return Value();
   const Value standard = a[0].is(Kind::Missing) ? Values::integer(0) : a[0];
   const int64_t base = isInteger(a[1]) ? integerOf(a[1]) : 10;
@@ -267,13 +265,12 @@ Value Evaluator::filterNumber(FilterId id, const Value &input, Arguments &argume
     if (input.is(Kind::Undefined))
       return failUndefined(input);
     if (!isNumber(input))
-      return fail("bad operand type for abs(): '%s'", typeName(input));
+      return failType("bad operand type for abs(): '%s'", input);
     return input.is(Kind::Float) ? Values::number(fabs(input.number))
                                  : negate(Values::integer(integerOf(input)), integerOf(input) < 0);
   case FilterId::Float: {
-    static constexpr const char *kNames[] = {"default"};
     Value standard;
-    if (!splitArguments(arguments, kNames, 1, &standard, "float"))
+    if (!splitArguments(arguments, "default\0", &standard, "float"))
       return Value();
     if (standard.is(Kind::Missing)) {
       standard = Values::number(0);
@@ -337,26 +334,26 @@ Value Evaluator::filterNumber(FilterId id, const Value &input, Arguments &argume
     return digits && at == text.data() + size ? Values::number(parseNumber(text.data())) : standard;
   }
   case FilterId::Round: {
-    static constexpr const char *kNames[] = {"precision", "method"};
     Value a[2];
-    if (!splitArguments(arguments, kNames, 2, a, "round"))
+    if (!splitArguments(arguments, "precision\0method\0", a, "round"))
       return Value();
     if (!a[0].is(Kind::Missing) && !isInteger(a[0]))
-      return fail("the precision of round must be an integer, not %s", typeName(a[0]));
+      return failType("the precision of round must be an integer, not %s", a[0]);
     const int64_t precision = a[0].is(Kind::Missing) ? 0 : integerOf(a[0]);
-    const std::string_view how = a[1].is(Kind::String) ? a[1].text->view() : std::string_view("common");
-    if (how != "common" && how != "ceil" && how != "floor")
+    enum { Common, Ceil, Floor };
+    const int how = a[1].is(Kind::String) ? findName("common\0ceil\0floor\0", a[1].text->view()) : Common;
+    if (how < 0)
       return fail("method must be common, ceil or floor");
     if (input.is(Kind::Undefined))
       return failUndefined(input);
     if (!isNumber(input))
-      return fail("type %s doesn't define __round__ method", typeName(input));
+      return failType("type %s doesn't define __round__ method", input);
     if (precision < 0 || precision > 300)
       return fail("a precision of round below 0 or above 300 is not supported");
-    if (how != "common") {
+    if (how != Common) {
       const double scale = pow(10, double(precision));
       const double scaled = numberOf(input) * scale;
-      return Values::number((how == "ceil" ? ceil(scaled) : floor(scaled)) / scale);
+      return Values::number((how == Ceil ? ceil(scaled) : floor(scaled)) / scale);
     }
     if (isInteger(input))
       return Values::integer(integerOf(input));
@@ -406,7 +403,7 @@ Value Evaluator::select(FilterId id, const Value &input, Arguments &arguments) {
   rest.positional.append(arguments.positional.data() + next, arguments.positional.size() - next);
   rest.keywords.append(arguments.keywords.data(), hasTest ? arguments.keywords.size() : 0);
   const List *const list = elements(input);
-  for (uint32_t i = 0; i < list->count && checkMemory() && step(); ++i) {
+  for (uint32_t i = 0; i < list->count && goesOn(); ++i) {
     const Value subject = byAttribute ? path(list->elements[i], attributeName) : list->elements[i];
     if (hasFailed)
       break;
@@ -425,10 +422,9 @@ Value Evaluator::map(const Value &input, Arguments &arguments) {
   Value a[2];
   Arguments rest;
   if (arguments.positional.empty()) {
-    static constexpr const char *kNames[] = {"attribute", "default"};
     if (arguments.keywords.empty())
       return fail("map requires a filter argument");
-    if (!splitArguments(arguments, kNames, 2, a, "map"))
+    if (!splitArguments(arguments, "attribute\0default\0", a, "map"))
       return Value();
   } else {
     const Value &name = arguments.positional[0];
@@ -437,7 +433,7 @@ Value Evaluator::map(const Value &input, Arguments &arguments) {
       return fail("No filter named like the argument of map.");
   }
   const List *const list = elements(input);
-  for (uint32_t i = 0; i < list->count && checkMemory() && step(); ++i) {
+  for (uint32_t i = 0; i < list->count && goesOn(); ++i) {
     if (id == FilterId::Count) {
       values.append(result, path(list->elements[i], a[0], &a[1]));
       continue;
@@ -455,9 +451,7 @@ Value Evaluator::map(const Value &input, Arguments &arguments) {
 
 Value Evaluator::filterList(FilterId id, const Value &input, Arguments &arguments) {
   Value a[4];
-  const auto bind = [&](std::initializer_list<const char *> names, const char *what) {
-    return splitArguments(arguments, names.begin(), uint32_t(names.size()), a, what);
-  };
+  const auto bind = [&](const char *names, const char *what) { return splitArguments(arguments, names, a, what); };
   const auto given = [&](const Value &value) { return !value.is(Kind::Missing); };
   const auto iterate = [&](Value list, bool isReversed = false) {
     Value result(Kind::Iterator);
@@ -484,7 +478,7 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
   case FilterId::List: {
     const Value result = values.list();
     const List *const list = elements(input);
-    for (uint32_t i = 0; i < list->count && checkMemory() && step(); ++i)
+    for (uint32_t i = 0; i < list->count && goesOn(); ++i)
       values.append(result, list->elements[i]);
     return result;
   }
@@ -508,7 +502,7 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
   }
   case FilterId::Last: {
     if (input.is(Kind::Iterator) || input.is(Kind::Loop) || !isIterable(input))
-      return fail("'%s' object is not reversible", typeName(input));
+      return failType("'%s' object is not reversible", input);
     if (input.is(Kind::Undefined))
       return undefined("No last item, sequence was empty.");
     if (input.is(Kind::String)) {
@@ -543,23 +537,23 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
       return slice(input, false, 0, false, 0, -1);
     const List *const list = elements(input);
     const Value result = values.list();
-    for (uint32_t i = list->count; i-- > 0 && checkMemory() && step();)
+    for (uint32_t i = list->count; i-- > 0 && goesOn();)
       values.append(result, list->elements[i]);
     if (hasFailed || !checkMemory())
       return Value();
     return input.is(Kind::Iterator) ? result : iterate(result, true);
   }
   case FilterId::DictSort: {
-    if (!bind({"case_sensitive", "by", "reverse"}, "dictsort"))
+    if (!bind("case_sensitive\0by\0reverse\0", "dictsort"))
       return Value();
-    const bool isSensitive = given(a[0]) && truth(a[0]), isReversed = given(a[2]) && truth(a[2]);
-    const bool byValue = a[1].is(Kind::String) && a[1].text->view() == "value";
-    if (given(a[1]) && !byValue && !(a[1].is(Kind::String) && a[1].text->view() == "key"))
+    const bool isSensitive = truth(a[0]), isReversed = truth(a[2]);
+    const bool byValue = a[1].is(Kind::String) && isName(a[1].text->view(), "value");
+    if (given(a[1]) && !byValue && !(a[1].is(Kind::String) && isName(a[1].text->view(), "key")))
       return fail("You can only sort by either \"key\" or \"value\"");
     if (input.is(Kind::Undefined))
       return failUndefined(input);
     if (!input.is(Kind::Dict))
-      return fail("'%s' object has no attribute 'items'", typeName(input));
+      return failType("'%s' object has no attribute 'items'", input);
     Value view(Kind::View);
     ViewObject object = {input.dict, ViewKind::Items};
     view.view = &object;
@@ -578,9 +572,9 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
     return result;
   }
   case FilterId::Sort: {
-    if (!bind({"reverse", "case_sensitive", "attribute"}, "sort"))
+    if (!bind("reverse\0case_sensitive\0attribute\0", "sort"))
       return Value();
-    const bool isReversed = given(a[0]) && truth(a[0]), isSensitive = given(a[1]) && truth(a[1]);
+    const bool isReversed = truth(a[0]), isSensitive = truth(a[1]);
     const List *const list = elements(input);
     if (hasFailed || !copyForSort(*list))
       return Value();
@@ -613,9 +607,9 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
   }
   case FilterId::Min:
   case FilterId::Max: {
-    if (!bind({"case_sensitive", "attribute"}, id == FilterId::Min ? "min" : "max"))
+    if (!bind("case_sensitive\0attribute\0", id == FilterId::Min ? "min" : "max"))
       return Value();
-    const bool isSensitive = given(a[0]) && truth(a[0]);
+    const bool isSensitive = truth(a[0]);
     const List *const list = elements(input);
     Value best, bestKey;
     for (uint32_t i = 0; i < list->count && !hasFailed && step(); ++i) {
@@ -631,7 +625,7 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
     return list->count ? best : undefined("No aggregated item, sequence was empty.");
   }
   case FilterId::Sum: {
-    if (!bind({"attribute", "start"}, "sum"))
+    if (!bind("attribute\0start\0", "sum"))
       return Value();
     Value total = given(a[1]) ? a[1] : Values::integer(0);
     if (total.is(Kind::String))
@@ -645,18 +639,18 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
     return total;
   }
   case FilterId::Unique: {
-    if (!bind({"case_sensitive", "attribute"}, "unique"))
+    if (!bind("case_sensitive\0attribute\0", "unique"))
       return Value();
-    const bool isSensitive = given(a[0]) && truth(a[0]);
+    const bool isSensitive = truth(a[0]);
     const List *const list = elements(input);
     const Value result = values.list(), seen = values.dict();
-    for (uint32_t i = 0; i < list->count && checkMemory() && step(); ++i) {
+    for (uint32_t i = 0; i < list->count && goesOn(); ++i) {
       const Value part = path(list->elements[i], a[1]);
       const Value key = hasFailed || isSensitive ? part : foldCase(part);
       if (hasFailed)
         break;
       if (!isHashable(key))
-        return fail("unhashable type: '%s'", typeName(key));
+        return failType("unhashable type: '%s'", key);
       if (find(*seen.dict, key))
         continue;
       values.set(seen, key, Values::none());
@@ -666,10 +660,11 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
   }
   case FilterId::Batch:
   case FilterId::Slice: {
-    if (!bind({id == FilterId::Batch ? "linecount" : "slices", "fill_with"}, id == FilterId::Batch ? "batch" : "slice"))
+    if (!bind(id == FilterId::Batch ? "linecount\0fill_with\0" : "slices\0fill_with\0",
+              id == FilterId::Batch ? "batch" : "slice"))
       return Value();
     if (!isInteger(a[0]))
-      return fail("batch and slice need an integer, not %s", typeName(a[0]));
+      return failType("batch and slice need an integer, not %s", a[0]);
     const int64_t width = integerOf(a[0]);
     const bool fills = given(a[1]) && !a[1].is(Kind::None);
     const List *const list = elements(input);
@@ -683,7 +678,7 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
     const int64_t count = list->count, each = count / width, extra = count % width;
     const int64_t rows = id == FilterId::Slice ? width : (count + width - 1) / width;
     int64_t at = 0;
-    for (int64_t row = 0; row < rows && step() && checkMemory(); ++row) {
+    for (int64_t row = 0; row < rows && goesOn(); ++row) {
       const Value part = values.list();
       const int64_t wanted = id == FilterId::Slice ? each + (row < extra) : width;
       int64_t filled = 0;
@@ -691,18 +686,18 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
         values.append(part, list->elements[at++]);
       if (id == FilterId::Slice && fills && row >= extra)
         values.append(part, a[1]);
-      for (; id == FilterId::Batch && fills && filled < width && step() && checkMemory(); ++filled)
+      for (; id == FilterId::Batch && fills && filled < width && goesOn(); ++filled)
         values.append(part, a[1]);
       values.append(result, part);
     }
     return hasFailed || !checkMemory() ? Value() : iterate(result);
   }
   case FilterId::GroupBy: {
-    if (!bind({"attribute", "default", "case_sensitive"}, "groupby"))
+    if (!bind("attribute\0default\0case_sensitive\0", "groupby"))
       return Value();
     if (!given(a[0]))
       return fail("groupby needs an attribute");
-    const bool isSensitive = given(a[2]) && truth(a[2]);
+    const bool isSensitive = truth(a[2]);
     const List *const list = elements(input);
     if (hasFailed || !copyForSort(*list))
       return Value();
@@ -734,21 +729,20 @@ Value Evaluator::filterList(FilterId id, const Value &input, Arguments &argument
 // --- text
 
 Value Evaluator::indent(const Value &input, Arguments &arguments) {
-  static constexpr const char *kNames[] = {"width", "first", "blank"};
   Value a[3];
-  if (!splitArguments(arguments, kNames, 3, a, "indent"))
+  if (!splitArguments(arguments, "width\0first\0blank\0", a, "indent"))
     return Value();
   if (input.is(Kind::Undefined))
     return failUndefined(input);
   if (!input.is(Kind::String))
-    return fail("unsupported operand type(s) for +=: '%s' and 'str'", typeName(input));
+    return failType("unsupported operand type(s) for +=: '%s' and 'str'", input);
   Value indention = a[0];
   if (!indention.is(Kind::String)) {
     if (!indention.is(Kind::Missing) && !isInteger(indention))
-      return fail("can't multiply sequence by non-int of type '%s'", typeName(indention));
+      return failType("can't multiply sequence by non-int of type '%s'", indention);
     indention = repeat(literal(" "), indention.is(Kind::Missing) ? 4 : integerOf(indention));
   }
-  const bool indentsFirst = !a[1].is(Kind::Missing) && truth(a[1]), indentsBlank = !a[2].is(Kind::Missing) && truth(a[2]);
+  const bool indentsFirst = truth(a[1]), indentsBlank = truth(a[2]);
   if (hasFailed)
     return Value();
   const Value newline = literal("\n");
@@ -770,28 +764,26 @@ Value Evaluator::indent(const Value &input, Arguments &arguments) {
 
 Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
   Value a[4];
-  const auto bind = [&](std::initializer_list<const char *> names, const char *what) {
-    return splitArguments(arguments, names.begin(), uint32_t(names.size()), a, what);
-  };
+  const auto bind = [&](const char *names, const char *what) { return splitArguments(arguments, names, a, what); };
   switch (id) {
   case FilterId::Abs:
   case FilterId::Float:
   case FilterId::Int:
   case FilterId::Round: return filterNumber(id, input, arguments);
   case FilterId::Attr: {
-    if (!bind({"name"}, "attr"))
+    if (!bind("name\0", "attr"))
       return Value();
     Value result;
     if (!a[0].is(Kind::String))
-      return fail("attribute name must be string, not '%s'", typeName(a[0]));
+      return failType("attribute name must be string, not '%s'", a[0]);
     if (input.is(Kind::Undefined))
       return failUndefined(input);
     return pythonAttribute(input, *a[0].text, result) ? result : undefinedAttribute(input, a[0]);
   }
   case FilterId::Default:
-    if (!bind({"default_value", "boolean"}, "default"))
+    if (!bind("default_value\0boolean\0", "default"))
       return Value();
-    if (!input.is(Kind::Undefined) && !(!a[1].is(Kind::Missing) && truth(a[1]) && !truth(input)))
+    if (!input.is(Kind::Undefined) && (!truth(a[1]) || truth(input)))
       return input;
     return a[0].is(Kind::Missing) ? literal("") : a[0];
   case FilterId::Escape:
@@ -823,7 +815,7 @@ Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
   }
   case FilterId::Indent: return indent(input, arguments);
   case FilterId::Join: {
-    if (!bind({"d", "attribute"}, "join"))
+    if (!bind("d\0attribute\0", "join"))
       return Value();
     const Value separator = a[0].is(Kind::Missing) ? literal("") : toText(a[0]);
     if (hasFailed)
@@ -832,16 +824,16 @@ Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
       return join(*separator.text, input, true);
     const List *const list = elements(input);
     const Value parts = values.list();
-    for (uint32_t i = 0; i < list->count && checkMemory() && step(); ++i)
+    for (uint32_t i = 0; i < list->count && goesOn(); ++i)
       values.append(parts, path(list->elements[i], a[1]));
     return checkMemory() ? join(*separator.text, parts, true) : Value();
   }
   case FilterId::Length:
-    if (!bind({}, "length"))
+    if (!bind("", "length"))
       return Value();
     return Values::integer(length(input));
   case FilterId::Replace: {
-    if (!bind({"old", "new", "count"}, "replace"))
+    if (!bind("old\0new\0count\0", "replace"))
       return Value();
     if (a[0].is(Kind::Missing) || a[1].is(Kind::Missing))
       return fail("replace needs two arguments");
@@ -849,7 +841,7 @@ Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
     if (hasFailed)
       return Value();
     if (!a[2].is(Kind::Missing) && !a[2].is(Kind::None) && !isInteger(a[2]))
-      return fail("'%s' object cannot be interpreted as an integer", typeName(a[2]));
+      return failType("'%s' object cannot be interpreted as an integer", a[2]);
     return replace(*text.text, *from.text, *to.text, isInteger(a[2]) ? integerOf(a[2]) : -1);
   }
   case FilterId::String:
@@ -860,7 +852,7 @@ Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
   case FilterId::Trim:
   case FilterId::Center:
   case FilterId::WordCount: {
-    if (!bind({id == FilterId::Trim ? "chars" : "width"}, "the filter"))
+    if (!bind(id == FilterId::Trim ? "chars\0" : "width\0", "the filter"))
       return Value();
     if (id != FilterId::Trim && id != FilterId::Center && !a[0].is(Kind::Missing))
       return fail("this filter takes no arguments");
@@ -875,14 +867,14 @@ Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
     case FilterId::Trim: return strip(*text.text, &a[0], true, true);
     case FilterId::Center:
       if (!a[0].is(Kind::Missing) && !isInteger(a[0]))
-        return fail("'%s' object cannot be interpreted as an integer", typeName(a[0]));
+        return failType("'%s' object cannot be interpreted as an integer", a[0]);
       return pad(*text.text, a[0].is(Kind::Missing) ? 80 : integerOf(a[0]), '^', ' ');
     case FilterId::WordCount: {
       int64_t count = 0;
       bool isInside = false;
       for (uint32_t at = 0; at < text.text->size;) {
         unsigned size;
-        const uint32_t point = decodeCharacter(text.text->data + at, text.text->data + text.text->size, size);
+        const uint32_t point = characterAt(*text.text, at, size);
         const bool isWord = point == '_' || (characterFlags(point) & (CharAlpha | CharDecimal | CharDigit | CharNumeric));
         count += isWord && !isInside;
         isInside = isWord;
@@ -896,7 +888,7 @@ Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
   }
   case FilterId::ToJson: return toJson(input, arguments);
   case FilterId::Truncate: {
-    if (!bind({"length", "killwords", "end", "leeway"}, "truncate"))
+    if (!bind("length\0killwords\0end\0leeway\0", "truncate"))
       return Value();
     const Value end = a[2].is(Kind::Missing) ? literal("...") : a[2];
     if (!end.is(Kind::String) || (!a[0].is(Kind::Missing) && !isInteger(a[0])) ||
@@ -912,11 +904,11 @@ Value Evaluator::filter(FilterId id, const Value &input, Arguments &arguments) {
     if (hasFailed || limit > INT32_MAX || leeway > INT32_MAX || count <= limit + leeway)
       return input;
     if (!input.is(Kind::String))
-      return fail("truncate needs a string, not %s", typeName(input));
+      return failType("truncate needs a string, not %s", input);
     Value head = slice(input, false, 0, true, limit - tail, 1);
     if (hasFailed)
       return Value();
-    if (a[1].is(Kind::Missing) || !truth(a[1])) {
+    if (!truth(a[1])) {
       const int64_t blank = findText(*head.text, *literal(" ").text, 0, head.text->size, true);
       if (blank >= 0)
         head = subtext(*head.text, 0, uint32_t(blank));

@@ -115,15 +115,17 @@ bool Evaluator::pythonAttribute(const Value &object, const Text &name, Value &re
   case Kind::Dict: type = 'd'; break;
   case Kind::List: type = 'l'; break;
   case Kind::Tuple:
-    if (object.list->isGroup && object.list->count == 2 && (text == "grouper" || text == "list")) {
-      result = object.list->elements[text == "list"];
+    if (object.list->isGroup && object.list->count == 2 && (isName(text, "grouper") || isName(text, "list"))) {
+      result = object.list->elements[isName(text, "list")];
       return true;
     }
     type = 't';
     break;
   case Kind::Range:
-    if (text == "start" || text == "stop" || text == "step") {
-      result = Values::integer(text == "start" ? object.range->start : text == "stop" ? object.range->stop : object.range->step);
+    if (isName(text, "start") || isName(text, "stop") || isName(text, "step")) {
+      result = Values::integer(isName(text, "start")  ? object.range->start
+                               : isName(text, "stop") ? object.range->stop
+                                                      : object.range->step);
       return true;
     }
     type = 't';
@@ -137,7 +139,7 @@ bool Evaluator::pythonAttribute(const Value &object, const Text &name, Value &re
     break;
   }
   case Kind::Cycler:
-    if (text == "current" && object.cycler->items->count) {
+    if (isName(text, "current") && object.cycler->items->count) {
       result = object.cycler->items->elements[object.cycler->position];
       return true;
     }
@@ -150,7 +152,7 @@ bool Evaluator::pythonAttribute(const Value &object, const Text &name, Value &re
     return found;
   }
   case Kind::Macro:
-    if (text == "name") {
+    if (isName(text, "name")) {
       const uint32_t function = program.functions[object.macro->function].name;
       result = function == kNone ? Values::none() : evaluateString(function);
       return true;
@@ -160,7 +162,7 @@ bool Evaluator::pythonAttribute(const Value &object, const Text &name, Value &re
   case Kind::Integer:
   case Kind::Float:
     for (const char *known : {"real", "imag", "numerator", "denominator", "conjugate", "bit_length", "is_integer", "hex"}) {
-      if (text == known) {
+      if (isName(text, known)) {
         fail("the attribute '%s' of numbers is not supported", known);
         return true;
       }
@@ -181,12 +183,11 @@ bool Evaluator::pythonAttribute(const Value &object, const Text &name, Value &re
   };
   const char *names = kNames;
   for (const auto &row : kRows) {
-    const size_t length = strlen(names);
-    if (row.type == type && length == size && memcmp(names, text.data(), size) == 0) {
+    if (row.type == type && isName(text, names)) {
       result = row.method == MethodId::Unsafe ? unsafeAttribute(object, text) : method(object, row.method);
       return true;
     }
-    names += length + 1;
+    names += strlen(names) + 1;
   }
   return false;
 }
@@ -229,7 +230,7 @@ bool Evaluator::subscript(const Value &object, const Value &key, Value &result) 
       return false;
     const uint32_t begin = byteOffset(*object.text, index);
     unsigned size;
-    decodeCharacter(object.text->data + begin, object.text->data + object.text->size, size);
+    characterAt(*object.text, begin, size);
     result = subtext(*object.text, begin, begin + size);
     return true;
   }
@@ -262,7 +263,7 @@ Value Evaluator::slice(const Value &object, bool hasStart, int64_t start, bool h
   case Kind::Tuple: count = object.list->count; break;
   case Kind::String: count = pointCount(*object.text); break;
   case Kind::Range: count = object.range->length(); break;
-  default: return fail("'%s' object is not subscriptable by a slice", typeName(object));
+  default: return failType("'%s' object is not subscriptable by a slice", object);
   }
   if (stepWidth == 0)
     return fail("slice step cannot be zero");
@@ -319,7 +320,7 @@ Value Evaluator::slice(const Value &object, bool hasStart, int64_t start, bool h
     return finish(builder);
   }
   const Value result = values.list(object.kind);
-  for (int64_t i = 0; i < length && step() && checkMemory(); ++i)
+  for (int64_t i = 0; i < length && goesOn(); ++i)
     values.append(result, object.list->elements[start + i * stepWidth]);
   return result;
 }
@@ -350,9 +351,9 @@ List *Evaluator::elements(const Value &value) {
   case Kind::Tuple: return value.list;
   case Kind::Undefined: break;
   case Kind::String:
-    for (uint32_t at = 0; at < value.text->size && step() && checkMemory();) {
+    for (uint32_t at = 0; at < value.text->size && goesOn();) {
       unsigned size;
-      decodeCharacter(value.text->data + at, value.text->data + value.text->size, size);
+      characterAt(*value.text, at, size);
       const Value character = subtext(*value.text, at, at + size);
       if (character.is(Kind::String))
         character.text->isMarkup = false; // Python iterates over plain strings, also of Markup
@@ -361,12 +362,12 @@ List *Evaluator::elements(const Value &value) {
     }
     break;
   case Kind::Dict:
-    for (uint32_t i = 0; i < value.dict->count && step() && checkMemory(); ++i)
+    for (uint32_t i = 0; i < value.dict->count && goesOn(); ++i)
       values.append(result, value.dict->entries[i].key);
     break;
   case Kind::Range: {
     const int64_t count = value.range->length();
-    for (int64_t i = 0; i < count && step() && checkMemory(); ++i) {
+    for (int64_t i = 0; i < count && goesOn(); ++i) {
       Value element = Values::integer(value.range->start + i * value.range->step);
       element.isTrusted = true;
       values.append(result, element);
@@ -375,7 +376,7 @@ List *Evaluator::elements(const Value &value) {
   }
   case Kind::View: {
     const Dict &dict = *value.view->dict;
-    for (uint32_t i = 0; i < dict.count && step() && checkMemory(); ++i) {
+    for (uint32_t i = 0; i < dict.count && goesOn(); ++i) {
       const DictEntry &entry = dict.entries[i];
       if (value.view->kind == ViewKind::Items) {
         const Value pair = values.list(Kind::Tuple);
@@ -392,12 +393,12 @@ List *Evaluator::elements(const Value &value) {
   }
   case Kind::Iterator: {
     IteratorObject &iterator = *value.iterator;
-    for (; iterator.position < iterator.list->count && step() && checkMemory(); ++iterator.position)
+    for (; iterator.position < iterator.list->count && goesOn(); ++iterator.position)
       values.append(result, iterator.list->elements[iterator.position]);
     break;
   }
   case Kind::Loop: fail("a loop cannot be iterated by its own template here"); break;
-  default: fail("'%s' object is not iterable", typeName(value));
+  default: failType("'%s' object is not iterable", value);
   }
   checkMemory();
   return result.list;
@@ -431,7 +432,7 @@ int64_t Evaluator::length(const Value &value) {
   case Kind::Range: return value.range->length();
   case Kind::View: return value.view->dict->count;
   case Kind::Loop: pull(*value.loop, INT64_MAX - 1); return value.loop->accepted->count;
-  default: fail("object of type '%s' has no len()", typeName(value)); return 0;
+  default: failType("object of type '%s' has no len()", value); return 0;
   }
 }
 
@@ -523,19 +524,19 @@ bool Evaluator::isIn(const Value &element, const Value &container) {
   switch (container.kind) {
   case Kind::String:
     if (!element.is(Kind::String)) {
-      fail("'in <string>' requires string as left operand, not %s", typeName(element));
+      failType("'in <string>' requires string as left operand, not %s", element);
       return false;
     }
     return findText(*container.text, *element.text, 0, container.text->size) >= 0;
   case Kind::Dict:
     if (!isHashable(element)) {
-      fail("unhashable type: '%s'", typeName(element));
+      failType("unhashable type: '%s'", element);
       return false;
     }
     return find(*container.dict, element);
   default:
     if (!isIterable(container)) {
-      fail("argument of type '%s' is not iterable", typeName(container));
+      failType("argument of type '%s' is not iterable", container);
       return false;
     }
     const List *const list = elements(container);
@@ -580,7 +581,7 @@ Value Evaluator::concatenate(const Value &left, const Value &right) {
   if (!left.is(Kind::String)) {
     const Value result = values.list(left.kind);
     for (const Value *part : {&left, &right}) {
-      for (uint32_t i = 0; i < part->list->count && step() && checkMemory(); ++i)
+      for (uint32_t i = 0; i < part->list->count && goesOn(); ++i)
         values.append(result, part->list->elements[i]);
     }
     return result;
@@ -713,12 +714,15 @@ Value Evaluator::negate(const Value &value, bool isNegative) {
 
 // --- tests
 
+bool isName(std::string_view text, const char *name) {
+  return strlen(name) == text.size() && memcmp(name, text.data(), text.size()) == 0;
+}
+
 int findName(const char *names, std::string_view text) {
   for (int i = 0; *names; ++i) {
-    const size_t size = strlen(names);
-    if (size == text.size() && memcmp(names, text.data(), size) == 0)
+    if (isName(text, names))
       return i;
-    names += size + 1;
+    names += strlen(names) + 1;
   }
   return -1;
 }
@@ -841,7 +845,7 @@ Value Evaluator::makeDict(Arguments &arguments, Kind kind) {
            "attribute.",
            int(key.text->size), key.text->data);
     else if (!values.set(result, key, value))
-      fail("unhashable type: '%s'", typeName(key));
+      failType("unhashable type: '%s'", key);
     return checkMemory();
   };
   if (!checkMemory())
@@ -870,7 +874,7 @@ Value Evaluator::makeDict(Arguments &arguments, Kind kind) {
 
 Value Evaluator::strftime(const Value &format) {
   if (!format.is(Kind::String))
-    return fail("strftime() argument 1 must be str, not %s", typeName(format));
+    return failType("strftime() argument 1 must be str, not %s", format);
   // datetime has no zone here and microseconds of its own; the rest is for libc.
   TextBuilder pattern;
   const Text &text = *format.text;
@@ -908,8 +912,7 @@ Value Evaluator::callGlobal(GlobalId global, Arguments &arguments) {
   case GlobalId::Namespace: return makeDict(arguments, global == GlobalId::Dict ? Kind::Dict : Kind::Namespace);
   case GlobalId::RaiseException: {
     Value message;
-    static constexpr const char *kNames[] = {"message"};
-    if (!splitArguments(arguments, kNames, 1, &message, "raise_exception"))
+    if (!splitArguments(arguments, "message\0", &message, "raise_exception"))
       return Value();
     if (message.is(Kind::Missing))
       return fail("raise_exception() missing 1 required positional argument: 'message'");
@@ -922,8 +925,7 @@ Value Evaluator::callGlobal(GlobalId global, Arguments &arguments) {
   }
   case GlobalId::StrftimeNow: {
     Value format;
-    static constexpr const char *kNames[] = {"format"};
-    if (!splitArguments(arguments, kNames, 1, &format, "strftime_now"))
+    if (!splitArguments(arguments, "format\0", &format, "strftime_now"))
       return Value();
     return format.is(Kind::Missing) ? fail("strftime_now() missing 1 required positional argument: 'format'") : strftime(format);
   }
@@ -934,7 +936,7 @@ Value Evaluator::callGlobal(GlobalId global, Arguments &arguments) {
       if (first[i].is(Kind::Undefined))
         return failUndefined(first[i]);
       if (!isInteger(first[i]))
-        return fail("'%s' object cannot be interpreted as an integer", typeName(first[i]));
+        return failType("'%s' object cannot be interpreted as an integer", first[i]);
     }
     Value result(Kind::Range);
     result.range = arena.make<RangeObject>();
@@ -968,8 +970,7 @@ Value Evaluator::callGlobal(GlobalId global, Arguments &arguments) {
         values.append(items, first[i]);
     } else {
       Value separator;
-      static constexpr const char *kNames[] = {"sep"};
-      if (!splitArguments(arguments, kNames, 1, &separator, "joiner"))
+      if (!splitArguments(arguments, "sep\0", &separator, "joiner"))
         return Value();
       values.append(items, separator.is(Kind::Missing) ? literal(", ") : separator);
     }

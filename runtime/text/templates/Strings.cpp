@@ -11,9 +11,10 @@
 
 namespace edgecc::text {
 
-bool Evaluator::splitArguments(Arguments &arguments, const char *const *names, uint32_t count, Value *results, const char *what) {
-  for (uint32_t i = 0; i < count; ++i)
-    results[i] = Value(Kind::Missing);
+bool Evaluator::splitArguments(Arguments &arguments, const char *names, Value *results, const char *what) {
+  uint32_t count = 0;
+  for (const char *name = names; *name; name += strlen(name) + 1)
+    results[count++] = Value(Kind::Missing);
   if (arguments.positional.size() > count) {
     fail("%s takes at most %u arguments, got %u", what, count, unsigned(arguments.positional.size()));
     return false;
@@ -21,12 +22,10 @@ bool Evaluator::splitArguments(Arguments &arguments, const char *const *names, u
   for (uint32_t i = 0; i < arguments.positional.size(); ++i)
     results[i] = arguments.positional[i];
   for (const Keyword &keyword : arguments.keywords) {
-    uint32_t at = 0;
-    while (at < count && keyword.name.text->view() != names[at])
-      ++at;
-    if (at == count || !results[at].is(Kind::Missing)) {
-      fail(at == count ? "%s has no argument '%.*s'" : "%s got two values for the argument '%.*s'", what,
-           int(keyword.name.text->size), keyword.name.text->data);
+    const int at = findName(names, keyword.name.text->view());
+    if (at < 0 || !results[at].is(Kind::Missing)) {
+      fail(at < 0 ? "%s has no argument '%.*s'" : "%s got two values for the argument '%.*s'", what, int(keyword.name.text->size),
+           keyword.name.text->data);
       return false;
     }
     results[at] = keyword.value;
@@ -35,6 +34,10 @@ bool Evaluator::splitArguments(Arguments &arguments, const char *const *names, u
 }
 
 // --- code points
+
+uint32_t Evaluator::characterAt(const Text &text, uint32_t at, unsigned &size) {
+  return decodeCharacter(text.data + at, text.data + text.size, size);
+}
 
 int64_t Evaluator::pointCount(Text &text) {
   if (text.points < 0) {
@@ -197,7 +200,7 @@ void Evaluator::addStringRepresentation(TextBuilder &builder, const Text &text) 
   builder.add({&quote, 1}, false);
   for (uint32_t at = 0; at < text.size && hasRoom(builder);) {
     unsigned size;
-    const uint32_t point = decodeCharacter(text.data + at, text.data + text.size, size);
+    const uint32_t point = characterAt(text, at, size);
     char escape[16];
     int length = 0;
     if (point == uint32_t(quote) || point == '\\')
@@ -315,7 +318,7 @@ Value Evaluator::convertCase(const Text &text, char how) {
   uint32_t range = 0;
   for (uint32_t at = 0; at < text.size && hasRoom(builder);) {
     unsigned size;
-    const uint32_t point = decodeCharacter(text.data + at, text.data + text.size, size);
+    const uint32_t point = characterAt(text, at, size);
     while (range < text.rangeCount && text.trusted[range].end <= at)
       ++range;
     const bool isTrusted = range < text.rangeCount && text.trusted[range].begin <= at;
@@ -348,7 +351,7 @@ Value Evaluator::convertCase(const Text &text, char how) {
           --i;
         while (i > 0 && (text.data[i] & 0xc0) == 0x80);
         unsigned ignored;
-        const uint32_t other = decodeCharacter(text.data + i, text.data + text.size, ignored);
+        const uint32_t other = characterAt(text, i, ignored);
         const uint32_t properties = characterFlags(other);
         if (!(properties & CharIgnorable)) {
           isAfter = properties & CharCased;
@@ -357,7 +360,7 @@ Value Evaluator::convertCase(const Text &text, char how) {
       }
       for (uint32_t i = at + size; i < text.size && step();) {
         unsigned length;
-        const uint32_t properties = characterFlags(decodeCharacter(text.data + i, text.data + text.size, length));
+        const uint32_t properties = characterFlags(characterAt(text, i, length));
         if (!(properties & CharIgnorable)) {
           isBefore = properties & CharCased;
           break;
@@ -388,7 +391,7 @@ bool Evaluator::classify(const Text &text, MethodId method) {
     return method == MethodId::IsAscii || method == MethodId::IsPrintable;
   for (uint32_t at = 0; at < text.size;) {
     unsigned size;
-    const uint32_t point = decodeCharacter(text.data + at, text.data + text.size, size);
+    const uint32_t point = characterAt(text, at, size);
     const uint32_t flags = characterFlags(point);
     at += size;
     uint32_t needed = 0;
@@ -440,7 +443,7 @@ Value Evaluator::strip(const Text &text, const Value *characters, bool left, boo
     step(set.size / 16);
     for (uint32_t i = 0; i < set.size;) {
       unsigned length;
-      decodeCharacter(set.data + i, set.data + set.size, length);
+      characterAt(set, i, length);
       if (length == size && memcmp(set.data + i, text.data + at, size) == 0)
         return true;
       i += length;
@@ -482,7 +485,7 @@ Value Evaluator::split(const Text &text, const Value &separator, int64_t limit, 
       return fail("empty separator");
     const uint32_t width = separator.text->size;
     uint32_t begin = 0, end = text.size;
-    while (limit-- > 0 && step() && checkMemory()) {
+    while (limit-- > 0 && goesOn()) {
       const int64_t found = findText(text, *separator.text, begin, end, fromRight);
       if (found < 0)
         break;
@@ -500,7 +503,7 @@ Value Evaluator::split(const Text &text, const Value &separator, int64_t limit, 
     Buffer<TextRange> words;
     for (uint32_t at = 0; at < text.size;) {
       unsigned size;
-      const bool isSpace = characterFlags(decodeCharacter(text.data + at, text.data + text.size, size)) & CharSpace;
+      const bool isSpace = characterFlags(characterAt(text, at, size)) & CharSpace;
       if (!isSpace && !words.empty() && words.back().end == at)
         words.back().end += size;
       else if (!isSpace)
@@ -523,7 +526,7 @@ Value Evaluator::split(const Text &text, const Value &separator, int64_t limit, 
       values.append(result, subtext(text, words[cuts].begin, text.size));
     return result;
   } else {
-    return fail("must be str or None, not %s", typeName(separator));
+    return failType("must be str or None, not %s", separator);
   }
   if (fromRight) {
     for (uint32_t i = 0, k = result.list->count - 1; i < k; ++i, --k) {
@@ -540,7 +543,7 @@ Value Evaluator::splitLines(const Text &text, bool keepsEnds) {
   uint32_t begin = 0;
   for (uint32_t at = 0; at < text.size && checkMemory();) {
     unsigned size;
-    const uint32_t point = decodeCharacter(text.data + at, text.data + text.size, size);
+    const uint32_t point = characterAt(text, at, size);
     const bool isEnd =
         (point >= 10 && point <= 13) || (point >= 0x1c && point <= 0x1e) || point == 0x85 || point == 0x2028 || point == 0x2029;
     const uint32_t end = at;
@@ -560,7 +563,7 @@ Value Evaluator::splitLines(const Text &text, bool keepsEnds) {
 
 Value Evaluator::partition(const Text &text, const Value &separator, bool fromRight) {
   if (!separator.is(Kind::String))
-    return fail("must be str, not %s", typeName(separator));
+    return failType("must be str, not %s", separator);
   if (separator.text->size == 0)
     return fail("empty separator");
   const int64_t found = findText(text, *separator.text, 0, text.size, fromRight);
@@ -590,7 +593,7 @@ Value Evaluator::replace(const Text &text, const Text &from, const Text &to, int
       if (at >= text.size)
         break;
       unsigned size;
-      decodeCharacter(text.data + at, text.data + text.size, size);
+      characterAt(text, at, size);
       builder.add(text, at, at + size);
       at += size;
     }
@@ -815,7 +818,7 @@ bool Evaluator::parseSpec(const Text &text, FormatSpec &spec) {
   const auto is = [&](const char *set) { return at < text.size && text.data[at] && strchr(set, text.data[at]); };
   if (text.size) {
     unsigned size;
-    const uint32_t fill = decodeCharacter(text.data, text.data + text.size, size);
+    const uint32_t fill = characterAt(text, 0, size);
     if (size < text.size && strchr("<>=^", text.data[size])) {
       spec.fill = fill;
       spec.align = text.data[size];
@@ -1102,7 +1105,7 @@ Value Evaluator::formatBraces(const Value &pattern, Arguments &arguments) {
       return fail("expected ':' after conversion specifier");
     if (!hasFailed && name < end && name + 1 < end) {
       if (!isNumber(value) && !value.is(Kind::String))
-        return fail("unsupported format string passed to %s.__format__", typeName(value));
+        return failType("unsupported format string passed to %s.__format__", value);
       const Value rest = subtext(text, name + 1, end);
       if (hasFailed || !parseSpec(*rest.text, spec))
         return Value();
@@ -1120,13 +1123,13 @@ Value Evaluator::formatBraces(const Value &pattern, Arguments &arguments) {
 Value Evaluator::callMethod(const MethodObject &bound, Arguments &arguments) {
   const Value &object = bound.object;
   if (bound.method == MethodId::Unsupported)
-    return fail("this method of '%s' is not supported in templates", typeName(object));
+    return failType("this method of '%s' is not supported in templates", object);
   if (object.is(Kind::String))
     return callStringMethod(object, bound.method, arguments);
   const size_t count = arguments.positional.size();
   const Value *const first = arguments.positional.data();
   if (!arguments.keywords.empty())
-    return fail("the method of '%s' takes no keyword arguments", typeName(object));
+    return failType("the method of '%s' takes no keyword arguments", object);
   switch (bound.method) {
   case MethodId::Keys:
   case MethodId::Values:
@@ -1146,7 +1149,7 @@ Value Evaluator::callMethod(const MethodObject &bound, Arguments &arguments) {
     if (count < 1 || count > 2)
       return fail("get expected 1 or 2 arguments, got %u", unsigned(count));
     if (!isHashable(first[0]))
-      return fail("unhashable type: '%s'", typeName(first[0]));
+      return failType("unhashable type: '%s'", first[0]);
     const Value *const found = find(*object.dict, first[0]);
     return found ? *found : count == 2 ? first[1] : Values::none();
   }
@@ -1171,7 +1174,7 @@ Value Evaluator::callMethod(const MethodObject &bound, Arguments &arguments) {
         return Values::integer(i);
       ++found;
     }
-    return bound.method == MethodId::Count ? Values::integer(found) : fail("the value is not in the %s", typeName(object));
+    return bound.method == MethodId::Count ? Values::integer(found) : failType("the value is not in the %s", object);
   }
   case MethodId::Cycle: {
     if (count == 0)
@@ -1198,7 +1201,7 @@ Value Evaluator::callMethod(const MethodObject &bound, Arguments &arguments) {
     return result;
   }
   case MethodId::Reset: object.cycler->position = 0; return Values::none();
-  default: return fail("this method of '%s' is not supported in templates", typeName(object));
+  default: return failType("this method of '%s' is not supported in templates", object);
   }
 }
 
@@ -1206,17 +1209,10 @@ Value Evaluator::callStringMethod(const Value &object, MethodId method, Argument
   Text &text = *object.text;
   if (method == MethodId::Format)
     return formatBraces(object, arguments);
-  static constexpr const char *kSplit[] = {"sep", "maxsplit"}, *const kLines[] = {"keepends"}, *const kPlain[] = {"", "", ""};
-  const bool isSplit = method == MethodId::Split || method == MethodId::RSplit;
-  Value a[3];
-  if (!splitArguments(arguments,
-                      isSplit                          ? kSplit
-                      : method == MethodId::SplitLines ? kLines
-                                                       : kPlain,
-                      isSplit                          ? 2
-                      : method == MethodId::SplitLines ? 1
-                                                       : 3,
-                      a, "the method of 'str'"))
+  const bool isSplit = method == MethodId::Split || method == MethodId::RSplit, isLines = method == MethodId::SplitLines;
+  // Other methods take up to three arguments, without names.
+  Value a[3] = {Value(Kind::Missing), Value(Kind::Missing), Value(Kind::Missing)};
+  if (!splitArguments(arguments, isSplit ? "sep\0maxsplit\0" : isLines ? "keepends\0" : "-\0-\0-\0", a, "the method of 'str'"))
     return Value();
   unsigned given = 0;
   while (given < 3 && !a[given].is(Kind::Missing))
@@ -1228,12 +1224,12 @@ Value Evaluator::callStringMethod(const Value &object, MethodId method, Argument
   };
   const auto needsText = [&](const Value &value) {
     if (!value.is(Kind::String))
-      fail("must be str, not %s", typeName(value));
+      failType("must be str, not %s", value);
     return !hasFailed;
   };
   const auto needsInteger = [&](const Value &value) {
     if (!isInteger(value))
-      fail("'%s' object cannot be interpreted as an integer", typeName(value));
+      failType("'%s' object cannot be interpreted as an integer", value);
     return hasFailed ? 0 : integerOf(value);
   };
   // Bytes that the optional arguments start and end name; false if start lies after the end.
@@ -1258,7 +1254,7 @@ Value Evaluator::callStringMethod(const Value &object, MethodId method, Argument
     int64_t count = 0;
     for (uint32_t at = 0; at < offset; ++count) {
       unsigned size;
-      decodeCharacter(text.data + at, text.data + text.size, size);
+      characterAt(text, at, size);
       at += size;
     }
     step(uint64_t(offset) / 32);
@@ -1279,7 +1275,7 @@ Value Evaluator::callStringMethod(const Value &object, MethodId method, Argument
     const int64_t limit = a[1].is(Kind::Missing) ? -1 : needsInteger(a[1]);
     return hasFailed ? Value() : split(text, a[0], limit, method == MethodId::RSplit);
   }
-  case MethodId::SplitLines: return splitLines(text, !a[0].is(Kind::Missing) && truth(a[0]));
+  case MethodId::SplitLines: return splitLines(text, truth(a[0]));
   case MethodId::Partition:
   case MethodId::RPartition: return needs(1, 1) ? partition(text, a[0], method == MethodId::RPartition) : Value();
   case MethodId::StartsWith:
@@ -1297,7 +1293,7 @@ Value Evaluator::callStringMethod(const Value &object, MethodId method, Argument
     if (a[0].is(Kind::String))
       return Values::boolean(matches(*a[0].text));
     if (!a[0].is(Kind::Tuple))
-      return fail("startswith and endswith need a str or a tuple of str, not %s", typeName(a[0]));
+      return failType("startswith and endswith need a str or a tuple of str, not %s", a[0]);
     for (uint32_t i = 0; i < a[0].list->count && needsText(a[0].list->elements[i]); ++i) {
       if (matches(*a[0].list->elements[i].text))
         return Values::boolean(true);
@@ -1361,7 +1357,7 @@ Value Evaluator::callStringMethod(const Value &object, MethodId method, Argument
       unsigned size = 0;
       if (!needsText(a[1]))
         return Value();
-      fill = a[1].text->size ? decodeCharacter(a[1].text->data, a[1].text->data + a[1].text->size, size) : 0;
+      fill = a[1].text->size ? characterAt(*a[1].text, 0, size) : 0;
       if (size != a[1].text->size || size == 0)
         return fail("The fill character must be exactly one character long");
     }

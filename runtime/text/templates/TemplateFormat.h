@@ -463,6 +463,8 @@ enum class MethodId : uint8_t {
 /// Returns the position of `text` in `names`, which are followed by a zero byte each and an empty one at the end; -1 if it is not
 /// there.
 int findName(const char *names, std::string_view text);
+/// Returns whether `text` is the name.
+bool isName(std::string_view text, const char *name);
 
 // Functions that every template finds.
 #define EDGECC_TEMPLATE_GLOBALS(X)                                                                                               \

@@ -32,29 +32,30 @@ public:
   }
 
 private:
-  static constexpr std::string_view kDeepSeekCalls = "<\xef\xbd\x9ctool\xe2\x96\x81"
-                                                     "calls\xe2\x96\x81"
-                                                     "begin\xef\xbd\x9c>";
-  static constexpr std::string_view kDeepSeekCallsEnd = "<\xef\xbd\x9ctool\xe2\x96\x81"
-                                                        "calls\xe2\x96\x81"
-                                                        "end\xef\xbd\x9c>";
-  static constexpr std::string_view kDeepSeekCall = "<\xef\xbd\x9ctool\xe2\x96\x81"
-                                                    "call\xe2\x96\x81"
-                                                    "begin\xef\xbd\x9c>";
-  static constexpr std::string_view kDeepSeekCallEnd = "<\xef\xbd\x9ctool\xe2\x96\x81"
-                                                       "call\xe2\x96\x81"
-                                                       "end\xef\xbd\x9c>";
-  static constexpr std::string_view kDeepSeekSeparator = "<\xef\xbd\x9ctool\xe2\x96\x81sep\xef\xbd\x9c>";
+  static constexpr char kDeepSeekCalls[] = "<\xef\xbd\x9ctool\xe2\x96\x81"
+                                           "calls\xe2\x96\x81"
+                                           "begin\xef\xbd\x9c>";
+  static constexpr char kDeepSeekCallsEnd[] = "<\xef\xbd\x9ctool\xe2\x96\x81"
+                                              "calls\xe2\x96\x81"
+                                              "end\xef\xbd\x9c>";
+  static constexpr char kDeepSeekCall[] = "<\xef\xbd\x9ctool\xe2\x96\x81"
+                                          "call\xe2\x96\x81"
+                                          "begin\xef\xbd\x9c>";
+  static constexpr char kDeepSeekCallEnd[] = "<\xef\xbd\x9ctool\xe2\x96\x81"
+                                             "call\xe2\x96\x81"
+                                             "end\xef\xbd\x9c>";
+  static constexpr char kDeepSeekSeparator[] = "<\xef\xbd\x9ctool\xe2\x96\x81sep\xef\xbd\x9c>";
 
   // --- pieces
 
-  bool startsWith(const char *from, std::string_view text) const {
-    return size_t(end - from) >= text.size() && memcmp(from, text.data(), text.size()) == 0;
+  bool startsWith(const char *from, const char *text) const {
+    const size_t size = strlen(text);
+    return size_t(end - from) >= size && memcmp(from, text, size) == 0;
   }
-  bool skip(const char *&from, std::string_view text) const {
+  bool skip(const char *&from, const char *text) const {
     if (!startsWith(from, text))
       return false;
-    from += text.size();
+    from += strlen(text);
     return true;
   }
   const char *skipBlanks(const char *from) const {
@@ -63,8 +64,8 @@ private:
     return from;
   }
   /// Position of `text` at or after `from`; null if it is not there.
-  const char *find(const char *from, std::string_view text) const {
-    for (; size_t(end - from) >= text.size(); ++from) {
+  const char *find(const char *from, const char *text) const {
+    for (const size_t size = strlen(text); size_t(end - from) >= size; ++from) {
       from = static_cast<const char *>(memchr(from, text[0], size_t(end - from)));
       if (!from || startsWith(from, text))
         return from;
@@ -413,7 +414,7 @@ private:
       if (!separator)
         return nullptr;
       std::string_view name = trim(between(from, separator));
-      from = separator + kDeepSeekSeparator.size();
+      from = separator + strlen(kDeepSeekSeparator);
       if (from < end && *from != '{') {
         const char *const line = find(from, "\n");
         if (!line)

@@ -5,6 +5,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
+RUN_BLOCK = 64
 FLAGS = ["Alpha", "Decimal", "Digit", "Numeric", "Space", "Printable", "Upper", "Lower", "TitleCase", "Ignorable"]
 
 
@@ -52,17 +53,8 @@ def runs() -> list[tuple[int, int, bool]]:
     return result
 
 
-def mappings(convert) -> tuple[list[tuple[int, int, int, int]], list[tuple[int, str]]]:
-    """Ranges (first, count, step, difference) of one-to-one mappings, and those to several characters."""
-    single, several = [], []
-    for point in range(0x110000):
-        if 0xD800 <= point < 0xE000:
-            continue
-        mapped = convert(chr(point))
-        if len(mapped) > 1:
-            several.append((point, mapped))
-        elif mapped != chr(point):
-            single.append((point, ord(mapped) - point))
+def merged(single: list[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+    """Ranges (first, count, step, difference) of pairs (code point, difference)."""
     ranges = []
     for point, difference in single:
         if ranges:
@@ -70,33 +62,96 @@ def mappings(convert) -> tuple[list[tuple[int, int, int, int]], list[tuple[int, 
             if other == difference and count == 1 and point - first in (1, 2):
                 ranges[-1] = (first, 2, point - first, difference)
                 continue
-            if other == difference and count > 1 and point == first + count * step:
+            if other == difference and 1 < count < 64 and point == first + count * step:
                 ranges[-1] = (first, count + 1, step, difference)
                 continue
         ranges.append((point, 1, 1, difference))
-    return ranges, several
+    return ranges
+
+
+def mappings(convert, usual=lambda c: c) -> tuple[list[tuple[int, int, int, int]], list[tuple[int, str]]]:
+    """Ranges of one-to-one mappings that differ from `usual`, and those to several characters."""
+    single, several = [], []
+    for point in range(0x110000):
+        if 0xD800 <= point < 0xE000:
+            continue
+        mapped = convert(chr(point))
+        if mapped == usual(chr(point)):
+            continue
+        if len(mapped) > 1:
+            several.append((point, mapped))
+        else:
+            single.append((point, ord(mapped) - point))
+    return merged(single), several
+
+
+def folded(several: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Eight neighbours whose mappings differ in the first character only, which grows by one, become one with U+0001 at its end."""
+    result, i = [], 0
+    while i < len(several):
+        point, text = several[i]
+        run = [(point + k, chr(ord(text[0]) + k) + text[1:]) for k in range(8)]
+        is_run = len(text) == 2 and several[i:i + 8] == run
+        result.append((point, text + "\u0001") if is_run else several[i])
+        i += 8 if is_run else 1
+    return result
+
+
+def varied(number: int) -> list[int]:
+    """Seven bits a byte, the lowest first; the high bit says that more follow."""
+    cells = []
+    while number >= 0x80:
+        cells.append(number & 0x7F | 0x80)
+        number >>= 7
+    return [*cells, number]
+
+
+def packed_runs() -> tuple[list[int], list[int], list[int], list[int]]:
+    """Kinds of runs, bytes of runs, and for each kRunBlock runs the first code point and the place in the bytes."""
+    table = runs()
+    kinds = sorted({(bits, alternates) for _, bits, alternates in table})
+    assert len(kinds) <= 32
+    cells, points, places = [], [], []
+    for i, (point, bits, alternates) in enumerate(table):
+        if i % RUN_BLOCK == 0:
+            points.append(point)
+            places.append(len(cells))
+        length = (table[i + 1][0] if i + 1 < len(table) else 0x110000) - point
+        kind = kinds.index((bits, alternates)) << 3
+        cells += [kind | length] if length < 8 else [kind, *varied(length)]
+    return [alternates << 10 | bits for bits, alternates in kinds], cells, points, places
+
+
+def array(type: str, name: str, cells: list[str], each: int) -> list[str]:
+    return [f"constexpr {type} {name}[] = {{", *["    " + " ".join(cells[i:i + each]) for i in range(0, len(cells), each)], "};"]
 
 
 def main() -> None:
+    kinds, cells, points, places = packed_runs()
     out = [f"// Written by generate_characters.py: Unicode {unicodedata.unidata_version}, as of Python {sys.version.split()[0]}.", ""]
-    out.append("// First code point << 11 | upper and lower alternate << 10 | CharacterFlags, up to the next entry.")
-    out.append("constexpr uint32_t kRuns[] = {")
-    cells = [f"0x{point << 11 | alternates << 10 | bits:08x}," for point, bits, alternates in runs()]
-    out += ["    " + " ".join(cells[i:i + 10]) for i in range(0, len(cells), 10)] + ["};", ""]
-    title = lambda c: c.title()
-    for name, convert in (("Upper", str.upper), ("Lower", str.lower), ("Title", title)):
-        ranges, several = mappings(convert)
-        if name == "Title":  # only what differs from upper case
-            points = [p for p in range(0x110000) if not 0xD800 <= p < 0xE000 and title(chr(p)) != chr(p).upper()]
-            ranges = [(p, 1, 1, ord(title(chr(p))) - p) for p in points if len(title(chr(p))) == 1]
-            several = [(p, title(chr(p))) for p in points if len(title(chr(p))) > 1]
-        out.append(f"constexpr CaseRange k{name}Ranges[] = {{")
-        cells = ["{0x%x, %d, %d, %d}," % (first, difference, count, step) for first, count, step, difference in ranges]
-        out += ["    " + " ".join(cells[i:i + 6]) for i in range(0, len(cells), 6)] + ["};"]
-        out.append(f"constexpr CaseExpansion k{name}Expansions[] = {{")
-        cells = ["{0x%x, {%s}}," % (p, ", ".join("0x%x" % ord(c) for c in text)) for p, text in several]
-        out += ["    " + " ".join(cells[i:i + 5]) for i in range(0, len(cells), 5)] + ["};", ""]
-    Path(__file__).with_name("CharacterTables.inc").write_text("\n".join(out).rstrip() + "\n")
+    out.append("// Kinds of runs: upper and lower alternate << 10 | CharacterFlags.")
+    out += array("uint16_t", "kRunKinds", [f"0x{kind:03x}," for kind in kinds], 16)
+    out.append("// Runs of code points: kind << 3 | length, or kind << 3 before a length of 7 bits a byte, the lowest first.")
+    out += array("uint8_t", "kRuns", [f"{cell}," for cell in cells], 26)
+    out.append(f"// First code point and place in kRuns of every {RUN_BLOCK}th run.")
+    out += array("uint32_t", "kRunPoints", [f"0x{point:x}," for point in points], 14)
+    out += array("uint16_t", "kRunPlaces", [f"{place}," for place in places], 20)
+    out.append("")
+
+    tables = {"Upper": mappings(str.upper), "Lower": mappings(str.lower), "Title": mappings(str.title, str.upper)}
+    tables["Lower"] = ([(*range, -difference) for *range, difference in tables["Lower"][0]], tables["Lower"][1])
+    differences = sorted({difference for ranges, _ in tables.values() for *_, difference in ranges})
+    assert len(differences) <= 256
+    out.append("// Distances of mapped code points, negative ones for lower case.")
+    out += array("int32_t", "kDifferences", [f"{difference}," for difference in differences], 18)
+    for name, (ranges, several) in tables.items():
+        assert all(count <= 64 and first < 1 << 17 for first, count, _, _ in ranges)
+        packed = [first | (step - 1) << 17 | (count - 1) << 18 | differences.index(difference) << 24
+                  for first, count, step, difference in ranges]
+        out += array("uint32_t", f"k{name}Ranges", [f"0x{cell:08x}," for cell in packed], 10)
+        out += array("CaseExpansion", f"k{name}Expansions",
+                     ["{0x%x, {%s}}," % (p, ", ".join("0x%x" % ord(c) for c in text)) for p, text in folded(several)], 5)
+    Path(__file__).with_name("CharacterTables.inc").write_text("\n".join(out) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,12 +29,12 @@ static void appendReplaced(Buffer<char> &out, std::string_view text, std::string
 
 /// Removes blanks before punctuation, in the order of HF tokenizers' `cleanup`.
 static void cleanUp(Buffer<char> &text) {
-  static constexpr std::string_view kRules[][2] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
-                                                   {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
-                                                   {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-  for (const auto &rule : kRules) {
+  const char *rule = " .\0.\0 ?\0?\0 !\0!\0 ,\0,\0 ' \0'\0 n't\0n't\0 'm\0'm\0 do not\0 don't\0 's\0's\0 've\0've\0 're\0're\0";
+  while (*rule) {
+    const std::string_view from = rule, to = rule + from.size() + 1;
+    rule = to.data() + to.size() + 1;
     Buffer<char> cleaned;
-    appendReplaced(cleaned, view(text), rule[0], rule[1]);
+    appendReplaced(cleaned, view(text), from, to);
     text = static_cast<Buffer<char> &&>(cleaned);
   }
 }

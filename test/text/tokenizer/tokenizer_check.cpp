@@ -3,12 +3,19 @@
 // Reads records from standard input: uint32_t number of bytes, then the text. Writes for each: uint32_t number of ids, the ids as
 // int32_t, uint32_t number of bytes, and what the ids decode to, fed one at a time.
 //
+// `tokenizer_check --seeds FOLDER` writes inputs for the fuzzers of runtime/fuzz instead, a folder for each.
+//
 //===----------------------------------------------------------------------===//
+#include "SmallTokenizers.h"
+#include "compiler/text/SegmentWriter.h"
+#include "compiler/text/templates/TemplateCompiler.h"
 #include "compiler/text/tokenizer/Tokenizers.h"
 #include "runtime/text/tokenizer/Decoder.h"
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -22,7 +29,44 @@ static void write(const void *data, size_t count, size_t width) {
 }
 static double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+/// Writes a segment, a text and ids of each small tokenizer. Returns whether all of them compile.
+static bool writeSeeds(const std::filesystem::path &folder) {
+  const auto write = [&](const char *name, size_t number, const std::string &bytes) {
+    std::filesystem::create_directories(folder / name);
+    std::ofstream(folder / name / std::to_string(number), std::ios::binary) << bytes;
+  };
+  const auto withLength = [](const std::string &section) {
+    const auto length = uint32_t(section.size());
+    return std::string(reinterpret_cast<const char *>(&length), sizeof(length)) + section;
+  };
+  size_t number = 0;
+  for (const char *source : edgecc::test::kSmallTokenizers) {
+    std::string tokenizer, chat, error;
+    if (!compileTokenizerBytes(source, {}, tokenizer, error) ||
+        !compileTemplate("{% for m in messages %}<s>{{ m['role']|upper }}: {{ m.content.strip() }}\n{% endfor %}", "seed", chat,
+                         error)) {
+      fprintf(stderr, "tokenizer_check: %s\n", error.c_str());
+      return false;
+    }
+    SegmentWriter segment;
+    segment.add(SectionKind::Tokenizer, tokenizer);
+    segment.add(SectionKind::Template, chat);
+    write("segment", number, segment.finish());
+    write("encode", number,
+          withLength(tokenizer) + "\7hello <|end|> a\xe2\x96\x81"
+                                  "ab<s></s> plays.\xc3\xa9\n<b>");
+    std::string ids(1, '\0');
+    for (char id = 0; id < 16; ++id)
+      ids += {id, '\0'};
+    write("decode", number, withLength(tokenizer) + ids);
+    ++number;
+  }
+  return true;
+}
+
 int main(int argc, char **argv) {
+  if (argc == 3 && std::string_view(argv[1]) == "--seeds")
+    return writeSeeds(argv[2]) ? 0 : 1;
   TokenizerOptions options;
   bool addSpecial = false, trusted = true, skipSpecial = false, writes = true;
   const char *path = nullptr;
