@@ -263,14 +263,4 @@ std::string LanguageModel::readLogits(const Entry &entry, size_t rows, std::vect
   return "";
 }
 
-std::unique_ptr<Tokenizer> openTokenizer(const Model &model, const std::string &path, std::string &error) {
-  if (!path.empty())
-    return Tokenizer::open(path, error);
-  edgecc_segment_info segment;
-  for (size_t i = 0; edgecc_model_segment(model.handle(), i, &segment) == EDGECC_OK; ++i)
-    if (segment.kind == EDGECC_TEXT)
-      return Tokenizer::parse({static_cast<const char *>(segment.data), size_t(segment.length)}, error);
-  return nullptr;
-}
-
 } // namespace edgecc::text

@@ -9,7 +9,6 @@
 
 #include "edgecc/edgecc.hpp"
 #include "runtime/text/Speculation.h"
-#include "runtime/text/Tokenizer.h"
 
 #include <string>
 #include <vector>
@@ -70,9 +69,6 @@ private:
   Entry rest; ///< goes on behind draftExit
   std::vector<uint64_t> depthCounts;
 };
-
-/// The given file's, or the one inside the model; null with "" in `error` if there is neither.
-std::unique_ptr<Tokenizer> openTokenizer(const Model &model, const std::string &path, std::string &error);
 
 } // namespace edgecc::text
 #endif // EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H
