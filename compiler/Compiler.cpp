@@ -305,11 +305,10 @@ Error Compilation::compress() {
   }
   std::optional<HostCalibrator> calibrator;
   if (!options.calibrate.empty()) {
-    // The artifact's, if it has one.
-    const std::string &tokenizer =
-        options.tokenizer.empty() || options.tokenizer == "none" ? report.text.tokenizer : options.tokenizer;
+    // The artifact's own tokenizer, if it has one; --tokenizer named it, or it was found.
+    const std::string tokenizer = textSegment.empty() ? options.tokenizer : "";
     auto samples = readSamples({options.calibrate, tokenizer, options.input, options.calibrateSamples, options.calibrateLength,
-                                "--calibrate", options.calibrateSplit},
+                                "--calibrate", options.calibrateSplit, textSegment},
                                module->lookupSymbol<mlir::func::FuncOp>("main"));
     if (!samples)
       return samples.takeError();

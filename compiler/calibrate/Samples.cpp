@@ -2,15 +2,16 @@
 #include "compiler/calibrate/Samples.h"
 #include "compiler/calibrate/Counted.h"
 #include "compiler/calibrate/Segment.h"
+#include "compiler/text/TextCompiler.h"
+#include "compiler/text/TextEncoder.h"
 #include "dialects/edge/Checked.h"
 #include "dialects/edge/Shape.h"
-#include "llvm/ADT/ScopeExit.h"
+#include "runtime/text/Documents.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/ConvertUTF.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/Program.h"
 #include <random>
 
 using namespace llvm;
@@ -69,7 +70,7 @@ public:
     StringRef file = options.file;
     if (inputs.empty())
       return fail("has samples, but the model has no input to give them to");
-    if (Error error = file.ends_with(".npz") ? readArrays() : file.ends_with(".ids") ? readTokens(file) : readText())
+    if (Error error = file.ends_with(".npz") ? readArrays() : file.ends_with(".ids") ? readTokens() : readText())
       return error;
     if (samples.empty())
       return fail("has no sample of at least " + Twine(leastTokens()) + " tokens");
@@ -85,8 +86,9 @@ private:
 
   Error readArrays();
   Error readText();
-  Error readTokens(StringRef file);
-  Expected<std::string> findTokenizer();
+  Error readTokens();
+  Error openTokenizer(text::TextEncoder &encoder) const;
+  Error checkTakesTokens() const;
   Error checkTokens(const Input &input, const Twine &where, ArrayRef<int64_t> ids) const;
   Error checkTokens(const Input &input, const arrays::Array &array) const;
   void addDocument(ArrayRef<int64_t> ids, int64_t prompt);
@@ -168,12 +170,18 @@ Error Reader::readArrays() {
   return Error::success();
 }
 
-Expected<std::string> Reader::findTokenizer() {
-  if (!options.tokenizer.empty())
-    return options.tokenizer;
-  if (auto beside = tokenizerBeside(options.model))
-    return *beside;
-  return fail("is text, and there is no tokenizer beside the model; name one with --tokenizer (or give .ids or .npz)");
+Error Reader::openTokenizer(text::TextEncoder &encoder) const {
+  std::string fault, source = options.tokenizer == "none" ? "" : options.tokenizer;
+  if (source.empty() && !options.segment.empty()) {
+    fault = encoder.openSegment(options.segment);
+  } else {
+    if (source.empty())
+      source = tokenizerBeside(options.model).value_or("");
+    if (source.empty())
+      return fail("is text, and there is no tokenizer beside the model; name one with --tokenizer (or give .ids or .npz)");
+    fault = encoder.open(source);
+  }
+  return fault.empty() ? Error::success() : fail(fault);
 }
 
 Error Reader::checkTokens(const Input &input, const Twine &where, ArrayRef<int64_t> ids) const {
@@ -231,48 +239,42 @@ Error Reader::readText() {
   const auto *begin = bytes.bytes_begin(), *end = begin;
   if (bytes.contains('\0') || !isLegalUTF8String(&end, bytes.bytes_end()))
     return fail("is no text in UTF-8; tokens are read from .ids and arrays from .npz");
-  auto tokenizer = findTokenizer();
-  if (!tokenizer)
-    return tokenizer.takeError();
-  static int anchor;
-  const std::string self = sys::fs::getMainExecutable(nullptr, &anchor);
-  StringRef folder = sys::path::parent_path(self);
-  auto program = sys::findProgramByName("edgecc-tokenize", {folder});
-  if (!program && !(program = sys::findProgramByName("edgecc-tokenize")))
-    return fail("is text, and edgecc-tokenize, which makes tokens of it, is neither in " + folder + " nor in PATH");
-  SmallString<128> ids, said;
-  if (std::error_code code = sys::fs::createTemporaryFile("edgecc-calibrate", "ids", ids))
-    return fail("no temporary file for its tokens: " + code.message());
-  if (std::error_code code = sys::fs::createTemporaryFile("edgecc-calibrate", "log", said))
-    return fail("no temporary file for what edgecc-tokenize says: " + code.message());
-  scope_exit removing([&] {
-    sys::fs::remove(ids);
-    sys::fs::remove(said);
-  });
-  std::string count = std::to_string(options.count);
-  SmallVector<StringRef> arguments{*program, options.file, "--tokenizer", *tokenizer, "--count", count, "-o", ids};
-  if (!options.split.empty())
-    arguments.append({"--split", options.split});
-  std::string fault;
-  int status =
-      sys::ExecuteAndWait(*program, arguments, std::nullopt, {std::nullopt, std::nullopt, StringRef(said)}, 0, 0, &fault);
-  if (status != 0) {
-    auto log = MemoryBuffer::getFile(said);
-    StringRef text = log ? (*log)->getBuffer().trim() : StringRef();
-    text.consume_front("edgecc-tokenize: ");
-    return fail(text.empty() ? StringRef(fault) : text);
+  text::TextEncoder encoder;
+  if (Error error = openTokenizer(encoder))
+    return error;
+  if (Error error = checkTakesTokens())
+    return error;
+  std::vector<std::string_view> documents = text::splitDocuments({bytes.data(), bytes.size()});
+  // Those that are too short count, too.
+  documents.resize(std::min<size_t>(documents.size(), size_t(options.count)));
+  for (std::string_view document : documents) {
+    if (full())
+      break;
+    text::Buffer<int32_t> encoded;
+    size_t prompt = 0;
+    if (std::string fault = encoder.encodeDocument(document, options.split, encoded, prompt); !fault.empty())
+      return fail(fault);
+    std::vector<int64_t> ids(encoded.begin(), encoded.end());
+    if (Error error = checkTokens(inputs.front(), "", ids))
+      return error;
+    addDocument(ids, int64_t(prompt));
   }
-  return readTokens(ids);
+  return Error::success();
 }
 
-Error Reader::readTokens(StringRef file) {
-  if (inputs.size() != 1 || (inputs[0].element != "i64" && inputs[0].element != "i32") || inputs[0].bounds.empty()) {
-    std::string names;
-    for (const Input &input : inputs)
-      names += (names.empty() ? "'" : ", '") + input.name + "'";
-    return fail("has tokens, but the model's inputs are " + names + "; give an .npz with an array for each");
-  }
-  auto buffer = MemoryBuffer::getFile(file);
+Error Reader::checkTakesTokens() const {
+  if (inputs.size() == 1 && (inputs[0].element == "i64" || inputs[0].element == "i32") && !inputs[0].bounds.empty())
+    return Error::success();
+  std::string names;
+  for (const Input &input : inputs)
+    names += (names.empty() ? "'" : ", '") + input.name + "'";
+  return fail("has tokens, but the model's inputs are " + names + "; give an .npz with an array for each");
+}
+
+Error Reader::readTokens() {
+  if (Error error = checkTakesTokens())
+    return error;
+  auto buffer = MemoryBuffer::getFile(options.file);
   if (!buffer)
     return fail(buffer.getError().message());
   SmallVector<StringRef> lines;
@@ -280,8 +282,7 @@ Error Reader::readTokens(StringRef file) {
   for (auto [number, line] : enumerate(lines)) {
     if (full())
       break;
-    // Lines of a text are not those of the tokens that were made of it.
-    std::string where = file == options.file ? ("line " + Twine(number + 1) + ": ").str() : "";
+    std::string where = ("line " + Twine(number + 1) + ": ").str();
     SmallVector<StringRef> words;
     line.split(words, ' ', -1, /*KeepEmpty=*/false);
     std::vector<int64_t> ids;
@@ -302,10 +303,8 @@ Error Reader::readTokens(StringRef file) {
 
 std::optional<std::string> tokenizerBeside(StringRef model) {
   SmallString<128> folder = sys::path::parent_path(model);
-  SmallString<128> known = folder;
-  sys::path::append(known, "tokenizer.model");
-  if (sys::fs::exists(known))
-    return known.str().str();
+  if (std::string known = text::findTokenizer(folder.str().str()); !known.empty())
+    return known;
   std::error_code code;
   SmallVector<std::string> found;
   for (sys::fs::directory_iterator it(folder.empty() ? "." : folder.str(), code), end; it != end && !code; it.increment(code))

@@ -4,7 +4,7 @@
 #include "compiler/text/GgufSettings.h"
 #include "compiler/text/SegmentWriter.h"
 #include "compiler/text/templates/TemplateCompiler.h"
-#include "compiler/text/tokenizer/Tokenizers.h"
+#include "runtime/text/Segment.h"
 #include "runtime/text/tokenizer/Tokenizer.h"
 
 #include <cmath>
@@ -124,9 +124,16 @@ private:
   std::set<int32_t> stops;
 };
 
-void compileParts(const std::string &source, std::string &segment, TextSummary &summary) {
+/// Reads the first bytes of a file.
+bool isSegment(const std::string &source) {
+  char magic[sizeof(kTextMagic)] = {};
+  std::ifstream file(source, std::ios::binary);
+  return file.read(magic, sizeof(magic)) && memcmp(magic, kTextMagic, sizeof(magic)) == 0;
+}
+
+void compileParts(const std::string &source, const TokenizerOptions &options, std::string &segment, TextSummary &summary) {
   std::string section, error;
-  if (!compileTokenizer(source, {}, section, error))
+  if (!compileTokenizer(source, options, section, error))
     throw Refusal{error};
   CompiledTokenizer tokenizer;
   // The verifier reads words of 8 bytes.
@@ -134,6 +141,19 @@ void compileParts(const std::string &source, std::string &segment, TextSummary &
   memcpy(aligned.data(), section.data(), section.size());
   if (const char *fault = tokenizer.open(aligned.data(), section.size()))
     throw Refusal{source + ": the compiled tokenizer is refused by its verifier: " + fault + "; this is a bug in edgecc"};
+
+  summary.tokenizer = source;
+  summary.tokenizerBytes = section.size();
+  summary.vocabulary = tokenizer.size();
+  if (isSegment(source)) {
+    segment = readFile(source);
+    Segment parts;
+    if (const char *fault = parts.open(segment.data(), segment.size()))
+      throw Refusal{source + ": " + fault};
+    summary.templateBytes = parts.section(SectionKind::Template).size();
+    summary.chatTemplate = summary.templateBytes ? source : "";
+    return;
+  }
 
   Defaults defaults;
   TemplateSource chatTemplate;
@@ -160,9 +180,6 @@ void compileParts(const std::string &source, std::string &segment, TextSummary &
   }
 
   SegmentWriter writer;
-  summary.tokenizer = source;
-  summary.tokenizerBytes = section.size();
-  summary.vocabulary = tokenizer.size();
   writer.add(SectionKind::Tokenizer, std::move(section));
   if (!chatTemplate.text.empty()) {
     std::string program;
@@ -178,9 +195,10 @@ void compileParts(const std::string &source, std::string &segment, TextSummary &
 
 } // namespace
 
-bool compileText(const std::string &source, std::string &segment, TextSummary &summary, std::string &error) {
+bool compileText(const std::string &source, std::string &segment, TextSummary &summary, std::string &error,
+                 const TokenizerOptions &options) {
   try {
-    compileParts(source, segment, summary);
+    compileParts(source, options, segment, summary);
     return true;
   } catch (const Refusal &refusal) {
     error = refusal.sentence;

@@ -2,6 +2,8 @@
 #ifndef EDGECC_COMPILER_TEXT_TEXTCOMPILER_H
 #define EDGECC_COMPILER_TEXT_TEXTCOMPILER_H
 
+#include "compiler/text/tokenizer/Tokenizers.h"
+
 #include <cstdint>
 #include <string>
 
@@ -15,9 +17,10 @@ struct TextSummary {
 };
 
 /// Compiles tokenizer, chat template and default sampling parameters at `source` into the bytes of a text segment. `source` is a
-/// Hugging Face directory, a GGUF file, or a tokenizer's file; beside a file the other parts are found in its directory. Returns
-/// false with a sentence in `error` that names the file and what is wrong.
-bool compileText(const std::string &source, std::string &segment, TextSummary &summary, std::string &error);
+/// Hugging Face directory, a GGUF file, a text segment, or a tokenizer's file; beside a tokenizer's file the other parts are
+/// found in its directory. Returns false with a sentence in `error` that names the file and what is wrong.
+bool compileText(const std::string &source, std::string &segment, TextSummary &summary, std::string &error,
+                 const TokenizerOptions &options = {});
 
 /// Returns the tokenizer file in a directory that compileText would take, or "".
 std::string findTokenizer(const std::string &directory);

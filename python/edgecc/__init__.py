@@ -4,14 +4,15 @@
     edgecc.compile("model.onnx", "model.edge", dims={"batch": 1, "sequence": (1, 256)})
     model = edgecc.load("model.edge")
     outputs = model.run({"input_ids": ids, "attention_mask": mask})
-    for token in language_model.generate(prompt, max_tokens=64): ...
+    for piece in language_model.generate("Once upon a time", max_tokens=64): ...
+    for piece in language_model.chat("What is the capital of France?"): ...
 """
 
 from .compiler import compile, find_program
 from .errors import CompileError, ContextFullError, EdgeccError, RunError
 from .runtime import Dim, Entry, Memory, Model, Session, Symbol, Tensor, load
-from .wordpiece import WordPiece
+from .text import Answer, Chat, GenerationOptions, Message, Piece, SamplingOptions, Text, Usage
 
 __version__ = "0.1.0"
-__all__ = ["CompileError", "ContextFullError", "Dim", "EdgeccError", "Entry", "Memory", "Model", "RunError", "Session", "Symbol",
-           "Tensor", "WordPiece", "compile", "find_program", "load"]
+__all__ = ["Answer", "Chat", "CompileError", "ContextFullError", "Dim", "EdgeccError", "Entry", "GenerationOptions", "Memory", "Message",
+           "Model", "Piece", "RunError", "SamplingOptions", "Session", "Symbol", "Tensor", "Text", "Usage", "compile", "find_program", "load"]

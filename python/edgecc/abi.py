@@ -1,16 +1,17 @@
-"""runtime/include/edgecc/edgecc.h for ctypes: the same structs and functions, in the same order."""
+"""runtime/include/edgecc/edgecc.h and text.h for ctypes: the same structs and functions, in the same order."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, Structure, c_char, c_char_p, c_float, c_int, c_int64, c_size_t, c_ssize_t, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import (CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_ssize_t,
+                    c_uint8, c_uint32, c_uint64, c_void_p)
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import EdgeccError
+from .errors import ContextFullError, EdgeccError, RunError
 
 # In the order of edgecc_type. bf16 has no numpy type: it travels as u16.
 DTYPES: list[Any] = [np.float32, np.float16, np.uint16, np.float64, np.int64, np.int32, np.int16, np.int8, np.uint64, np.uint32,
@@ -19,7 +20,9 @@ TYPE_NAMES = ["f32", "f16", "bf16", "f64", "i64", "i32", "i16", "i8", "u64", "u3
 CONTEXT_FULL = 6
 EXIT_IF_SURE, EXIT_NEVER = -1, -2
 VERIFY_ALL, INSPECT_ONLY = 1, 2
-SEGMENT_KINDS = ["weights", "code", "tokenizer", "ledger"]
+SEGMENT_KINDS = ["weights", "code", "text", "ledger"]
+ADD_SPECIAL, PARSE_SPECIAL = 1, 2
+CONTEXT_POLICIES = ["refuse", "drop-oldest"]  # in the order of edgecc_context_policy
 
 
 class Error(Structure):
@@ -80,7 +83,31 @@ class Output(Structure):
     _fields_ = [("type", c_int), ("rank", c_uint32), ("shape", POINTER(c_int64)), ("data", c_void_p), ("bytes", c_size_t)]
 
 
-_P = c_void_p  # edgecc_model *, edgecc_session *
+class LogitBias(Structure):
+    _fields_ = [("id", c_int32), ("bias", c_float)]
+
+
+class Piece(Structure):
+    _fields_ = [("text", c_void_p), ("size", c_size_t), ("id", c_int32), ("log_probability", c_float)]
+
+
+OnPiece = CFUNCTYPE(c_int, c_void_p, POINTER(Piece))
+
+
+class Generation(Structure):
+    _fields_ = [("size", c_size_t), ("temperature", c_float), ("top_k", c_uint32), ("top_p", c_float), ("min_p", c_float),
+                ("repetition_penalty", c_float), ("presence_penalty", c_float), ("frequency_penalty", c_float), ("seed", c_uint64),
+                ("biases", POINTER(LogitBias)), ("bias_count", c_size_t), ("max_tokens", c_uint32), ("stops", POINTER(c_char_p)),
+                ("stop_count", c_size_t), ("ignore_stop_tokens", c_int), ("context_policy", c_int), ("prefill_chunk", c_uint32),
+                ("log_probabilities", c_int), ("on_piece", OnPiece), ("user", c_void_p)]
+
+
+class Usage(Structure):
+    _fields_ = [("prompt_tokens", c_uint64), ("cached_tokens", c_uint64), ("generated_tokens", c_uint64),
+                ("first_token_seconds", c_double), ("seconds", c_double), ("dropped_messages", c_uint64), ("finish", c_int)]
+
+
+_P = c_void_p  # edgecc_model *, edgecc_session *, edgecc_text *, edgecc_chat *
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgecc_status_name": (c_char_p, [c_int]),
     "edgecc_version": (c_char_p, []),
@@ -125,6 +152,30 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgecc_session_save_size": (c_size_t, [_P]),
     "edgecc_session_save": (c_int, [_P, c_void_p, c_size_t, POINTER(Error)]),
     "edgecc_session_restore": (c_int, [_P, c_void_p, c_size_t, POINTER(Error)]),
+    "edgecc_text_open": (c_int, [_P, POINTER(_P), POINTER(Error)]),
+    "edgecc_text_open_memory": (c_int, [c_void_p, c_size_t, POINTER(_P), POINTER(Error)]),
+    "edgecc_text_close": (None, [_P]),
+    "edgecc_text_vocabulary": (c_size_t, [_P]),
+    "edgecc_text_has_template": (c_int, [_P]),
+    "edgecc_text_token_id": (c_int32, [_P, c_char_p, c_size_t]),
+    "edgecc_text_is_stop": (c_int, [_P, c_int32]),
+    "edgecc_text_encode": (c_int, [_P, c_char_p, c_size_t, c_uint32, POINTER(c_int32), c_size_t, POINTER(c_size_t), POINTER(Error)]),
+    "edgecc_text_decode": (c_int, [_P, POINTER(c_int32), c_size_t, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
+    "edgecc_generation_init": (None, [_P, POINTER(Generation)]),
+    "edgecc_finish_name": (c_char_p, [c_int]),
+    "edgecc_chat_open": (c_int, [_P, _P, _P, POINTER(_P), POINTER(Error)]),
+    "edgecc_chat_close": (None, [_P]),
+    "edgecc_chat_add": (c_int, [_P, c_char_p, c_char_p, c_size_t, POINTER(Error)]),
+    "edgecc_chat_add_json": (c_int, [_P, c_char_p, c_size_t, POINTER(Error)]),
+    "edgecc_chat_set": (c_int, [_P, c_char_p, c_char_p, c_size_t, POINTER(Error)]),
+    "edgecc_chat_clear": (None, [_P]),
+    "edgecc_chat_message_count": (c_size_t, [_P]),
+    "edgecc_chat_remove": (c_int, [_P, c_size_t, POINTER(Error)]),
+    "edgecc_chat_save": (c_int, [_P, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
+    "edgecc_chat_prompt": (c_int, [_P, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
+    "edgecc_chat_answer": (c_int, [_P, POINTER(Generation), POINTER(Usage), POINTER(Error)]),
+    "edgecc_chat_complete": (c_int, [_P, c_char_p, c_size_t, c_uint32, POINTER(Generation), POINTER(Usage), POINTER(Error)]),
+    "edgecc_chat_cancel": (None, [_P]),
 }
 
 _library: ctypes.CDLL | None = None
@@ -160,3 +211,11 @@ def library() -> ctypes.CDLL:
             raise EdgeccError("the runtime library is not found; build it, and set EDGECC_RUNTIME to libedgecc_runtime.so ("
                               + "; ".join(reasons) + ")")
     return _library
+
+
+def check(status: int, error: Error) -> None:
+    """Raises what the library says, unless `status` is EDGECC_OK."""
+    if status:
+        name = library().edgecc_status_name(status).decode()
+        text = error.message.decode(errors="replace") or name
+        raise (ContextFullError if status == CONTEXT_FULL else RunError)(text, status, name)

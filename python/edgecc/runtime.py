@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import weakref
 from ctypes import byref, c_char_p, c_void_p
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence, Unpack, overload
 
 import numpy as np
 
 from . import abi
-from .errors import ContextFullError, EdgeccError, RunError
+from .abi import check
+from .errors import EdgeccError, RunError
+from .text import Answer, Chat, GenerationOptions, Message, SamplingOptions, Text
 
 
 @dataclass(frozen=True)
@@ -85,27 +88,35 @@ class Memory:
     total: int
 
 
-def _check(status: int, error: abi.Error) -> None:
-    if status:
-        name = abi.library().edgecc_status_name(status).decode()
-        text = error.message.decode(errors="replace") or name
-        raise (ContextFullError if status == abi.CONTEXT_FULL else RunError)(text, status, name)
-
-
 class Session:
     """States, arena and threads of one conversation. One thread at a time."""
 
     def __init__(self, model: "Model", *, threads: int = 0, context: int = 0, memory_limit: int = 0):
         self.model, self._lib, self._handle = model, abi.library(), c_void_p()
+        self._chat: Callable[[], Chat | None] = lambda: None  # the conversation that has the session to itself
         options, error = abi.SessionOptions(), abi.Error()
         self._lib.edgecc_session_options_init(byref(options))
         options.threads, options.context, options.memory_limit = threads, context, memory_limit
-        _check(self._lib.edgecc_session_open(model._handle, byref(options), byref(self._handle), byref(error)), error)
+        check(self._lib.edgecc_session_open(model._handle, byref(options), byref(self._handle), byref(error)), error)
+
+    def _take(self, chat: Chat) -> None:
+        self._check_free()
+        self._chat = weakref.ref(chat)
+
+    def _release(self, chat: Chat) -> None:
+        if self._chat() is chat:
+            self._chat = lambda: None
+
+    def _check_free(self) -> None:
+        chat = self._chat()
+        if chat is not None and not chat._is_over():
+            raise EdgeccError("the session belongs to a conversation, or a text is still being generated in it: close that first")
 
     def run(self, inputs: Mapping[str, Any], entry: str | None = None) -> dict[str, np.ndarray]:
         """Runs an entry: by default the model's only one, or for a language model the one that fits the number of tokens.
         Arrays are converted to the input's type where that loses nothing; outputs are copies. bf16 travels as uint16. Inputs
         that are `optional` may be left out; other values than the model's own counting gives are refused."""
+        self._check_free()
         index = self.model._entry_index(entry, inputs)
         info, error = self.model.entries[index], abi.Error()
         unknown = set(inputs) - {t.name for t in info.inputs}
@@ -120,14 +131,14 @@ class Session:
             kind = abi.TYPE_NAMES.index(tensor.type)
             array = _convert(inputs[tensor.name], abi.DTYPES[kind], tensor)
             shape = (ctypes.c_int64 * array.ndim)(*array.shape)
-            _check(self._lib.edgecc_session_set_input(self._handle, index, i, kind, shape, array.ndim,
-                                                      array.ctypes.data_as(c_void_p), byref(error)), error)
-        _check(self._lib.edgecc_session_run(self._handle, index, byref(error)), error)
+            check(self._lib.edgecc_session_set_input(self._handle, index, i, kind, shape, array.ndim,
+                                                     array.ctypes.data_as(c_void_p), byref(error)), error)
+        check(self._lib.edgecc_session_run(self._handle, index, byref(error)), error)
         return {t.name: self._output(index, i) for i, t in enumerate(info.outputs)}
 
     def _output(self, entry: int, index: int) -> np.ndarray:
         out, error = abi.Output(), abi.Error()
-        _check(self._lib.edgecc_session_output(self._handle, entry, index, byref(out), byref(error)), error)
+        check(self._lib.edgecc_session_output(self._handle, entry, index, byref(out), byref(error)), error)
         shape = tuple(out.shape[i] for i in range(out.rank))
         data = ctypes.string_at(out.data, out.bytes) if out.bytes else b""
         return np.frombuffer(bytearray(data), abi.DTYPES[out.type]).reshape(shape)
@@ -139,8 +150,9 @@ class Session:
 
     @position.setter
     def position(self, value: int) -> None:
+        self._check_free()
         error = abi.Error()
-        _check(self._lib.edgecc_session_set_position(self._handle, value, byref(error)), error)
+        check(self._lib.edgecc_session_set_position(self._handle, value, byref(error)), error)
 
     @property
     def context(self) -> int:
@@ -158,12 +170,12 @@ class Session:
     def set_exit_threshold(self, exit: int, threshold: float) -> None:
         """From the next call on; the model's own is `model.exits[exit].threshold`."""
         error = abi.Error()
-        _check(self._lib.edgecc_session_set_exit_threshold(self._handle, exit, threshold, byref(error)), error)
+        check(self._lib.edgecc_session_set_exit_threshold(self._handle, exit, threshold, byref(error)), error)
 
     def force_exit(self, exit: int | str | None) -> None:
         """From the next call on: always this exit, or "never", or None: if the model is sure enough."""
         number, error = abi.EXIT_IF_SURE if exit is None else abi.EXIT_NEVER if exit == "never" else int(exit), abi.Error()
-        _check(self._lib.edgecc_session_force_exit(self._handle, number, byref(error)), error)
+        check(self._lib.edgecc_session_force_exit(self._handle, number, byref(error)), error)
 
     @property
     def exit_report(self) -> ExitReport:
@@ -179,18 +191,21 @@ class Session:
         return tuple(c if c >= 0 else None for c in found)
 
     def reset(self) -> None:
+        self._check_free()
         self._lib.edgecc_session_reset(self._handle)
 
     def save(self) -> bytes:
         """The states and the position, for `restore` of a session of the same model and context length."""
+        self._check_free()
         size, error = self._lib.edgecc_session_save_size(self._handle), abi.Error()
         data = ctypes.create_string_buffer(size)
-        _check(self._lib.edgecc_session_save(self._handle, data, size, byref(error)), error)
+        check(self._lib.edgecc_session_save(self._handle, data, size, byref(error)), error)
         return data.raw
 
     def restore(self, data: bytes) -> None:
+        self._check_free()
         error = abi.Error()
-        _check(self._lib.edgecc_session_restore(self._handle, data, len(data), byref(error)), error)
+        check(self._lib.edgecc_session_restore(self._handle, data, len(data), byref(error)), error)
 
     def feed(self, ids: np.ndarray, chunk: int = 0) -> np.ndarray:
         """Takes tokens ids [n] at the session's position, in calls of at most `chunk` (0: as many as the model takes);
@@ -268,6 +283,9 @@ class Session:
         return found
 
     def close(self) -> None:
+        chat = self._chat()
+        if chat is not None:
+            chat.close()
         if self._handle:
             self._lib.edgecc_session_close(self._handle)
             self._handle = c_void_p()
@@ -323,11 +341,13 @@ class Model:
         self._lib, self._handle = abi.library(), c_void_p()
         self._session_options = {"threads": threads, "context": context}
         self._session: Session | None = None
+        self._text: c_void_p | None = None
+        self._chats: weakref.WeakSet[Chat] = weakref.WeakSet()
         options, error = abi.ModelOptions(), abi.Error()
         self._lib.edgecc_model_options_init(byref(options))
         options.flags = (abi.VERIFY_ALL if verify_all else 0) | (abi.INSPECT_ONLY if inspect_only else 0)
         options.cpu, options.memory_limit = cpu.encode() if cpu else None, memory_limit
-        _check(self._lib.edgecc_model_open(os.fsencode(path), byref(options), byref(self._handle), byref(error)), error)
+        check(self._lib.edgecc_model_open(os.fsencode(path), byref(options), byref(self._handle), byref(error)), error)
         info = abi.ModelInfo()
         self._lib.edgecc_model_get_info(self._handle, byref(info))
         self.name, self.compiler, self.command_line, self.source_sha256 = (
@@ -462,12 +482,68 @@ class Model:
         """Runs the model on arrays by input name, in the model's own session (a language model's position moves on)."""
         return self.default_session.run(inputs, entry)
 
-    def generate(self, ids: Sequence[int], max_tokens: int = 256, **options: Any) -> Iterator[int]:
-        """Continues `ids` from an empty context, token by token; options as for Session.generate."""
-        self.default_session.reset()
-        return self.default_session.generate(ids, max_tokens, **options)
+    def _require_text(self) -> Text:
+        if self._text is None:
+            handle, error = c_void_p(), abi.Error()
+            check(self._lib.edgecc_text_open(self._handle, byref(handle), byref(error)), error)
+            self._text = handle
+        return Text(self._text, self)
+
+    @property
+    def text(self) -> Text | None:
+        """Tokenizer and chat template; None if the model was compiled without."""
+        return self._require_text() if any(s["kind"] == "text" for s in self.segments) else None
+
+    @overload
+    def generate(self, prompt: str, max_tokens: int | None = None, *, add_special: bool = True, parse_special: bool = False,
+                 **options: Unpack[SamplingOptions]) -> Answer: ...
+    @overload
+    def generate(self, prompt: Sequence[int] | np.ndarray, max_tokens: int | None = None, **options: Any) -> Iterator[int]: ...
+
+    def generate(self, prompt: Any, max_tokens: int | None = None, **options: Any) -> Any:
+        """Continues a text, or ids, from an empty context, with `max_tokens` tokens at most (None: 256, or fewer where the context has room
+        for fewer). A text gives an iterator of texts; its options are those of SamplingOptions, and `add_special` and
+        `parse_special` as for Text.encode. Ids give an iterator of ids, with the options of Session.generate."""
+        session = self.default_session
+        session.reset()
+        if not isinstance(prompt, str):
+            return session.generate(prompt, 256 if max_tokens is None else max_tokens, **options)
+        text = self._require_text()
+        special = {name: options.pop(name, default) for name, default in (("add_special", True), ("parse_special", False))}
+        if max_tokens is None:
+            max_tokens = max(1, min(256, session.context + 1 - len(text.encode(prompt, **special))))
+        flags = (abi.ADD_SPECIAL if special["add_special"] else 0) | (abi.PARSE_SPECIAL if special["parse_special"] else 0)
+        return Chat(self, session, owns=False)._complete(prompt, flags, GenerationOptions(max_tokens=max_tokens, **options))  # type: ignore[typeddict-item]
+
+    @overload
+    def chat(self, *, system: str | None = None, tools: Sequence[Any] | None = None, variables: Mapping[str, Any] | None = None,
+             context: int = 0, threads: int = 0) -> Chat: ...
+    @overload
+    def chat(self, message: str | Message | Sequence[Message], *, system: str | None = None, tools: Sequence[Any] | None = None,
+             variables: Mapping[str, Any] | None = None, context: int = 0, threads: int = 0,
+             **options: Unpack[GenerationOptions]) -> Answer: ...
+
+    def chat(self, message: Any = None, *, system: str | None = None, tools: Sequence[Any] | None = None,
+             variables: Mapping[str, Any] | None = None, context: int = 0, threads: int = 0, **options: Any) -> Any:
+        """Begins a conversation, in a session of its own with `context` and `threads` (0: as the model was loaded). `variables` are those of
+        the chat template, such as {"enable_thinking": False}; `tools` is one of them. With a message (a text is the user's) or a
+        list of messages the answer to it is given instead, with the options of GenerationOptions, and the conversation ends with
+        it."""
+        given = {name: value for name, value in (("context", context), ("threads", threads)) if value}
+        if message is None and options:
+            raise TypeError(f"{', '.join(options)}: options of an answer; give them to Chat.send")
+        chat = Chat(self, self.session(**given), system=system, tools=tools, variables=variables)
+        if message is None:
+            return chat
+        chat._is_once = True
+        return chat.send(message, **options)
 
     def close(self) -> None:
+        for chat in list(self._chats):
+            chat.close()
+        if self._text is not None:
+            self._lib.edgecc_text_close(self._text)
+            self._text = None
         if self._session:
             self._session.close()
             self._session = None

@@ -89,14 +89,4 @@ std::string LanguageModel::forget(size_t positions) {
   return Status::of([&](edgecc_error *error) { return driver.rewind(driver.position() - positions, error); }).message();
 }
 
-std::unique_ptr<Tokenizer> openTokenizer(const Model &model, const std::string &path, std::string &error) {
-  if (!path.empty())
-    return Tokenizer::open(path, error);
-  edgecc_segment_info segment;
-  for (size_t i = 0; edgecc_model_segment(model.handle(), i, &segment) == EDGECC_OK; ++i)
-    if (segment.kind == EDGECC_TEXT)
-      return Tokenizer::parse({static_cast<const char *>(segment.data), size_t(segment.length)}, error);
-  return nullptr;
-}
-
 } // namespace edgecc::text

@@ -9,7 +9,6 @@
 
 #include "edgecc/edgecc.hpp"
 #include "runtime/text/Speculation.h"
-#include "runtime/text/Tokenizer.h"
 #include "runtime/text/chat/LanguageDriver.h"
 
 #include <string>
@@ -63,9 +62,6 @@ private:
   Buffer<int32_t> ids;
   Buffer<float> read;
 };
-
-/// Opens the tokenizer at `path`, or with "" the one inside the model. Null with "" in `error` if there is neither.
-std::unique_ptr<Tokenizer> openTokenizer(const Model &model, const std::string &path, std::string &error);
 
 } // namespace edgecc::text
 #endif // EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H

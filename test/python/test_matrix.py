@@ -129,7 +129,7 @@ def test_sentence_counts(tmp_path):
     assert len(sentences.read(tmp_path, "train", None)[0]) == 10
 
 
-def test_samples_for_calibration(tmp_path):
+def test_samples_for_calibration(compiler, runtime, tmp_path, monkeypatch):
     """Two of three reactions with their masks, padded to the longest; the third is measured on. Sentences in one batch."""
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "C", "O", ">>"]))
     (tmp_path / "example_rxns.csv").write_text("rxn\nC>>O\nCCO>>CO\nCCO>>C\n")
@@ -144,8 +144,9 @@ def test_samples_for_calibration(tmp_path):
     assert ids.tolist() == [[2, 5, 7, 6, 3, 0, 0, 0], [2, 5, 5, 6, 7, 5, 6, 3]]
     assert arrays["attention_mask"].tolist() == [[1] * 5 + [0] * 3, [1] * 8]
     (tmp_path / "train.csv").write_text("text,category\nc,x\nc o,y\n")
-    (tmp_path / "words.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "c", "o"]))
-    sentences.write_samples(tmp_path / "words.txt", tmp_path, tmp_path / "b.npz")
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "c", "o"]))
+    monkeypatch.setenv("EDGECC", str(compiler))
+    sentences.write_samples(tmp_path / "vocab.txt", tmp_path, tmp_path / "b.npz")
     assert np.load(tmp_path / "b.npz")["input_ids"].tolist() == [[2, 4, 3, 0], [2, 4, 5, 3]]
 
 

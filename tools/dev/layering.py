@@ -35,11 +35,12 @@ RULES = {
     "tools/edgecc": "compiler passes dialects runtime mlir json cli",
     "tools/edgecc-diff": "tools/edgecc compiler passes dialects runtime mlir json",
     "tools/edgecc-opt": "passes dialects mlir",
-    "tools/edgecc-run": "runtime compiler/text json cli",
+    "tools/text": "runtime compiler/text",
+    "tools/edgecc-run": "runtime tools/text json cli",
     "tools/edgecc-tokenize": "runtime compiler/text cli",
     "tools/edgecc-dump": "runtime flatbuffers json cli",
     "tools/edgecc-bench": "runtime json cli",
-    "tools/edgecc-eval": "runtime json cli",
+    "tools/edgecc-eval": "runtime tools/text json cli",
 }
 
 

@@ -1,4 +1,5 @@
 // Exact matches: a prompt up to and including a mark, and one right way to go on.
+#include "runtime/text/tokenizer/Decoder.h"
 #include "tools/edgecc-eval/Eval.h"
 
 #include <algorithm>
@@ -15,11 +16,17 @@ struct Line {
 /// How lines are written: as a text with marks, or as token ids, of which two are the marks.
 class Lines {
 public:
-  Lines(const EvalOptions &options, const text::Tokenizer *tokenizer)
-      : options(options), tokenizer(tokenizer), areIds(isIdsFile(options.completions)) {}
+  Lines(const EvalOptions &options, const edgecc_text *own)
+      : options(options), own(own), areIds(isIdsFile(options.completions)) {}
 
   std::string read(std::vector<Line> &lines) const;
-  std::string spell(int64_t last, int64_t id) const { return areIds ? " " + std::to_string(id) : tokenizer->decode(last, id); }
+  /// Returns what spells the ids of a continuation; nothing for ids.
+  std::optional<text::Decoder> decoder() const {
+    std::optional<text::Decoder> decoder;
+    if (!areIds)
+      decoder.emplace(own->tokenizer).resume();
+    return decoder;
+  }
   bool ended(const std::string &text, int64_t id) const {
     return areIds ? std::to_string(id) == options.until : text.find(options.until) != std::string::npos;
   }
@@ -29,7 +36,7 @@ private:
   std::string parse(const std::string &text, Line &line) const;
 
   const EvalOptions &options;
-  const text::Tokenizer *tokenizer;
+  const edgecc_text *own;
   bool areIds;
 };
 
@@ -41,7 +48,7 @@ std::string Lines::parse(const std::string &text, Line &line) const {
     const size_t end = text.find(options.until, begin);
     if (end == std::string::npos)
       return options.until;
-    line.prompt = tokenizer->encode(text.substr(0, begin));
+    line.prompt = encode(*own, text.substr(0, begin));
     line.rest = text.substr(begin, end + options.until.size() - begin);
     return "";
   }
@@ -62,7 +69,7 @@ std::string Lines::parse(const std::string &text, Line &line) const {
 
 std::string Lines::read(std::vector<Line> &lines) const {
   std::string bytes;
-  if (!areIds && !tokenizer)
+  if (!areIds && !own)
     return options.completions + " needs --tokenizer FILE: the model has none inside (or give token ids, FILE.ids)";
   if (std::string fault = readFile(options.completions, bytes); !fault.empty())
     return fault;
@@ -82,7 +89,8 @@ std::string goOn(Compiled &model, const Lines &lines, const std::vector<int64_t>
                  Pace &pace) {
   std::vector<float> logits;
   std::vector<int64_t> next = prompt;
-  int64_t last = prompt.back();
+  std::optional<text::Decoder> decoder = lines.decoder();
+  text::Buffer<char> piece;
   model.writing->reset();
   text.clear();
   for (bool ended = false, isPrompt = true; most-- > 0 && !ended; isPrompt = false) {
@@ -94,18 +102,26 @@ std::string goOn(Compiled &model, const Lines &lines, const std::vector<int64_t>
     else
       pace.addWriting(start);
     const int64_t id = std::max_element(logits.begin(), logits.end()) - logits.begin();
-    text += lines.spell(last, id);
+    if (decoder) {
+      decoder->feed(uint32_t(id), piece);
+      text.append(piece.data(), piece.size());
+      piece.clear();
+    } else {
+      text += " " + std::to_string(id);
+    }
     ended = lines.ended(text, id);
-    next = {last = id};
+    next = {id};
   }
+  if (decoder && decoder->finish(piece))
+    text.append(piece.data(), piece.size());
   return "";
 }
 
 } // namespace
 
-std::string measureCompletions(const EvalOptions &options, const text::Tokenizer *tokenizer, Compiled &model, Compiled *reference,
+std::string measureCompletions(const EvalOptions &options, const edgecc_text *own, Compiled &model, Compiled *reference,
                                Json &result) {
-  const Lines how(options, tokenizer);
+  const Lines how(options, own);
   std::vector<Line> lines;
   if (std::string fault = how.read(lines); !fault.empty())
     return fault;

@@ -8,6 +8,7 @@
 #define EDGECC_TOOLS_EVAL_EVAL_H
 
 #include "runtime/text/LanguageModel.h"
+#include "tools/text/Text.h"
 
 #include <chrono>
 #include <cstdio>
@@ -58,7 +59,7 @@ struct Windows {
   std::vector<Window> windows;
   size_t documents = 0, predicted = 0;
 
-  std::string read(const EvalOptions &options, const text::Tokenizer *tokenizer, int64_t length, int64_t vocabulary);
+  std::string read(const EvalOptions &options, const edgecc_text *text, int64_t length, int64_t vocabulary);
 };
 
 std::string readFile(const std::string &path, std::string &bytes);
@@ -97,7 +98,7 @@ Json speedOf(const Compiled &model, const Pace &pace, const Pace *reference);
 
 /// Each returns "" or why it could not be measured; `reference` may be null.
 std::string measureDivergence(const Windows &windows, Compiled &model, Compiled *reference, Json &result);
-std::string measureCompletions(const EvalOptions &options, const text::Tokenizer *tokenizer, Compiled &model, Compiled *reference,
+std::string measureCompletions(const EvalOptions &options, const edgecc_text *text, Compiled &model, Compiled *reference,
                                Json &result);
 std::string measureSpeed(const std::vector<int64_t> &tokens, Compiled &model, Compiled *reference, Json &result);
 

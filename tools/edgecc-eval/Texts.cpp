@@ -32,12 +32,12 @@ static bool parseIds(const std::string &line, std::vector<int64_t> &ids) {
   return stream.eof();
 }
 
-std::string Windows::read(const EvalOptions &options, const text::Tokenizer *tokenizer, int64_t length, int64_t vocabulary) {
+std::string Windows::read(const EvalOptions &options, const edgecc_text *text, int64_t length, int64_t vocabulary) {
   std::string bytes;
   if (std::string fault = readFile(options.text, bytes); !fault.empty())
     return fault;
   const bool areIds = isIdsFile(options.text);
-  if (!areIds && !tokenizer)
+  if (!areIds && !text)
     return options.text + " needs --tokenizer FILE: the model has none inside (or give token ids, FILE.ids)";
   std::vector<std::string_view> texts = text::splitDocuments(bytes);
   select(options, texts);
@@ -45,7 +45,7 @@ std::string Windows::read(const EvalOptions &options, const text::Tokenizer *tok
   for (std::string_view document : texts) {
     std::vector<int64_t> ids;
     if (!areIds)
-      ids = tokenizer->encode(document);
+      ids = encode(*text, document);
     else if (!parseIds(std::string(document), ids))
       return options.text + ": '" + std::string(document.substr(0, 40)) + "' is no line of token ids";
     if (std::string fault = foreignToken(options.text, ids, vocabulary); !fault.empty())

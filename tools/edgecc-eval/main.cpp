@@ -26,8 +26,8 @@ std::string evaluate(const EvalOptions &options, Json &report) {
   if (reference)
     report["reference"] = reference->facts;
 
-  std::string fault;
-  std::unique_ptr<text::Tokenizer> tokenizer = text::openTokenizer(model.model, options.tokenizer, fault);
+  Text text;
+  std::string fault = text.open(model.model, options.tokenizer);
   if (!fault.empty())
     return fault;
   std::vector<int64_t> sample;
@@ -35,7 +35,7 @@ std::string evaluate(const EvalOptions &options, Json &report) {
     int64_t length = std::min(options.window, model.scoring->context());
     length = reference ? std::min(length, reference->scoring->context()) : length;
     Windows windows;
-    if (fault = windows.read(options, tokenizer.get(), length, vocabulary); !fault.empty())
+    if (fault = windows.read(options, text.handle(), length, vocabulary); !fault.empty())
       return fault;
     if (fault = measureDivergence(windows, model, reference, report["text"]); !fault.empty())
       return fault;
@@ -45,7 +45,7 @@ std::string evaluate(const EvalOptions &options, Json &report) {
         sample = window.tokens;
   }
   if (!options.completions.empty()) {
-    if (fault = measureCompletions(options, tokenizer.get(), model, reference, report["completions"]); !fault.empty())
+    if (fault = measureCompletions(options, text.handle(), model, reference, report["completions"]); !fault.empty())
       return fault;
     report["completions"]["path"] = options.completions;
   }
@@ -73,7 +73,7 @@ int main(int argc, char **argv) {
   app.add_option("--until", options.until, "ends what is to be written")->capture_default_str();
   app.add_option("--actions", options.actions, "file for the continuations, a line each");
   app.add_option("--tokenizer", options.tokenizer,
-                 "a tokenizer: compiled by edgecc-tokenize, or its source (default: the model's own)");
+                 "a tokenizer to use instead of the model's own: compiled by edgecc-tokenize, or any that edgecc compiles");
   app.add_option("--half", options.half, "take this half of the documents or lines only")
       ->check(CLI::IsMember({"first", "second"}));
   app.add_option("--count", options.count, "documents or lines at most");

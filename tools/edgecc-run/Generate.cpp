@@ -1,7 +1,7 @@
 #include "tools/edgecc-run/Generate.h"
 
 #include "runtime/text/LanguageModel.h"
-#include "runtime/text/Tokenizer.h"
+#include "runtime/text/tokenizer/Decoder.h"
 
 #include <algorithm>
 #include <chrono>
@@ -20,10 +20,15 @@ int complain(const std::string &sentence) {
 
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-std::vector<int64_t> stopIds(const Model &model, const text::Tokenizer *tokenizer, const GenerateOptions &options) {
+std::vector<int64_t> stopIds(const Model &model, const edgecc_text *own, const GenerateOptions &options) {
   if (options.ignoreStop || !options.stopIds.empty())
     return options.ignoreStop ? std::vector<int64_t>() : options.stopIds;
-  std::vector<int64_t> ids = tokenizer ? tokenizer->ends() : std::vector<int64_t>();
+  std::vector<int64_t> ids;
+  if (own) {
+    // The beginning of another text ends this one.
+    ids = {own->tokenizer.endId(), own->tokenizer.beginId()};
+    ids.insert(ids.end(), own->stopIds, own->stopIds + own->defaults.stopCount);
+  }
   // "2" or "[1, 2]", as in config.json
   const char *at = edgecc_model_property(model.handle(), "eos_token_id");
   while (at && *at) {
@@ -59,17 +64,14 @@ void printStats(const Model &model, const text::LanguageModel &language, const t
 
 } // namespace
 
-int runGenerate(const Model &model, Session &session, const GenerateOptions &options) {
-  std::string fault;
-  std::unique_ptr<text::Tokenizer> tokenizer = text::openTokenizer(model, options.tokenizer, fault);
-  if (!fault.empty())
-    return complain(fault);
-  if (options.prompt && !tokenizer)
+int runGenerate(const Model &model, Session &session, const edgecc_text *own, const GenerateOptions &options) {
+  if (options.prompt && !own)
     return complain("--prompt needs --tokenizer FILE: the model has none inside (or give --ids)");
+  std::string fault;
   text::LanguageModel language(model, session);
   if (fault = language.find(options.entry); !fault.empty())
     return complain(fault);
-  std::vector<int64_t> history = options.prompt ? tokenizer->encode(*options.prompt) : options.ids;
+  std::vector<int64_t> history = options.prompt ? encode(*own, *options.prompt) : options.ids;
   for (int64_t id : history)
     if (id < 0 || id >= language.vocabulary())
       return complain("token " + std::to_string(id) + " is not in the model's vocabulary of " +
@@ -81,10 +83,20 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
     if (fault = language.draftAt(exit); !fault.empty())
       return complain(fault);
   }
-  const std::vector<int64_t> stops = stopIds(model, tokenizer.get(), options);
-  const bool asText = tokenizer && !options.printIds;
-  if (asText && options.prompt)
-    printf("%s", options.prompt->c_str());
+  const std::vector<int64_t> stops = stopIds(model, own, options);
+  std::optional<text::Decoder> decoder;
+  if (own && !options.printIds) {
+    decoder.emplace(own->tokenizer);
+    if (!history.empty() && !own->tokenizer.isSpecial(uint32_t(history.back())))
+      decoder->resume();
+    if (options.prompt)
+      printf("%s", options.prompt->c_str());
+  }
+  text::Buffer<char> piece;
+  const auto printPiece = [&] {
+    fwrite(piece.data(), 1, piece.size(), stdout);
+    piece.clear();
+  };
 
   text::Sampler sampler(options.sampling);
   edgecc_exit_info drafting = {};
@@ -116,13 +128,19 @@ int runGenerate(const Model &model, Session &session, const GenerateOptions &opt
         stopped = true;
         break;
       }
-      if (asText)
-        printf("%s", tokenizer->decode(i == 0 ? -1 : history[i - 1], id).c_str());
-      else
+      if (decoder) {
+        decoder->feed(uint32_t(id), piece);
+        printPiece();
+      } else {
         printf("%s%lld", written ? "," : "", static_cast<long long>(id));
+      }
       fflush(stdout);
       ++written;
     }
+  }
+  if (decoder) {
+    decoder->finish(piece);
+    printPiece();
   }
   printf("\n");
   fflush(stdout);

@@ -5,6 +5,7 @@
 #include "edgecc/edgecc.hpp"
 #include "runtime/text/chat/Sampler.h"
 #include "tools/edgecc-run/Exits.h"
+#include "tools/text/Text.h"
 
 #include <optional>
 #include <string>
@@ -15,7 +16,7 @@ namespace edgecc::tools {
 struct GenerateOptions {
   std::optional<std::string> prompt;
   std::vector<int64_t> ids;
-  std::string tokenizer; ///< a file; "" takes the model's own tokenizer segment
+  std::string tokenizer; ///< a source, or a compiled one; "" takes the model's own
   std::string entry;     ///< "" takes `prefill` and `decode`, or the one entry there is
   uint32_t maxTokens = 64;
   uint32_t prefillChunk = 0;
@@ -27,8 +28,8 @@ struct GenerateOptions {
   uint32_t drafts = 4; ///< in a row at most, before they are verified
 };
 
-/// Streams text (or ids) to stdout and times to stderr. Returns the exit status.
-int runGenerate(const Model &model, Session &session, const GenerateOptions &options);
+/// Streams text (or ids) to stdout and times to stderr. `text` may be null: then ids. Returns the exit status.
+int runGenerate(const Model &model, Session &session, const edgecc_text *text, const GenerateOptions &options);
 
 } // namespace edgecc::tools
 #endif // EDGECC_TOOLS_GENERATE_H

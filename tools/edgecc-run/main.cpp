@@ -2,7 +2,6 @@
 #include "tools/edgecc-run/Chat.h"
 #include "tools/edgecc-run/Generate.h"
 #include "tools/edgecc-run/Tensors.h"
-#include "tools/edgecc-run/Text.h"
 
 #include <CLI/CLI.hpp>
 
@@ -168,12 +167,15 @@ int main(int argc, char **argv) {
   tensors.stats = generate.stats;
   if (!*promptOption && !*idsOption && !isChat)
     return runTensors(model, session, tensors);
+  Text own;
+  std::string fault = own.open(model, generate.tokenizer);
+  if (fault.empty() && isChat && !own.handle())
+    fault = "the model has no tokenizer inside; compile it with --tokenizer, or name one here with --tokenizer";
+  if (!fault.empty()) {
+    fprintf(stderr, "edgecc-run: %s\n", fault.c_str());
+    return 1;
+  }
   if (isChat || (*promptOption && !isRaw)) {
-    Text own;
-    if (std::string fault = own.open(model, generate.tokenizer); !fault.empty() && isChat) {
-      fprintf(stderr, "edgecc-run: %s\n", fault.c_str());
-      return 1;
-    }
     if (isChat || (own.handle() && edgecc_text_has_template(own.handle()))) {
       const auto given = [](const CLI::Option *option, auto value) { return *option ? std::optional(value) : std::nullopt; };
       chat.temperature = given(temperature, generate.sampling.temperature);
@@ -196,5 +198,5 @@ int main(int argc, char **argv) {
   generate.entry = tensors.entry;
   if (*promptOption)
     generate.prompt = prompt;
-  return runGenerate(model, session, generate);
+  return runGenerate(model, session, own.handle(), generate);
 }

@@ -1,21 +1,19 @@
 //===- edgecc-tokenize - Compiles tokenizers, encodes texts, decodes ids -----===//
 //
-//   edgecc-tokenize compile SOURCE -o FILE        any tokenizer to the tables that the phone reads
+//   edgecc-tokenize compile SOURCE -o FILE        any tokenizer, and the chat template beside it, to tables that the phone reads
 //   edgecc-tokenize TEXT --tokenizer T            ids of each document of a file, a document a line; a calibration file (.ids)
 //   edgecc-tokenize TEXT --tokenizer T --whole    ids of the file as one text, to the byte
 //   edgecc-tokenize IDS --tokenizer T --decode    the text of each line of ids
 //
-// `edgecc --calibrate FILE.txt` runs it.
-//
 //===----------------------------------------------------------------------===//
-#include "compiler/text/tokenizer/Tokenizers.h"
+#include "compiler/text/TextCompiler.h"
+#include "compiler/text/TextEncoder.h"
 #include "runtime/files/Outputs.h"
 #include "runtime/text/Documents.h"
 #include "runtime/text/tokenizer/Decoder.h"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -42,35 +40,13 @@ bool readFile(const std::string &path, std::string &bytes) {
   return bool(file) || file.eof();
 }
 
-/// A tokenizer with the memory of its tables.
-struct Loaded {
-  std::vector<uint64_t> memory;
-  text::CompiledTokenizer tokenizer;
-  text::Scratch scratch;
-
-  /// Returns "" or why the tokenizer cannot be used.
-  std::string open(const std::string &path, const text::TokenizerOptions &options) {
-    std::string section, fault;
-    if (!text::compileTokenizer(path, options, section, fault))
-      return fault;
-    memory.resize(section.size() / sizeof(uint64_t) + 1);
-    memcpy(memory.data(), section.data(), section.size());
-    const char *const sentence = tokenizer.open(memory.data(), section.size());
-    return sentence ? path + ": " + sentence : "";
-  }
-
-  bool encode(std::string_view text, const Options &options, text::Buffer<int32_t> &ids) {
-    return tokenizer.encode(text, options.isTrusted ? text::Trust::all() : text::Trust::none(), {options.addsSpecial}, scratch,
-                            ids);
-  }
-};
-
 int compile(const Options &options) {
-  std::string section, fault = files::findClash({{"-o", options.output}}, {{"SOURCE", options.source}});
-  if (!fault.empty() || !text::compileTokenizer(options.source, options.compile, section, fault))
+  std::string segment, fault = files::findClash({{"-o", options.output}}, {{"SOURCE", options.source}});
+  text::TextSummary summary;
+  if (!fault.empty() || !text::compileText(options.source, segment, summary, fault, options.compile))
     return complain(fault);
   std::ofstream file(options.output, std::ios::binary);
-  file.write(section.data(), std::streamsize(section.size()));
+  file.write(segment.data(), std::streamsize(segment.size()));
   file.close();
   return file ? 0 : complain(options.output + ": cannot be written");
 }
@@ -87,7 +63,7 @@ void printIds(FILE *to, const text::Buffer<int32_t> &ids, size_t prompt) {
   fputc('\n', to);
 }
 
-int encodeFile(const Options &options, Loaded &loaded, const std::string &contents, FILE *to) {
+int encodeFile(const Options &options, text::TextEncoder &encoder, const std::string &contents, FILE *to) {
   std::vector<std::string_view> documents = {contents};
   if (!options.isWhole)
     documents = text::splitDocuments(contents);
@@ -95,24 +71,22 @@ int encodeFile(const Options &options, Loaded &loaded, const std::string &conten
   for (std::string_view document : documents) {
     if (left-- == 0)
       break;
-    text::Buffer<int32_t> ids, start;
-    const size_t mark = options.split.empty() ? std::string_view::npos : document.find(options.split);
-    if (!options.split.empty() && mark == std::string_view::npos)
-      return complain(options.input + ": there is no '" + options.split + "' in '" + std::string(document.substr(0, 60)) +
-                      "' (--split)");
-    const std::string_view prompt = options.split.empty() ? std::string_view() : document.substr(0, mark + options.split.size());
-    if (!loaded.encode(document, options, ids) || (!options.split.empty() && !loaded.encode(prompt, options, start)))
-      return complain(options.input + ": a document is too long, or memory ran out");
-    printIds(to, ids, start.size());
+    text::Buffer<int32_t> ids;
+    size_t promptSize = 0;
+    const std::string fault = encoder.encodeDocument(document, options.split, ids, promptSize, {options.addsSpecial},
+                                                     options.isTrusted ? text::Trust::all() : text::Trust::none());
+    if (!fault.empty())
+      return complain(options.input + ": " + fault + (options.split.empty() ? "" : " (--split)"));
+    printIds(to, ids, promptSize);
   }
   return 0;
 }
 
-int decodeFile(const Options &options, Loaded &loaded, const std::string &contents, FILE *to) {
+int decodeFile(const Options &options, const text::CompiledTokenizer &tokenizer, const std::string &contents, FILE *to) {
   std::istringstream lines(contents);
   std::string line;
   for (size_t number = 1; std::getline(lines, line); ++number) {
-    text::Decoder decoder(loaded.tokenizer, options.skipsSpecial);
+    text::Decoder decoder(tokenizer, options.skipsSpecial);
     text::Buffer<char> decoded;
     std::istringstream words(line);
     for (std::string word; words >> word;) {
@@ -120,9 +94,9 @@ int decodeFile(const Options &options, Loaded &loaded, const std::string &conten
       const unsigned long id = strtoul(word.c_str(), &end, 10);
       if (word == "|")
         continue;
-      if (*end || id >= loaded.tokenizer.size())
+      if (*end || id >= tokenizer.size())
         return complain(options.input + ": line " + std::to_string(number) + ": '" + word +
-                        "' is no id; the tokenizer has 0 to " + std::to_string(loaded.tokenizer.size() - 1));
+                        "' is no id; the tokenizer has 0 to " + std::to_string(tokenizer.size() - 1));
       decoder.feed(uint32_t(id), decoded);
     }
     decoder.finish(decoded);
@@ -153,7 +127,8 @@ int main(int argc, char **argv) {
   app.add_flag("!--no-special", options.addsSpecial, "adds no tokens around a text, such as the begin token");
   app.add_flag("--decode", options.decodes, "reads lines of ids and writes their texts");
   app.add_flag("--skip-special", options.skipsSpecial, "with --decode: leaves special tokens out");
-  auto *compileCommand = app.add_subcommand("compile", "Compiles a tokenizer into the tables that the phone reads");
+  auto *compileCommand =
+      app.add_subcommand("compile", "Compiles a tokenizer, and the chat template beside it, into tables that the phone reads");
   compileCommand->add_option("source", options.source, sources)->required();
   compileCommand->add_option("-o", options.output, "file to write")->required();
   compileCommand->add_option("--pattern", options.compile.pattern, "how tiktoken ranks split text");
@@ -167,8 +142,8 @@ int main(int argc, char **argv) {
       files::findClash({{"-o", options.output}}, {{"the text", options.input}, {"--tokenizer", options.tokenizer}});
   if (!fault.empty())
     return complain(fault);
-  Loaded loaded;
-  if (fault = loaded.open(options.tokenizer, options.compile); !fault.empty())
+  text::TextEncoder encoder;
+  if (fault = encoder.open(options.tokenizer, options.compile); !fault.empty())
     return complain(fault);
   std::string contents;
   if (!readFile(options.input, contents))
@@ -176,7 +151,8 @@ int main(int argc, char **argv) {
   FILE *to = options.output.empty() ? stdout : fopen(options.output.c_str(), "w");
   if (!to)
     return complain(options.output + ": cannot be written");
-  const int status = options.decodes ? decodeFile(options, loaded, contents, to) : encodeFile(options, loaded, contents, to);
+  const int status =
+      options.decodes ? decodeFile(options, encoder.tokenizer(), contents, to) : encodeFile(options, encoder, contents, to);
   if (status != 0)
     return status;
   if (fflush(to) != 0 || ferror(to))

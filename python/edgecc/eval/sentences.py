@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..errors import EdgeccError
-from ..wordpiece import WordPiece
+from ..text import Text
 from .labelled import Example, Feeds, oracle
 
 _BATCH, _LONGEST = 16, 128
@@ -26,7 +26,7 @@ def read(directory: Path, part: str, count: int | None) -> tuple[list[str], np.n
     return [text for text, _ in rows], np.array([category for _, category in rows])
 
 
-def embed(tokenizer: WordPiece, sentences: list[str], encode: Callable[[Feeds], np.ndarray]) -> np.ndarray:
+def embed(tokenizer: Text, sentences: list[str], encode: Callable[[Feeds], np.ndarray]) -> np.ndarray:
     """[sentences, width], in batches of sentences about as long as each other, since padding is work."""
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
     vectors: dict[int, np.ndarray] = {}
@@ -37,7 +37,7 @@ def embed(tokenizer: WordPiece, sentences: list[str], encode: Callable[[Feeds], 
     return np.stack([vectors[i] for i in range(len(sentences))])
 
 
-def fit_classifier(vocabulary: Path, directory: Path, encoder: Path, file: Path, count: int | None) -> None:
+def fit_classifier(tokenizer: Path, directory: Path, encoder: Path, file: Path, count: int | None) -> None:
     """For edgecc-export --classifier: logistic regression on the vectors that ONNX Runtime gives of the training sentences."""
     try:
         from sklearn.linear_model import LogisticRegression
@@ -45,21 +45,21 @@ def fit_classifier(vocabulary: Path, directory: Path, encoder: Path, file: Path,
         raise EdgeccError("the sentence task needs scikit-learn: pip install scikit-learn") from None
     sentences, intents = read(directory, "train", count)
     run = oracle(encoder)
-    vectors = embed(WordPiece(vocabulary), sentences, lambda feeds: run(feeds)["sentence_embedding"])
+    vectors = embed(Text.open(tokenizer), sentences, lambda feeds: run(feeds)["sentence_embedding"])
     fitted = LogisticRegression(C=10, max_iter=300).fit(vectors, intents)
     file.parent.mkdir(parents=True, exist_ok=True)
     np.savez(file, weight=fitted.coef_, bias=fitted.intercept_, labels=fitted.classes_)
 
 
-def examples(vocabulary: Path, directory: Path, classifier: Path, count: int | None) -> list[Example]:
+def examples(tokenizer: Path, directory: Path, classifier: Path, count: int | None) -> list[Example]:
     """The test sentences, one by one. An intent that the classifier does not know is none of its answers."""
-    tokenizer = WordPiece(vocabulary)
+    text = Text.open(tokenizer)
     labels = {str(label): i for i, label in enumerate(np.load(classifier)["labels"])}
-    return [Example(tokenizer.batch([text], _LONGEST), labels.get(str(intent), -1)) for text, intent in zip(*read(directory, "test", count))]
+    return [Example(text.batch([sentence], _LONGEST), labels.get(str(intent), -1)) for sentence, intent in zip(*read(directory, "test", count))]
 
 
-def write_samples(vocabulary: Path, directory: Path, file: Path, count: int = 2048) -> None:
+def write_samples(tokenizer: Path, directory: Path, file: Path, count: int = 2048) -> None:
     """Training sentences for --calibrate, [count, longest]; those of more than 32 tokens are cut."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = WordPiece(vocabulary).batch(read(directory, "train", count)[0], _LONGEST_SAMPLE)
+    arrays: dict[str, Any] = Text.open(tokenizer).batch(read(directory, "train", count)[0], _LONGEST_SAMPLE)
     np.savez(file, **arrays)

