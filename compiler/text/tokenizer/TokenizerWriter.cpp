@@ -25,7 +25,7 @@ public:
 private:
   bool check();
   void findWholeTokens();
-  void findSplitsAtMarks();
+  void findSplits();
   void writeTokens();
   void writeMerges();
   bool writeAdded();
@@ -137,19 +137,47 @@ void Writer::findWholeTokens() {
   }
 }
 
-/// Finds the bytes after which a token goes on with U+2581. Elsewhere no merge crosses the place before it.
-void Writer::findSplitsAtMarks() {
-  if (from.model != TokenizerModel::Bpe || has(kByteLevel) || !from.prefix.empty() || !from.suffix.empty() ||
-      ids.find(kMark) == ids.end())
+/// Finds the pairs of bytes that meet inside of tokens, in BPE over characters only those where two characters meet. Elsewhere no
+/// merge joins the two sides, since the text of each symbol is a token: words may be cut there. A byte that may be unknown is
+/// dropped, or makes one unknown token with its neighbours, so nothing is cut beside it.
+void Writer::findSplits() {
+  if (from.model != TokenizerModel::Bpe || has(kIgnoreMerges) || !from.prefix.empty() || !from.suffix.empty())
     return;
-  header.flags |= kSplitAtMarks;
+  // The text of `<0xXX>` or of the unknown token is not the text it stands for.
+  const auto isOther = [&](uint32_t id) {
+    return id == from.unknown || (id < from.tokens.size() && from.tokens[id].flags & kTokenByte);
+  };
+  for (const auto &[key, merge] : mergeOf)
+    if (isOther(merge->left) || isOther(merge->right))
+      return;
+  std::string joins(65536 / 8, '\0');
+  const auto join = [&](uint32_t left, uint32_t right) {
+    joins[left * 32 + right / 8] = char(joins[left * 32 + right / 8] | 1 << right % 8);
+  };
   for (const auto *list : {&from.tokens, &from.internal})
     for (const TokenizerDescription::Token &token : *list)
-      for (size_t at = token.bytes.find(kMark, 1); at != std::string::npos && (token.inModel || token.flags & kTokenUser);
-           at = token.bytes.find(kMark, at + 1)) {
-        const auto byte = uint8_t(token.bytes[at - 1]);
-        header.beforeMark[byte / 8] |= uint8_t(1 << byte % 8);
+      for (size_t at = 1; at < token.bytes.size() && (token.inModel || token.flags & kTokenUser); ++at) {
+        const auto left = uint8_t(token.bytes[at - 1]), right = uint8_t(token.bytes[at]);
+        if (has(kByteLevel) || (right & 0xC0) != 0x80)
+          join(left, right);
+        if (token.bytes.compare(at, kMark.size(), kMark) == 0)
+          header.beforeMark[left / 8] |= uint8_t(1 << left % 8);
       }
+  bool hasAllBytes = true;
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    const uint32_t id = byteSymbols[byte];
+    hasAllBytes &= id != kNoToken;
+    const bool isSpecial = id < from.tokens.size() && from.tokens[id].flags & kTokenSpecial;
+    for (uint32_t other = 0; has(kByteLevel) && other < 256 && (id == kNoToken || isSpecial); ++other) {
+      join(byte, other);
+      join(other, byte);
+    }
+  }
+  const bool isKnown = has(kByteLevel) || (has(kByteFallback) && hasAllBytes);
+  if (isKnown || ids.find(kMark) != ids.end())
+    header.flags |= kSplitAtMarks;
+  if (isKnown)
+    table(TokenizerTable::Joins) = joins;
 }
 
 void Writer::writeTokens() {
@@ -316,7 +344,7 @@ std::string Writer::write() {
 
   if (from.model == TokenizerModel::Bpe)
     findWholeTokens();
-  findSplitsAtMarks();
+  findSplits();
   writeTokens();
   writeMerges();
   if (!writeAdded())

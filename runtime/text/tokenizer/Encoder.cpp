@@ -8,7 +8,7 @@
 
 namespace edgecc::text {
 
-constexpr uint32_t kCacheSize = 2048;
+constexpr uint32_t kCacheSize = 4096;
 constexpr size_t kShortWord = 48;                        ///< symbols up to which merges are found by going through all pairs
 constexpr std::string_view kPieceSpace = "\xe2\x96\x81"; // U+2581
 
@@ -39,6 +39,7 @@ private:
   void prefixSpace(uint32_t stage, std::string_view piece, bool isFirst);
   void mapBytes(uint32_t stage, std::string_view piece);
   void encodePiece(std::string_view piece);
+  bool mayCut(std::string_view piece, size_t at) const;
   void encodeWord(std::string_view word);
   void runModel(std::string_view word);
 
@@ -351,7 +352,7 @@ void Encoder::metaspace(uint32_t stage, std::string_view piece, bool isFirst) {
   // Each mark begins a part.
   size_t begin = 0;
   for (size_t at = 1; at + mark.size() <= text.size() && !isFailed; ++at)
-    if (memcmp(text.data() + at, mark.data(), mark.size()) == 0) {
+    if (text[at] == mark[0] && memcmp(text.data() + at, mark.data(), mark.size()) == 0) {
       preTokenize(stage + 1, {text.data() + begin, at - begin}, isFirst && begin == 0);
       begin = at;
     }
@@ -397,25 +398,24 @@ void Encoder::mapBytes(uint32_t stage, std::string_view piece) {
 /// Encodes what no pre-tokenizer splits any more.
 void Encoder::encodePiece(std::string_view piece) {
   if (has(kMappedBytes)) {
-    scratch.word.clear();
+    scratch.unmapped.clear();
     for (size_t at = 0; at < piece.size();) {
       const Character character = decodeUtf8(piece.data() + at, piece.size() - at);
-      scratch.word.push(unmappedByte(character.code));
+      scratch.unmapped.push(unmappedByte(character.code));
       at += character.length;
     }
-    if (scratch.word.failed()) {
+    if (scratch.unmapped.failed()) {
       isFailed = true;
       return;
     }
-    return encodeWord(view(scratch.word));
+    piece = view(scratch.unmapped);
   }
-  if (!has(kSplitAtMarks))
+  // Words that the cache takes need no cuts between bytes.
+  if (!has(kSplitAtMarks) || (has(kByteLevel) && piece.size() <= sizeof(CachedWord::text)))
     return encodeWord(piece);
-  // No token of this vocabulary holds U+2581 after these bytes, so no merge joins the two sides.
   size_t begin = 0;
-  for (size_t at = 1; at + kPieceSpace.size() <= piece.size() && !isFailed; ++at) {
-    if (piece[at] != kPieceSpace[0] || memcmp(piece.data() + at, kPieceSpace.data(), kPieceSpace.size()) != 0 ||
-        mayStart(header.beforeMark, piece[at - 1]))
+  for (size_t at = 1; at < piece.size() && !isFailed; ++at) {
+    if (!mayCut(piece, at))
       continue;
     encodeWord({piece.data() + begin, at - begin});
     begin = at;
@@ -424,17 +424,31 @@ void Encoder::encodePiece(std::string_view piece) {
     encodeWord({piece.data() + begin, piece.size() - begin});
 }
 
+/// Returns whether no merge joins the two sides of a place: each symbol of BPE is a token, and none has these two bytes side by
+/// side, or U+2581 after such a byte.
+bool Encoder::mayCut(std::string_view piece, size_t at) const {
+  const auto left = uint8_t(piece[at - 1]), right = uint8_t(piece[at]);
+  if ((right & 0xC0) == 0x80 && !has(kByteLevel))
+    return false;
+  if (t.joins && !(t.joins[left * 32 + right / 8] >> (right % 8) & 1))
+    return true;
+  return right == uint8_t(kPieceSpace[0]) && !has(kByteLevel) && piece.size() - at >= kPieceSpace.size() &&
+         memcmp(piece.data() + at, kPieceSpace.data(), kPieceSpace.size()) == 0 && !mayStart(header.beforeMark, piece[at - 1]);
+}
+
 /// Encodes a word, or takes its ids from the cache.
 void Encoder::encodeWord(std::string_view word) {
   if (word.empty() || isFailed)
     return;
   if (word.size() > sizeof(CachedWord::text))
     return runModel(word);
-  uint64_t text[2] = {0, 0};
+  uint64_t text[3] = {0, 0, 0};
   memcpy(text, word.data(), word.size());
-  const uint64_t mixed = (text[0] ^ (text[1] * 0x9E3779B97F4A7C15u) ^ word.size()) * 0xD6E8FEB86659FD93u;
+  const uint64_t mixed =
+      (text[0] ^ (text[1] * 0x9E3779B97F4A7C15u) ^ (text[2] * 0xBF58476D1CE4E5B9u) ^ word.size()) * 0xD6E8FEB86659FD93u;
   CachedWord &cached = scratch.cache[(mixed >> 40) % kCacheSize];
-  if (cached.length == word.size() && cached.text[0] == text[0] && cached.text[1] == text[1] && cached.trusted == isTrusted) {
+  if (cached.length == word.size() && cached.text[0] == text[0] && cached.text[1] == text[1] && cached.text[2] == text[2] &&
+      cached.trusted == isTrusted) {
     for (uint32_t i = 0; i < cached.count; ++i)
       push(cached.ids[i]);
     return;

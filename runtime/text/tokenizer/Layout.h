@@ -16,7 +16,7 @@
 namespace edgecc::text {
 
 constexpr char kTokenizerMagic[4] = {'E', 'T', 'O', 'K'};
-constexpr uint32_t kTokenizerVersion = 1;
+constexpr uint32_t kTokenizerVersion = 2;
 constexpr uint32_t kNoToken = UINT32_MAX;
 constexpr uint32_t kMaxTokens = 1u << 24;
 constexpr uint32_t kMaxStages = 16;
@@ -37,7 +37,7 @@ enum TokenizerFlag : uint32_t {
   kCollapseSpaces = 1 << 7,  ///< SentencePiece: runs of blanks become one, outer ones are dropped
   kPieceSpaces = 1 << 8,     ///< SentencePiece: a blank becomes U+2581
   kPieceNormalizer = 1 << 9, ///< SentencePiece: text is rewritten by the flags above and the character map
-  kSplitAtMarks = 1 << 10,   ///< BPE: a piece may be cut before U+2581, but after a byte of `beforeMark`
+  kSplitAtMarks = 1 << 10,   ///< BPE: a piece may be cut before U+2581, but after a byte of `beforeMark`, and as Joins says
 };
 
 enum TokenFlag : uint8_t {
@@ -76,6 +76,7 @@ enum class TokenizerTable : uint32_t {
   UserPieces,       ///< TrieNode: SentencePiece's user-defined pieces; values are ids
   Prefix,           ///< continuing_subword_prefix
   Suffix,           ///< end_of_word_suffix
+  Joins,            ///< bits [65536] or empty, BPE: pairs of bytes, first << 8 | second, that meet inside of a token
   Count
 };
 

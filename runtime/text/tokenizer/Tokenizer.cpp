@@ -97,6 +97,8 @@ const char *CompiledTokenizer::checkTables(size_t size) const {
   for (uint32_t i = 0; i < count<AddedToken>(TokenizerTable::Added); ++i)
     if (table<AddedToken>(TokenizerTable::Added)[i].id >= header->size)
       return "an added token has an id that does not exist";
+  if (lengthOf(TokenizerTable::Joins) != 0 && lengthOf(TokenizerTable::Joins) != 65536 / 8)
+    return "the table of bytes that meet in tokens has an invalid size";
   const std::string_view map = blob(TokenizerTable::CharacterMapData);
   if (!map.empty() && map.back() != 0)
     return "the character map does not end with a zero byte";
@@ -123,6 +125,7 @@ const char *CompiledTokenizer::checkStages() {
   byteSymbols = table<uint32_t>(TokenizerTable::ByteSymbols);
   lastByteSymbols = blob(TokenizerTable::LastByteSymbols).empty() ? nullptr : table<uint32_t>(TokenizerTable::LastByteSymbols);
   scores = table<double>(TokenizerTable::Scores);
+  joins = blob(TokenizerTable::Joins).empty() ? nullptr : table<uint8_t>(TokenizerTable::Joins);
   pieces = {table<TrieNode>(TokenizerTable::Pieces), count<TrieNode>(TokenizerTable::Pieces)};
   addedRaw = {table<TrieNode>(TokenizerTable::AddedRaw), count<TrieNode>(TokenizerTable::AddedRaw)};
   addedNormalized = {table<TrieNode>(TokenizerTable::AddedNormalized), count<TrieNode>(TokenizerTable::AddedNormalized)};

@@ -47,8 +47,8 @@ struct EncodeOptions {
 
 /// The result of a recent word, so that it need not be computed again.
 struct CachedWord {
-  uint64_t text[2];
-  uint32_t ids[6];
+  uint64_t text[3];
+  uint32_t ids[9];
   uint8_t length; ///< of the text, 0: empty
   uint8_t count;
   uint8_t trusted;
@@ -75,7 +75,8 @@ struct Scratch {
   Buffer<char> normalized;
   Buffer<uint32_t> origins;        ///< places in `valid`, per byte of `normalized`
   Buffer<char> stages[kMaxStages]; ///< texts that pre-tokenizers have changed
-  Buffer<char> word;
+  Buffer<char> unmapped;           ///< a piece in the bytes that GPT-2's alphabet stands for
+  Buffer<char> word;               ///< a word, or its start, with what the model puts around it
   Buffer<BpeSymbol> symbols;
   Buffer<uint64_t> heap;
   Buffer<UnigramNode> path;
@@ -138,6 +139,7 @@ private:
   uint32_t pairMask = 0;
   const uint32_t *byteSymbols = nullptr, *lastByteSymbols = nullptr;
   const double *scores = nullptr;
+  const uint8_t *joins = nullptr;
   Trie pieces, addedRaw, addedNormalized, characterMap, userPieces;
   const AddedToken *added = nullptr;
   uint32_t addedCount = 0;

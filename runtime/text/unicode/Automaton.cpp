@@ -28,15 +28,11 @@ const char *Automaton::open(const void *data, size_t size) {
   if (needed != size)
     return "an automaton has another size than its header says";
 
-  const auto *newStarts = reinterpret_cast<const uint32_t *>(static_cast<const char *>(data) + sizeof(header));
-  const uint32_t *const newTransitions = newStarts + stride;
-  planes = reinterpret_cast<const uint16_t *>(newTransitions + transitionCount);
-  middle = planes + kPlaneCount;
-  ascii = reinterpret_cast<const uint8_t *>(middle + 64u * header.middleCount);
-  leaves = ascii + 128;
-
+  openChecked(data);
+  const uint32_t *const newTransitions = transitions;
+  transitions = nullptr;
   for (size_t i = 0; i < stride; ++i)
-    if (newStarts[i] >= transitionCount || newStarts[i] % stride != 0)
+    if (starts[i] >= transitionCount || starts[i] % stride != 0)
       return "an automaton starts in a state that it does not have";
   for (size_t i = 0; i < transitionCount; ++i)
     if ((newTransitions[i] & ~kMatchBit) >= transitionCount || newTransitions[i] % kMatchBit % stride != 0)
@@ -50,12 +46,22 @@ const char *Automaton::open(const void *data, size_t size) {
   for (size_t i = 0; i < 128 + 64u * header.leafCount; ++i)
     if (ascii[i] >= header.classCount)
       return "an automaton has an invalid class of characters";
-
-  starts = newStarts;
-  classCount = header.classCount;
-  looksBehind = header.flags & kAutomatonLooksBehind;
   transitions = newTransitions;
   return nullptr;
+}
+
+void Automaton::openChecked(const void *data) {
+  AutomatonHeader header;
+  memcpy(&header, data, sizeof(header));
+  const size_t stride = header.classCount + 1u;
+  starts = reinterpret_cast<const uint32_t *>(static_cast<const char *>(data) + sizeof(header));
+  transitions = starts + stride;
+  planes = reinterpret_cast<const uint16_t *>(transitions + size_t(header.stateCount) * stride);
+  middle = planes + kPlaneCount;
+  ascii = reinterpret_cast<const uint8_t *>(middle + 64u * header.middleCount);
+  leaves = ascii + 128;
+  classCount = header.classCount;
+  looksBehind = header.flags & kAutomatonLooksBehind;
 }
 
 size_t Automaton::matchAt(std::string_view text, size_t from) const {
@@ -90,6 +96,14 @@ size_t Automaton::matchAt(std::string_view text, size_t from) const {
 
 bool Automaton::find(std::string_view text, size_t from, size_t &begin, size_t &end) const {
   while (from <= text.size()) {
+    // Most characters begin no match, and the start state says so.
+    while (!looksBehind && from < text.size()) {
+      const auto byte = static_cast<unsigned char>(text[from]);
+      const Character character = decodeUtf8(text.data() + from, text.size() - from);
+      if (transitions[starts[classCount] + (byte < 0x80 ? ascii[byte] : classOf(character.code))] != 0)
+        break;
+      from += character.length;
+    }
     const size_t match = matchAt(text, from);
     if (match != kNoMatch) {
       begin = from;

@@ -110,7 +110,8 @@ struct PrecompiledMap {
   uint32_t unitCount = 0;
   std::string_view strings;
 
-  const char *read(Reader &from) {
+  /// Reads the parts. The automaton is checked when the normalizer is opened.
+  const char *read(Reader &from, bool isChecked) {
     uint32_t automatonSize = 0;
     if (!from.takeWord(automatonSize) || !from.takeWord(unitCount) || unitCount == 0)
       return "a character map has no valid size";
@@ -119,7 +120,10 @@ struct PrecompiledMap {
     if (!automaton || !units)
       return "a character map does not fit its size";
     strings = {from.at, from.left};
-    return clusters.open(automaton, automatonSize);
+    if (!isChecked)
+      return clusters.open(automaton, automatonSize);
+    clusters.openChecked(automaton);
+    return nullptr;
   }
   /// Finds the replacement of the shortest start of `text` that the map has; it stands for the whole text (Darts' double array).
   bool find(std::string_view text, std::string_view &replacement) const {
@@ -186,7 +190,7 @@ const char *verifyStep(const NormalizerStep &step, Reader from) {
   }
   case StepKind::Precompiled: {
     PrecompiledMap map;
-    return map.read(from);
+    return map.read(from, false);
   }
   }
   return "a normalizer has an unknown step: compile the model again";
@@ -411,16 +415,35 @@ void runStrip(const Automaton &automaton, uint32_t sides, std::string_view text,
   out.copy(text, begin, end);
 }
 
+/// Returns whether a grapheme cluster ends between two characters of these ranges: each is of the class "Other".
+bool isPlain(uint32_t code) {
+  return code - 0x20 < 0x5F || code - 0x4E00 < 0x5200 || code - 0x3001 < 0x29 || code - 0xFF01 < 0x5E;
+}
+
 void runPrecompiled(const PrecompiledMap &map, std::string_view text, Output &out) {
   constexpr size_t kLongestCluster = 5; // HF looks up whole clusters of fewer than 6 bytes only
+  size_t kept = 0;                      // from here to `at` nothing changes
   for (size_t at = 0; at < text.size();) {
+    const Character first = decodeUtf8(text.data() + at, text.size() - at);
+    const size_t after = at + first.length;
+    if (isPlain(first.code) && after < text.size() && isPlain(decodeUtf8(text.data() + after, text.size() - after).code)) {
+      std::string_view replacement;
+      if (map.find({text.data() + at, first.length}, replacement)) {
+        out.copy(text, kept, at);
+        out.put(replacement, at);
+        kept = after;
+      }
+      at = after;
+      continue;
+    }
+    out.copy(text, kept, at);
     size_t end = map.clusters.matchAt(text, at);
     if (end == Automaton::kNoMatch || end <= at)
       end = at + decodeUtf8(text.data() + at, text.size() - at).length;
     std::string_view replacement;
     if (end - at <= kLongestCluster && map.find({text.data() + at, end - at}, replacement)) {
       out.put(replacement, at);
-      at = end;
+      kept = at = end;
       continue;
     }
     while (at < end) {
@@ -431,7 +454,9 @@ void runPrecompiled(const PrecompiledMap &map, std::string_view text, Output &ou
         out.copy(text, at, at + length);
       at += length;
     }
+    kept = end;
   }
+  out.copy(text, kept, text.size());
 }
 
 bool runStep(const NormalizerStep &step, Reader from, std::string_view text, NormalizerScratch &scratch, Output &out) {
@@ -451,7 +476,7 @@ bool runStep(const NormalizerStep &step, Reader from, std::string_view text, Nor
     std::string_view content;
     Automaton automaton;
     readText(from, content);
-    automaton.open(from.at, from.left);
+    automaton.openChecked(from.at);
     runReplace(automaton, content, text, out);
     return true;
   }
@@ -465,13 +490,13 @@ bool runStep(const NormalizerStep &step, Reader from, std::string_view text, Nor
   }
   case StepKind::Strip: {
     Automaton automaton;
-    automaton.open(from.at, from.left);
+    automaton.openChecked(from.at);
     runStrip(automaton, step.argument, text, out);
     return true;
   }
   case StepKind::Precompiled: {
     PrecompiledMap map;
-    map.read(from);
+    map.read(from, true);
     runPrecompiled(map, text, out);
     return true;
   }

@@ -126,6 +126,11 @@ def small_kinds():
                                             pre_tokenizers.Punctuation("contiguous"), pre_tokenizers.ByteLevel(add_prefix_space=False),
                                             pre_tokenizers.Digits(), pre_tokenizers.Split(Regex("[0-9][0-9][0-9]"), "isolated")]),
                                         decoder=decoders.ByteLevel())
+    # Bytes without a token are dropped, or become one unknown token with their neighbours; long words may not be cut beside them.
+    yield "bpe-few-bytes", lambda: trained(models.BPE(), trainers.BpeTrainer(**bpe),
+                                           pre_tokenizer=pre_tokenizers.ByteLevel(use_regex=False), decoder=decoders.ByteLevel())
+    yield "bpe-few-bytes-unknown", lambda: trained(models.BPE(unk_token="<unk>", fuse_unk=True), trainers.BpeTrainer(**bpe),
+                                                   pre_tokenizer=pre_tokenizers.ByteLevel(use_regex=False), decoder=decoders.ByteLevel())
     for behavior in ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"):
         for invert in (False, True):
             yield f"split-{behavior}-{invert}", lambda behavior=behavior, invert=invert: trained(

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <gtest/gtest.h>
 #include <random>
@@ -191,6 +192,29 @@ TEST(Verifier, FlippedBytesAreRefusedOrHarmless) {
       }
     EXPECT_GT(refused, 100u);
   }
+}
+
+TEST(Verifier, MappedPiecesAndPrefixesUseTheirOwnMemory) {
+  // No compiler writes both, but a damaged section has them: "##" must not overwrite the word that it stands before.
+  Compiled t(kWordPiece);
+  const Ids expected = t.encode("playings aab playingings");
+  uint32_t flags;
+  memcpy(&flags, t.section.data() + offsetof(TokenizerHeader, flags), sizeof(flags));
+  flags |= kMappedBytes;
+  memcpy(t.section.data() + offsetof(TokenizerHeader, flags), &flags, sizeof(flags));
+  ASSERT_EQ(t.reopen(), nullptr);
+  EXPECT_EQ(t.encode("playings aab playingings"), expected);
+}
+
+TEST(BytePairs, CutsLongWordsWhereNoTokenGoesOn) {
+  Compiled t(kBytePairs);
+  std::string text;
+  Ids expected;
+  for (int i = 0; i < 12; ++i) { // "oh" is in no token, and 'x' has no token, so it is dropped: "hell" and "o" meet again
+    text += "hellxohe";
+    expected.insert(expected.end(), {8, 5});
+  }
+  EXPECT_EQ(t.encode(text), expected);
 }
 
 TEST(Sources, UnknownComponentsAreNamedWithTheirPath) {
