@@ -24,7 +24,7 @@ RULES = {
     "runtime/text": "runtime json",
     "runtime/text/unicode": "runtime/text/Buffer.h",
     "runtime/text/tokenizer": "runtime/text/Buffer.h runtime/text/format.h runtime/text/unicode",
-    "runtime/text/templates": "runtime/text/Buffer.h runtime/text/format.h",
+    "runtime/text/templates": "runtime/text/Buffer.h runtime/text/format.h runtime/text/unicode/Utf8.h",
     "runtime/text/chat": "runtime/include/edgecc runtime/text",
     "runtime/arrays": "runtime",
     "dialects": "mlir",
