@@ -322,7 +322,7 @@ LogicalResult convertAttention(NodeContext &node) {
     return node.unsupported("the size of a head must be known; fix it with --dim");
   parts.scale = node.floatAttr("scale", 1 / std::sqrt(double(dim.getValue())));
   parts.softcap = node.floatAttr("softcap", 0);
-  parts.causal = node.intAttr("is_causal", 0);
+  parts.causal = node.intAttr("is_causal", 0) == 1;
   AffineExpr queries = edge::shapeOf(parts.query)[parts.queryHeadsFirst ? 2 : 1];
   // The queries are the last of what a count says is filled.
   if (filled && node.has(6))

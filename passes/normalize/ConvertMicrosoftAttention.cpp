@@ -132,7 +132,7 @@ LogicalResult convertMultiHeadAttention(NodeContext &node) {
     return node.unsupported("num_heads must be given and divide the last size of query, key and value");
   extendCaches(node, parts, /*pastInput=*/6, {key, keyFirst}, {value, valueFirst});
   parts.scale = defaultScale(node, parts);
-  parts.causal = node.intAttr("unidirectional", 0);
+  parts.causal = node.intAttr("unidirectional", 0) == 1;
   AffineExpr queries = tokensOf(parts.query, parts.queryHeadsFirst);
   if (failed(addPaddingMask(node, parts, 4, queries)))
     return failure();
@@ -385,7 +385,7 @@ LogicalResult convertPackedAttention(NodeContext &node) {
   }
   useCaches(parts, keys, values);
   parts.scale = defaultScale(node, parts);
-  parts.causal = node.intAttr("unidirectional", 0);
+  parts.causal = node.intAttr("unidirectional", 0) == 1;
   if (failed(addPaddingMask(node, parts, 3, queries)))
     return failure();
   if (node.has(5))
