@@ -9,7 +9,7 @@
 
 namespace edgecc::text {
 
-/// What is wrong with a template, and where.
+/// An error in a template: its line and a sentence that says what is wrong.
 struct TemplateError {
   uint32_t line;
   std::string message;

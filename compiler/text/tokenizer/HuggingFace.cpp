@@ -514,7 +514,7 @@ void applyCompanions(TokenizerDescription &d, const Companions &companions) {
     if (*id == kNoToken)
       throw Refusal{std::string("tokenizer_config.json: /") + name + ": the token \"" + content + "\" is not in the vocabulary"};
   }
-  // What no file names by its text, the model's configuration may name by id.
+  // The model's configuration names tokens by id. It counts for tokens that no file names by their text.
   for (const auto &[name, id] : {std::pair{"bos_token_id", &d.begin}, {"eos_token_id", &d.end}, {"pad_token_id", &d.padding}})
     for (const json *source : {&companions.generation, &companions.model})
       if (*id == kNoToken && source->is_object() && source->contains(name)) {

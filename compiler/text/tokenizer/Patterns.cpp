@@ -1,6 +1,6 @@
 //===- Patterns.cpp - Pre-tokenizers that are known by name ------------------===//
 //
-// Names are those that llama.cpp writes as `tokenizer.ggml.pre`, and OpenAI's and Meta's names of tiktoken encodings. The
+// A name is a value that llama.cpp writes as `tokenizer.ggml.pre`, or OpenAI's or Meta's name of a tiktoken encoding. The
 // patterns are facts of the published tokenizers.
 //
 //===----------------------------------------------------------------------===//

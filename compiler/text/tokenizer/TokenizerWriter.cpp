@@ -321,7 +321,7 @@ std::string Writer::write() {
   const uint32_t size = uint32_t(from.tokens.size());
   for (uint32_t id = 0; id < size + from.internal.size(); ++id) {
     const TokenizerDescription::Token &token = id < size ? from.tokens[id] : from.internal[id - size];
-    // Of equal tokens the last counts in HF's Unigram; elsewhere there are none.
+    // HF's Unigram takes the last of several tokens with one text. Other models have no such tokens.
     if (token.inModel && !token.bytes.empty())
       ids.insert_or_assign(token.bytes, id);
   }

@@ -108,7 +108,7 @@ void appendMap(std::string &to, const Mapping &mapping) {
 }
 
 std::optional<std::string> lowercase(uint32_t code) {
-  // What Unicode 16 and 17 added since ICU 72.
+  // Unicode 16 and 17 added these mappings. ICU 72 does not know them.
   static constexpr std::array<uint32_t, 3> added[] = {
       {0x1C89, 0x1C89, 0x1C8A},    {0xA7CB, 0xA7CB, 0x0264},   {0xA7CC, 0xA7CC, 0xA7CD}, {0xA7CE, 0xA7CE, 0xA7CF},
       {0xA7D2, 0xA7D2, 0xA7D3},    {0xA7D4, 0xA7D4, 0xA7D5},   {0xA7DA, 0xA7DA, 0xA7DB}, {0xA7DC, 0xA7DC, 0x019B},

@@ -110,7 +110,7 @@ struct Classes {
 };
 
 bool findClasses(const std::vector<CharacterSet> &sets, Classes &classes) {
-  // Where the membership in a set changes: sets enter and leave at the start of a range.
+  // Maps a code point to the sets that begin or end there.
   std::map<uint32_t, std::vector<uint32_t>> changes;
   changes[0];
   for (uint32_t i = 0; i < sets.size(); ++i) {
@@ -151,7 +151,7 @@ public:
   StateBuilder(const Program &program, const Classes &classes) : program(program), classes(classes) {
     const size_t edge = classes.members.size();
     states.stride = edge + 1;
-    // Contexts: what the assertions that look behind say of the character before.
+    // A context is the result of each look-behind assertion for one class of the character before.
     std::map<std::vector<bool>, uint32_t> contextIndices;
     for (size_t kind = 0; kind <= edge; ++kind) {
       std::vector<bool> holds;

@@ -1,7 +1,7 @@
 //===- PatternTree.cpp - Parses regular expressions --------------------------===//
 //
-// The syntax is the common part of Oniguruma's Ruby syntax and of fancy-regex, as far as one character of look-ahead and
-// look-behind can decide. Everything else is refused with its offset.
+// The parser accepts the syntax that Oniguruma (Ruby) and fancy-regex share. Look-ahead and look-behind may read one character.
+// An error names the offset of anything else.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/text/unicode/PatternTree.h"

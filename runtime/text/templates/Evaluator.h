@@ -102,7 +102,7 @@ struct Arguments {
   Buffer<Keyword> keywords;
 };
 
-/// One function of the parts of a number in a format: `%08.3f` and `{:>8}`.
+/// The parts of a format, of `%08.3f` and `{:>8}`.
 struct FormatSpec {
   uint32_t fill = ' ';
   char align = 0, sign = 0, grouping = 0, type = 0;

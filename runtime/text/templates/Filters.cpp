@@ -1,7 +1,7 @@
 //===- Filters.cpp - Filters of chat templates -------------------------------===//
 //
-// Those of jinja2/filters.py 3.1, and transformers' own tojson. What is a generator there is an Iterator here: it can be used
-// once, but its elements are computed at once.
+// These are the filters of jinja2/filters.py 3.1, and transformers' own tojson. A generator of jinja2 is an Iterator here: it can
+// be used once, but its elements are computed at once.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/text/templates/Evaluator.h"

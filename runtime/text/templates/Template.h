@@ -7,7 +7,7 @@
 
 namespace edgecc::text {
 
-/// What a template wrote.
+/// The text that a template wrote.
 struct TemplateOutput {
   Buffer<char> text;
   /// Ranges that are the template's own text, sorted and apart. Only there special tokens may be recognised: all other bytes come

@@ -56,7 +56,7 @@ public:
   /// of known tokenizers. It is quadratic where a long start of a match comes to nothing and a short match takes its place:
   /// "a+b|a" reads a run of "a" to its end for each of them.
   bool find(std::string_view text, size_t from, size_t &begin, size_t &end) const;
-  /// Whether the pattern matches this one character. It tells classes, such as "[\s]", without a text.
+  /// Returns whether the pattern matches this one character. It tells classes, such as "[\s]", without a text.
   bool matches(uint32_t code) const;
 
 private:
