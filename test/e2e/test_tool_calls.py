@@ -42,6 +42,8 @@ CASES = {
     "llama, tagged": ("meta-llama-Llama-3.1-8B-Instruct", ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|python_tag|>"],
                       f'<|python_tag|>{{"name": "get_weather", "parameters": {JSON}}}', "", CALLED),
     "llama, json": ("meta-llama-Llama-3.1-8B-Instruct", ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"], ' {"just": "json"}', ' {"just": "json"}', []),
+    "functionary": ("meetkai-functionary-medium-v3.2", ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"], f"get_weather\n{JSON}", "", CALLED),
+    "functionary, text": ("meetkai-functionary-medium-v3.2", ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"], "all\nHello.", "Hello.", []),
     "gemma": ("google-gemma-4-31B-it-interleaved", ["<bos>", "<turn|>", "<|turn>", "<|tool_call>", "<tool_call|>", '<|"|>', "<|tool>", "<tool|>"],
               'Now: <|tool_call>call:get_weather{city:<|"|>Zürich<|"|>,days:2}<tool_call|>', "Now: ", CALLED),
 }

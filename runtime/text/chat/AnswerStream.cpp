@@ -87,8 +87,9 @@ bool AnswerStream::finish(Values &values, ToolCalls &calls, Buffer<char> &text) 
   }
   // An answer to everybody is text.
   constexpr std::string_view kAll = "all\n";
-  if (notation == ToolNotation::Functionary && view(pending).substr(0, kAll.size()) == kAll)
-    return append(text, view(pending).substr(kAll.size()));
+  if (notation == ToolNotation::Functionary && pending.size() >= kAll.size() &&
+      memcmp(pending.data(), kAll.data(), kAll.size()) == 0)
+    return append(text, {pending.data() + kAll.size(), pending.size() - kAll.size()});
   return append(text, view(pending));
 }
 
