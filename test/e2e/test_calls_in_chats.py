@@ -1,6 +1,6 @@
 """Calls of tools in conversations: a scripted model answers in the notation of a real template.
 
-    pytest test/e2e/test_tool_calls.py [--build-dir build]
+    pytest test/e2e/test_calls_in_chats.py [--build-dir build]
 
 Oracles: jinja2 writes the prompts, HF tokenizers counts them, and the answer and its calls are known.
 """
