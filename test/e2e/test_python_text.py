@@ -401,9 +401,11 @@ model = edgecc.load({str(chat_model)!r})
 answer = model.chat("Tell me a very long story.", ignore_stop_tokens=True)
 next(answer)
 try:
-    print("begun", flush=True)
     if {way == "ctrl-c"}:
-        for piece in answer: pass
+        with answer:  # Ctrl-C may also come between two pieces
+            print("begun", flush=True)
+            for piece in answer: pass
+    print("begun", flush=True)
 except KeyboardInterrupt:
     print(answer.usage.finish)
 """
