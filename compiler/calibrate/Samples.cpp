@@ -245,7 +245,7 @@ Error Reader::readText() {
   if (Error error = checkTakesTokens())
     return error;
   std::vector<std::string_view> documents = text::splitDocuments({bytes.data(), bytes.size()});
-  // Those that are too short count, too.
+  // The count includes documents that are too short.
   documents.resize(std::min<size_t>(documents.size(), size_t(options.count)));
   for (std::string_view document : documents) {
     if (full())

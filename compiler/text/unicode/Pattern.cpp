@@ -151,7 +151,7 @@ public:
   StateBuilder(const Program &program, const Classes &classes) : program(program), classes(classes) {
     const size_t edge = classes.members.size();
     states.stride = edge + 1;
-    // A context is the result of each look-behind assertion for one class of the character before.
+    // A context is the result of each lookbehind assertion for one class of the character before.
     std::map<std::vector<bool>, uint32_t> contextIndices;
     for (size_t kind = 0; kind <= edge; ++kind) {
       std::vector<bool> holds;

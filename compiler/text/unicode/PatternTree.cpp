@@ -1,6 +1,6 @@
 //===- PatternTree.cpp - Parses regular expressions --------------------------===//
 //
-// The parser accepts the syntax that Oniguruma (Ruby) and fancy-regex share. Look-ahead and look-behind may read one character.
+// The parser accepts the syntax that Oniguruma (Ruby) and fancy-regex share. Lookahead and lookbehind may read one character.
 // An error names the offset of anything else.
 //
 //===----------------------------------------------------------------------===//

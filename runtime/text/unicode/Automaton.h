@@ -53,7 +53,7 @@ public:
   /// that a backtracking engine tries first.
   size_t matchAt(std::string_view text, size_t from) const;
   /// Finds the first match that starts at `from` or after it. A match may be empty: see Matches. The time is linear for patterns
-  /// of known tokenizers. It is quadratic where a long start of a match comes to nothing and a short match takes its place:
+  /// of known tokenizers. It is quadratic where a long attempt fails and a shorter match takes its place:
   /// "a+b|a" reads a run of "a" to its end for each of them.
   bool find(std::string_view text, size_t from, size_t &begin, size_t &end) const;
   /// Returns whether the pattern matches this one character. It tells classes, such as "[\s]", without a text.
