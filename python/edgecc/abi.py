@@ -7,7 +7,7 @@ import os
 from ctypes import (CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_ssize_t,
                     c_uint8, c_uint32, c_uint64, c_void_p)
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -23,6 +23,23 @@ VERIFY_ALL, INSPECT_ONLY = 1, 2
 SEGMENT_KINDS = ["weights", "code", "text", "ledger"]
 ADD_SPECIAL, PARSE_SPECIAL = 1, 2
 CONTEXT_POLICIES = ["refuse", "drop-oldest"]  # in the order of edgecc_context_policy
+
+
+class Closing:
+    """An owner of a library's `_handle`: it is closed at the end of a with statement, or by the garbage collector."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
 
 
 class Error(Structure):

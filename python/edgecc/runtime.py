@@ -88,7 +88,7 @@ class Memory:
     total: int
 
 
-class Session:
+class Session(abi.Closing):
     """States, arena and threads of one conversation. One thread at a time."""
 
     def __init__(self, model: "Model", *, threads: int = 0, context: int = 0, memory_limit: int = 0):
@@ -290,16 +290,6 @@ class Session:
             self._lib.edgecc_session_close(self._handle)
             self._handle = c_void_p()
 
-    def __enter__(self) -> "Session":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None):
-            self.close()
-
 
 def _convert(value: Any, dtype: Any, tensor: Tensor) -> np.ndarray:
     """A contiguous array of the input's type. Floats may lose precision, integers must keep their values."""
@@ -333,7 +323,7 @@ def _draw(choice: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> in
     return int(tokens[0] if len(tokens) == 1 else rng.choice(tokens, p=shares))
 
 
-class Model:
+class Model(abi.Closing):
     """A verified model.edge, mapped read-only. `run` and `generate` use a session of their own; open more with `session`."""
 
     def __init__(self, path: str | os.PathLike[str], *, cpu: str | None = None, verify_all: bool = False,
@@ -550,16 +540,6 @@ class Model:
         if self._handle:
             self._lib.edgecc_model_close(self._handle)
             self._handle = c_void_p()
-
-    def __enter__(self) -> "Model":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None):
-            self.close()
 
     def __repr__(self) -> str:
         return f"<edgecc.Model {self.name}: {', '.join(e.name for e in self.entries)}>"

@@ -86,7 +86,7 @@ class Usage:
 
 
 def _utf8(text: str) -> bytes:
-    # What is no valid UTF-8 is refused by the library.
+    # The library refuses text that is not valid UTF-8.
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -326,7 +326,7 @@ def _generation(options: GenerationOptions, text: Text) -> tuple[abi.Generation,
     return generation, [biases, stops, array]
 
 
-class Answer(Iterator[Piece]):
+class Answer(Iterator[Piece], abi.Closing):
     """Text that is being generated: an iterator of its pieces, in another thread a few pieces ahead. `text` and `usage` wait for the end.
     Closing it, or dropping it, ends the generation; what has been generated stays."""
 
@@ -387,12 +387,6 @@ class Answer(Iterator[Piece]):
         self._ended = True
         self._chat._ended(self._job.status, self._added)
 
-    def __enter__(self) -> "Answer":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
     def __str__(self) -> str:
         return self.text
 
@@ -401,7 +395,7 @@ class Answer(Iterator[Piece]):
             self.close()
 
 
-class Chat:
+class Chat(abi.Closing):
     """A conversation: messages, and answers of the model to them. Of each prompt only what is new is computed. One thread at a time, but for
     `cancel`. While an answer is generated, the conversation takes nothing else."""
 
@@ -552,16 +546,6 @@ class Chat:
         self.session._release(self)
         if self._owns:
             self.session.close()
-
-    def __enter__(self) -> "Chat":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None):
-            self.close()
 
 
 def _message(*arguments: Any, **named: Any) -> Any:

@@ -1,7 +1,10 @@
-//===- Input.h - Inputs that hold a section of a file ------------------------===//
+//===- Input.h - Inputs that hold a tokenizer's section ----------------------===//
 #ifndef EDGECC_RUNTIME_FUZZ_INPUT_H
 #define EDGECC_RUNTIME_FUZZ_INPUT_H
 
+#include "runtime/text/tokenizer/Tokenizer.h"
+
+#include <optional>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,24 +30,32 @@ private:
   void *memory = nullptr;
 };
 
-/// An input of four bytes with the length of a section, the section, and a rest.
-struct SectionInput {
-  const uint8_t *section = nullptr;
-  size_t length = 0;
-  std::string_view rest;
-
-  /// Returns false if the input has no length.
-  bool read(const uint8_t *data, size_t size) {
+/// An input of four bytes with the length of a tokenizer's section, the section, a byte of options, and a rest.
+class TokenizerInput {
+public:
+  /// Returns false if the input is cut short, or the verifier refuses the section.
+  bool open(const uint8_t *data, size_t size) {
     uint32_t wanted;
     if (size < sizeof(wanted))
       return false;
     memcpy(&wanted, data, sizeof(wanted));
-    section = data + sizeof(wanted);
+    data += sizeof(wanted);
     size -= sizeof(wanted);
-    length = wanted < size ? wanted : size;
-    rest = {reinterpret_cast<const char *>(section) + length, size - length};
-    return true;
+    const size_t length = wanted < size ? wanted : size;
+    if (length == size)
+      return false;
+    options = data[length];
+    rest = {reinterpret_cast<const char *>(data) + length + 1, size - length - 1};
+    section.emplace(data, length);
+    return !tokenizer.open(section->data(), length);
   }
+
+  text::CompiledTokenizer tokenizer;
+  uint8_t options = 0;
+  std::string_view rest;
+
+private:
+  std::optional<AlignedCopy> section;
 };
 
 } // namespace edgecc::fuzz

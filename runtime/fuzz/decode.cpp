@@ -15,22 +15,18 @@ static void decode(Decoder &decoder, std::string_view ids, Buffer<char> &text) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  edgecc::fuzz::SectionInput input;
-  if (!input.read(data, size) || input.rest.empty())
+  edgecc::fuzz::TokenizerInput input;
+  if (!input.open(data, size))
     return 0;
-  const edgecc::fuzz::AlignedCopy section(input.section, input.length);
-  CompiledTokenizer tokenizer;
-  if (tokenizer.open(section.data(), input.length))
-    return 0;
-  Decoder decoder(tokenizer, input.rest[0] & 1);
-  if (input.rest[0] & 2)
+  Decoder decoder(input.tokenizer, input.options & 1);
+  if (input.options & 2)
     decoder.resume();
   Buffer<char> first, second, third;
-  decode(decoder, input.rest.substr(1), first);
+  decode(decoder, input.rest, first);
   // finish() starts another sequence: it decodes as the first of a new decoder does.
-  decode(decoder, input.rest.substr(1), second);
-  Decoder fresh(tokenizer, input.rest[0] & 1);
-  decode(fresh, input.rest.substr(1), third);
+  decode(decoder, input.rest, second);
+  Decoder fresh(input.tokenizer, input.options & 1);
+  decode(fresh, input.rest, third);
   if (view(second) != view(third))
     abort();
   return 0;

@@ -5,20 +5,16 @@
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/fuzz/Input.h"
-#include "runtime/text/tokenizer/Tokenizer.h"
 
 using namespace edgecc::text;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  edgecc::fuzz::SectionInput input;
-  if (!input.read(data, size) || input.rest.empty())
+  edgecc::fuzz::TokenizerInput input;
+  if (!input.open(data, size))
     return 0;
-  const edgecc::fuzz::AlignedCopy section(input.section, input.length);
-  CompiledTokenizer tokenizer;
-  if (tokenizer.open(section.data(), input.length))
-    return 0;
-  const uint8_t options = uint8_t(input.rest[0]);
-  const std::string_view text = input.rest.substr(1);
+  const CompiledTokenizer &tokenizer = input.tokenizer;
+  const uint8_t options = input.options;
+  const std::string_view text = input.rest;
   const TrustRange ranges[] = {{text.size() / 4, text.size() / 2}, {text.size() / 2, text.size() / 2 + options / 8}};
   const Trust trusts[] = {Trust::none(), Trust::all(), {ranges, 1}, {ranges, 2}};
   const Trust &trust = trusts[options % 4];

@@ -58,10 +58,7 @@ std::string LanguageModel::draft(int64_t token, std::vector<float> &logits, floa
   if (!fault.empty())
     return fault;
   read.clear();
-  Status status = Status::of([&](edgecc_error *error) {
-    const edgecc_status called = driver.call(driver.smallest(), ids.data(), 1, error);
-    return called != EDGECC_OK ? called : driver.readLogits(driver.smallest(), 1, read, error);
-  });
+  Status status = Status::of([&](edgecc_error *error) { return driver.run(driver.smallest(), ids.data(), 1, 1, read, error); });
   fault = forceExit(EDGECC_EXIT_NEVER);
   confidence = edgecc_session_exit_confidence(session, draftExit);
   logits.assign(read.begin(), read.end());
@@ -76,10 +73,8 @@ std::string LanguageModel::verify(const std::vector<int64_t> &tokens, std::vecto
   if (!fault.empty())
     return fault;
   read.clear();
-  Status status = Status::of([&](edgecc_error *error) {
-    const edgecc_status called = driver.call(rest, ids.data(), ids.size(), error);
-    return called != EDGECC_OK ? called : driver.readLogits(rest, ids.size(), read, error);
-  });
+  Status status =
+      Status::of([&](edgecc_error *error) { return driver.run(rest, ids.data(), ids.size(), ids.size(), read, error); });
   for (const float *row = read.begin(); row != read.end(); row += vocabulary())
     logits.emplace_back(row, row + vocabulary());
   return status.message();

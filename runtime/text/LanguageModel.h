@@ -1,7 +1,7 @@
 //===- LanguageModel.h - Tokens in, logits out, for programs ------------------===//
 //
-// What programs on a host use: the driver of chat/LanguageDriver.h with std::vector and std::string, and with drafts that end at
-// an exit.
+// Programs on a host use this class. It offers the driver of chat/LanguageDriver.h with std::vector and std::string, and
+// drafts that end at an exit.
 //
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_RUNTIME_TEXT_LANGUAGEMODEL_H
@@ -29,8 +29,8 @@ public:
   /// those of the last token.
   std::string feed(const std::vector<int64_t> &tokens, uint32_t chunk, std::vector<float> &logits);
 
-  /// As feed, with the logits [tokens, vocabulary] of all tokens. The entry must give them (`score`), take one token per call, or
-  /// have no cache.
+  /// Feeds tokens like feed(). `logits` [tokens, vocabulary] are those of all tokens. The entry must give them (`score`), take
+  /// one token per call, or have no cache.
   std::string score(const std::vector<int64_t> &tokens, std::vector<float> &logits);
 
   /// Forgets all tokens.

@@ -156,10 +156,9 @@ def narrows(case: Case) -> bool:
 
 def undefined(case: Case, expected: list[Outputs]) -> str:
     """Why ONNX does not say what the model answers; ONNX Runtime's answer then depends on its algorithm."""
-    integers = range(TensorProto.UINT8, TensorProto.INT64 + 1), (TensorProto.UINT32, TensorProto.UINT64)
+    integers = {*range(TensorProto.UINT8, TensorProto.INT64 + 1), TensorProto.UINT32, TensorProto.UINT64}
     orders = any(n.op_type in ("TopK", "ArgMax", "ArgMin", "Hardmax") for n in case.model.graph.node)
-    casts = any(n.op_type == "Cast" and a.name == "to" and any(a.i in kinds for kinds in integers)
-                for n in case.model.graph.node for a in n.attribute)
+    casts = any(n.op_type == "Cast" and a.name == "to" and a.i in integers for n in case.model.graph.node for a in n.attribute)
     floats = [v for values in [*case.calls, *expected] for v in values.values() if v.dtype.kind == "f"]
     if orders and any(np.isnan(v).any() for v in floats):
         return "the place of NaN in an order is not defined"

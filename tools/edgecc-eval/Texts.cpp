@@ -1,17 +1,14 @@
+#include "runtime/files/Inputs.h"
 #include "runtime/text/Documents.h"
 #include "tools/edgecc-eval/Eval.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 
 namespace edgecc::tools {
 
 std::string readFile(const std::string &path, std::string &bytes) {
-  std::ifstream file(path, std::ios::binary);
-  bytes.assign(std::istreambuf_iterator<char>(file), {});
-  return file ? "" : path + ": cannot be read";
+  return files::readFile(path, bytes) ? "" : path + ": cannot be read";
 }
 
 bool isIdsFile(const std::string &path) { return path.size() > 4 && path.compare(path.size() - 4, 4, ".ids") == 0; }

@@ -1,11 +1,13 @@
 #include "tools/edgecc-run/Chat.h"
 
+#include "runtime/files/Inputs.h"
+#include "runtime/text/chat/JsonWriter.h"
+
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <unistd.h>
 
@@ -111,15 +113,9 @@ std::string save(const edgecc_chat *chat, const std::string &path) {
   return path + ": cannot be written";
 }
 
-bool readFile(const std::string &path, std::string &bytes) {
-  std::ifstream file(path, std::ios::binary);
-  bytes.assign(std::istreambuf_iterator<char>(file), {});
-  return bool(file);
-}
-
 std::string load(edgecc_chat *chat, const std::string &path) {
   std::string json;
-  if (!readFile(path, json))
+  if (!files::readFile(path, json))
     return path + ": cannot be opened";
   Status status = Status::of([&](edgecc_error *error) { return edgecc_chat_add_json(chat, json.data(), json.size(), error); });
   return status ? "" : path + ": " + status.message();
@@ -129,7 +125,7 @@ std::string setTools(const edgecc_text *text, edgecc_chat *chat, const std::stri
   std::string json;
   if (!edgecc_text_has_tools(text))
     return "--tools " + path + ": the chat template has no notation for calls of tools, or one that is not known";
-  if (!readFile(path, json))
+  if (!files::readFile(path, json))
     return path + ": cannot be opened";
   if (const size_t first = json.find_first_not_of(" \t\r\n"); first == std::string::npos || json[first] != '[')
     return path + ": is not a JSON array of functions";
@@ -154,18 +150,6 @@ std::string setVariables(edgecc_chat *chat, const std::vector<std::string> &vari
 
 Status addMessage(edgecc_chat *chat, const char *role, const std::string &content) {
   return Status::of([&](edgecc_error *error) { return edgecc_chat_add(chat, role, content.data(), content.size(), error); });
-}
-
-/// Returns `text` as a JSON string.
-std::string quoted(const std::string &text) {
-  std::string json = "\"";
-  for (char c : text) {
-    char escape[8] = {c};
-    if (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20)
-      snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(c));
-    json += escape;
-  }
-  return json + '"';
 }
 
 /// Reads a message: a line, lines that end in a backslash, or lines between two lines of """. False at the end of the input.
@@ -201,8 +185,14 @@ std::string addResult(edgecc_chat *chat, const std::string &result, size_t &done
   edgecc_tool_call call;
   if (edgecc_chat_tool_call(chat, done, &call, nullptr) != EDGECC_OK)
     return "/tool: the last answer has no call that waits for a result";
-  const std::string message = "{\"role\": \"tool\", \"name\": " + quoted(call.name) + ", \"tool_call_id\": " + quoted(call.id) +
-                              ", \"content\": " + quoted(result) + "}";
+  text::Buffer<char> message;
+  append(message, "{\"role\": \"tool\", \"name\": ");
+  text::writeJson(message, std::string_view(call.name));
+  append(message, ", \"tool_call_id\": ");
+  text::writeJson(message, std::string_view(call.id));
+  append(message, ", \"content\": ");
+  text::writeJson(message, std::string_view(result));
+  append(message, "}");
   Status status =
       Status::of([&](edgecc_error *error) { return edgecc_chat_add_json(chat, message.data(), message.size(), error); });
   done += bool(status);

@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/text/TextCompiler.h"
 #include "compiler/text/TextEncoder.h"
+#include "runtime/files/Inputs.h"
 #include "runtime/files/Outputs.h"
 #include "runtime/text/Documents.h"
 #include "runtime/text/tokenizer/Decoder.h"
@@ -15,7 +16,6 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 
 using namespace edgecc;
@@ -32,12 +32,6 @@ struct Options {
 int complain(const std::string &sentence) {
   fprintf(stderr, "edgecc-tokenize: %s\n", sentence.c_str());
   return 1;
-}
-
-bool readFile(const std::string &path, std::string &bytes) {
-  std::ifstream file(path, std::ios::binary);
-  bytes.assign(std::istreambuf_iterator<char>(file), {});
-  return bool(file) || file.eof();
 }
 
 int compile(const Options &options) {
@@ -146,7 +140,7 @@ int main(int argc, char **argv) {
   if (fault = encoder.open(options.tokenizer, options.compile); !fault.empty())
     return complain(fault);
   std::string contents;
-  if (!readFile(options.input, contents))
+  if (!files::readFile(options.input, contents))
     return complain(options.input + ": cannot be opened");
   FILE *to = options.output.empty() ? stdout : fopen(options.output.c_str(), "w");
   if (!to)

@@ -3,8 +3,7 @@
 #ifdef EDGECC_HAVE_TEXT_COMPILER
 #include "compiler/text/TextCompiler.h"
 #else
-#include <fstream>
-#include <iterator>
+#include "runtime/files/Inputs.h"
 #endif
 #include <cstring>
 
@@ -17,10 +16,8 @@ static std::string readSegment(const std::string &path, std::string &segment) {
   text::TextSummary summary;
   return text::compileText(path, segment, summary, fault) ? "" : fault;
 #else
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
+  if (!files::readFile(path, segment))
     return path + ": cannot be opened";
-  segment.assign(std::istreambuf_iterator<char>(file), {});
   if (segment.compare(0, sizeof(text::kTextMagic), text::kTextMagic, sizeof(text::kTextMagic)) == 0)
     return "";
   return path + ": is no compiled tokenizer, and this program cannot compile one: run `edgecc-tokenize compile SOURCE -o FILE` "

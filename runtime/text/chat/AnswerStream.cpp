@@ -1,38 +1,13 @@
 //===- AnswerStream.cpp - Text and calls of tools in a streamed answer --------===//
 #include "runtime/text/chat/AnswerStream.h"
 
-#include <string.h>
+#include "runtime/text/templates/Json.h"
 
 namespace edgecc::text {
 
-/// Strings that begin a call anywhere in an answer.
-static const char *const *openersOf(ToolNotation notation) {
-  static const char *const hermes[] = {"<tool_call>", nullptr}, *const function[] = {"<tool_call>", "<function=", nullptr},
-                           *const llama[] = {"<|python_tag|>", nullptr}, *const mistral[] = {"[TOOL_CALLS]", nullptr},
-                           *const gemma[] = {"<|tool_call>", nullptr},
-                           *const harmony[] = {"<|channel|>commentary", "to=functions.", nullptr},
-                           *const deepSeek[] = {"<\xef\xbd\x9ctool\xe2\x96\x81", nullptr},
-                           *const kimi[] = {"<|tool_calls_section_begin|>", nullptr}, *const functionary[] = {">>>", nullptr},
-                           *const none[] = {nullptr};
-  switch (notation) {
-  case ToolNotation::None: return none;
-  case ToolNotation::Hermes:
-  case ToolNotation::XmlArguments: return hermes;
-  case ToolNotation::XmlFunction: return function;
-  case ToolNotation::Llama: return llama;
-  case ToolNotation::Mistral: return mistral;
-  case ToolNotation::Gemma: return gemma;
-  case ToolNotation::Harmony: return harmony;
-  case ToolNotation::DeepSeek: return deepSeek;
-  case ToolNotation::Kimi: return kimi;
-  case ToolNotation::Functionary: return functionary;
-  }
-  return none;
-}
-
 AnswerStream::AnswerStream(const CompiledTokenizer &tokenizer, ToolNotation notation)
     : notation(notation), plain(tokenizer), whole(tokenizer, /*skipSpecial=*/false) {
-  for (const char *const *opener = openersOf(notation); *opener; ++opener)
+  for (const char *const *opener = toolCallOpeners(notation); *opener; ++opener)
     openers.add(*opener);
   // Its answers are nothing but calls; that of `all` is the text.
   mayCall = notation == ToolNotation::Functionary;
@@ -49,7 +24,7 @@ bool AnswerStream::watch(Buffer<char> &text) {
     return true;
   // Llama's calls are bare JSON, at the start only.
   size_t first = 0;
-  while (notation == ToolNotation::Llama && certain == 0 && first < raw.size() && strchr(" \n\r\t", raw[first]))
+  while (notation == ToolNotation::Llama && certain == 0 && first < raw.size() && isJsonBlank(raw[first]))
     ++first;
   if (notation == ToolNotation::Llama && certain == 0 && (first == raw.size() || raw[first] == '{')) {
     mayCall = first < raw.size();
@@ -60,10 +35,11 @@ bool AnswerStream::watch(Buffer<char> &text) {
   watched = raw.size();
   certain += safe.size();
   if (mayCall) {
-    // What stands in front of the call, as far as it was not handed over.
+    // Hand over the text before the call that was held back.
     const size_t prefix = certain - shown < pending.size() ? certain - shown : pending.size();
     text.append(pending.data(), prefix);
-    memmove(pending.data(), pending.data() + prefix, pending.size() - prefix);
+    if (prefix)
+      memmove(pending.data(), pending.data() + prefix, pending.size() - prefix);
     pending.truncate(pending.size() - prefix);
   } else if (certain == raw.size()) {
     append(text, view(pending));

@@ -453,14 +453,15 @@ edgecc_status edgecc_chat::addAnswer(std::string_view content, edgecc_error *err
   Buffer<char> json;
   append(json, "{\"role\": \"assistant\", \"content\": ");
   // Blanks in front of a call are the template's own.
-  while (!content.empty() && strchr(" \n\r\t", content.back()))
+  while (!content.empty() && isJsonBlank(content.back()))
     content.remove_suffix(1);
   writeJson(json, content);
   append(json, ", \"tool_calls\": [");
   for (size_t i = 0; i < calls.size(); ++i) {
     edgecc_tool_call call;
     toolCall(i, call, nullptr);
-    append(json, i ? ", {\"type\": \"function\", \"id\": \"" : "{\"type\": \"function\", \"id\": \"");
+    append(json, i ? ", " : "");
+    append(json, "{\"type\": \"function\", \"id\": \"");
     append(json, call.id);
     append(json, "\", \"function\": {\"name\": ");
     writeJson(json, std::string_view(call.name));
@@ -486,10 +487,15 @@ ToolNotation edgecc_chat::notation() const {
   return text.chatTemplate.notation();
 }
 
-edgecc_status edgecc_chat::answer(const edgecc_generation &generation, edgecc_usage &usage, edgecc_error *error) {
+/// Forgets what belongs to the last answer.
+void edgecc_chat::beginAnswer() {
   __atomic_store_n(&isCancelled, false, __ATOMIC_RELAXED);
   calls.clear();
   callBytes.clear();
+}
+
+edgecc_status edgecc_chat::answer(const edgecc_generation &generation, edgecc_usage &usage, edgecc_error *error) {
+  beginAnswer();
   if (messages.size() == 0)
     return fail(error, EDGECC_INVALID_ARGUMENT, "the conversation has no message to answer");
   TemplateOutput output;
@@ -517,9 +523,7 @@ edgecc_status edgecc_chat::answer(const edgecc_generation &generation, edgecc_us
 
 edgecc_status edgecc_chat::complete(std::string_view prompt, uint32_t flags, const edgecc_generation &generation,
                                     edgecc_usage &usage, edgecc_error *error) {
-  __atomic_store_n(&isCancelled, false, __ATOMIC_RELAXED);
-  calls.clear();
-  callBytes.clear();
+  beginAnswer();
   const TrustRange everything = {0, SIZE_MAX};
   const EncodeOptions options = {/*addSpecial=*/(flags & EDGECC_ADD_SPECIAL) != 0};
   // Tokens around the text are none of its bytes: it is encoded whole.

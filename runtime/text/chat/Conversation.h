@@ -76,6 +76,7 @@ private:
   edgecc_status generate(const edgecc_generation &generation, edgecc::text::ToolNotation notation,
                          edgecc::text::Buffer<char> &answer, edgecc_usage &usage, edgecc_error *error);
   edgecc::text::ToolNotation notation() const;
+  void beginAnswer();
   edgecc_status takeCalls(edgecc::text::AnswerStream &stream, edgecc::text::Buffer<char> &rest, edgecc_error *error);
   edgecc_status addAnswer(std::string_view content, edgecc_error *error);
 

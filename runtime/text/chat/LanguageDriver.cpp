@@ -97,6 +97,13 @@ edgecc_status LanguageDriver::rewind(size_t count, edgecc_error *error) {
   return edgecc_session_set_position(session, int64_t(count), error);
 }
 
+edgecc_status LanguageDriver::run(const Entry &entry, const int32_t *tokens, size_t count, size_t rows, Buffer<float> &logits,
+                                  edgecc_error *error) {
+  if (edgecc_status status = call(entry, tokens, count, error))
+    return status;
+  return rows ? readLogits(entry, rows, logits, error) : EDGECC_OK;
+}
+
 edgecc_status LanguageDriver::feed(const int32_t *tokens, size_t count, uint32_t chunk, Buffer<float> &logits,
                                    const bool *isCancelled, edgecc_error *error) {
   return feedParts(tokens, count, chunk, Rows::Last, logits, isCancelled, error);
@@ -135,11 +142,9 @@ edgecc_status LanguageDriver::feedParts(const int32_t *tokens, size_t count, uin
       return fail(error, EDGECC_INVALID_ARGUMENT, "the model takes %lld tokens per call at least, not %zu",
                   static_cast<long long>(smallest().shortest), part);
     part = int64_t(part) < entry->longest ? part : size_t(entry->longest);
-    if (edgecc_status status = call(*entry, tokens + done, part, error))
+    const size_t wanted = rows == Rows::All ? part : size_t(done + part == count);
+    if (edgecc_status status = run(*entry, tokens + done, part, wanted, logits, error))
       return status;
-    if (rows == Rows::All || done + part == count)
-      if (edgecc_status status = readLogits(*entry, rows == Rows::All ? part : 1, logits, error))
-        return status;
   }
   return EDGECC_OK;
 }

@@ -24,8 +24,8 @@ public:
   /// logits.
   edgecc_status feed(const int32_t *tokens, size_t count, uint32_t chunk, Buffer<float> &logits, const bool *isCancelled,
                      edgecc_error *error);
-  /// As feed, with the logits [count, vocabulary] of all tokens. The entry must give them (`score`), take one token per call, or
-  /// have no cache.
+  /// Feeds tokens like feed(). `logits` [count, vocabulary] are those of all tokens. The entry must give them (`score`), take one
+  /// token per call, or have no cache.
   edgecc_status score(const int32_t *tokens, size_t count, Buffer<float> &logits, edgecc_error *error);
   /// Forgets all tokens.
   void reset();
@@ -49,10 +49,9 @@ public:
   const Entry &smallest() const { return entries[entryCount - 1]; }
   /// Fills `entry` with what the model says about its entry `index`.
   edgecc_status describe(size_t index, Entry &entry, edgecc_error *error);
-  /// Calls an entry with `count` tokens.
-  edgecc_status call(const Entry &entry, const int32_t *tokens, size_t count, edgecc_error *error);
-  /// Appends the logits [rows, vocabulary] of the last `rows` tokens of the last call.
-  edgecc_status readLogits(const Entry &entry, size_t rows, Buffer<float> &logits, edgecc_error *error) const;
+  /// Calls an entry with `count` tokens and appends the logits [rows, vocabulary] of the last `rows` of them.
+  edgecc_status run(const Entry &entry, const int32_t *tokens, size_t count, size_t rows, Buffer<float> &logits,
+                    edgecc_error *error);
   /// How many calls of one token ended after how many layers, [layers + 1]. Empty for a model without exits.
   const Buffer<uint64_t> &depths() const { return depthCounts; }
 
@@ -60,6 +59,8 @@ private:
   enum class Rows { Last, All };
   edgecc_status feedParts(const int32_t *tokens, size_t count, uint32_t chunk, Rows rows, Buffer<float> &logits,
                           const bool *isCancelled, edgecc_error *error);
+  edgecc_status call(const Entry &entry, const int32_t *tokens, size_t count, edgecc_error *error);
+  edgecc_status readLogits(const Entry &entry, size_t rows, Buffer<float> &logits, edgecc_error *error) const;
   edgecc_status countDepth(edgecc_error *error);
   edgecc_status setIntegers(const Entry &entry, size_t input, const edgecc_tensor_info &tensor, edgecc_error *error);
 

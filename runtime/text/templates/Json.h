@@ -6,6 +6,9 @@
 
 namespace edgecc::text {
 
+/// Whether JSON allows this character between its tokens.
+inline bool isJsonBlank(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+
 /// Reads strict JSON in UTF-8. Integers and floats stay apart; of keys that come twice the last one counts. Returns null, or a
 /// static sentence that says what is wrong; `position` is then the byte where. All strings are data, never trusted.
 const char *parseJson(std::string_view json, Values &values, Value &result, size_t *position = nullptr);

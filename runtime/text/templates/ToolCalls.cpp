@@ -59,7 +59,7 @@ private:
     return true;
   }
   const char *skipBlanks(const char *from) const {
-    while (from < end && (*from == ' ' || *from == '\n' || *from == '\r' || *from == '\t'))
+    while (from < end && isJsonBlank(*from))
       ++from;
     return from;
   }
@@ -74,9 +74,9 @@ private:
   }
   static std::string_view between(const char *begin, const char *stop) { return {begin, size_t(stop - begin)}; }
   static std::string_view trim(std::string_view text) {
-    while (!text.empty() && strchr(" \n\r\t", text.front()))
+    while (!text.empty() && isJsonBlank(text.front()))
       text.remove_prefix(1);
-    while (!text.empty() && strchr(" \n\r\t", text.back()))
+    while (!text.empty() && isJsonBlank(text.back()))
       text.remove_suffix(1);
     return text;
   }
@@ -501,6 +501,30 @@ bool parseToolCalls(ToolNotation notation, std::string_view answer, Values &valu
   result.text.clear();
   Parser(notation, answer, values, result).run();
   return !values.failed() && !result.calls.failed() && !result.text.failed();
+}
+
+const char *const *toolCallOpeners(ToolNotation notation) {
+  static const char *const hermes[] = {"<tool_call>", nullptr}, *const function[] = {"<tool_call>", "<function=", nullptr},
+                           *const llama[] = {"<|python_tag|>", nullptr}, *const mistral[] = {"[TOOL_CALLS]", nullptr},
+                           *const gemma[] = {"<|tool_call>", nullptr},
+                           *const harmony[] = {"<|channel|>commentary", "to=functions.", nullptr},
+                           *const deepSeek[] = {"<\xef\xbd\x9ctool\xe2\x96\x81", nullptr},
+                           *const kimi[] = {"<|tool_calls_section_begin|>", nullptr}, *const functionary[] = {">>>", nullptr},
+                           *const none[] = {nullptr};
+  switch (notation) {
+  case ToolNotation::None: return none;
+  case ToolNotation::Hermes:
+  case ToolNotation::XmlArguments: return hermes;
+  case ToolNotation::XmlFunction: return function;
+  case ToolNotation::Llama: return llama;
+  case ToolNotation::Mistral: return mistral;
+  case ToolNotation::Gemma: return gemma;
+  case ToolNotation::Harmony: return harmony;
+  case ToolNotation::DeepSeek: return deepSeek;
+  case ToolNotation::Kimi: return kimi;
+  case ToolNotation::Functionary: return functionary;
+  }
+  return none;
 }
 
 const char *toolNotationName(ToolNotation notation) {

@@ -23,6 +23,9 @@ struct ToolCalls {
 /// Returns false if memory ran out.
 bool parseToolCalls(ToolNotation notation, std::string_view answer, Values &values, ToolCalls &result);
 
+/// Returns the strings that begin a call anywhere in an answer; null ends the array.
+const char *const *toolCallOpeners(ToolNotation notation);
+
 /// Name of a notation, for people.
 const char *toolNotationName(ToolNotation notation);
 
