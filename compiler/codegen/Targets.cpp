@@ -130,7 +130,7 @@ Expected<std::unique_ptr<TargetMachine>> Variant::machine() const {
   if (!registered)
     return createStringError("no code generator for %s: %s", name.str().c_str(), message.c_str());
   TargetOptions options;
-  options.AllowFPOpFusion = FPOpFusion::Standard; // fma where the kernels say so (contract flags), nowhere else
+  options.AllowFPOpFusion = FPOpFusion::Standard; // fused only where the IR says fma, or has contract flags
   options.EnableFastISel = false;
   options.FunctionSections = false;
   return std::unique_ptr<TargetMachine>(registered->createTargetMachine(parsed, cpu, llvmFeatures, options, Reloc::PIC_,

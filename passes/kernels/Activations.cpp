@@ -121,8 +121,8 @@ private:
       storeStep(group, i, stored(numbers));
       return SmallVector<Var>{carried[0] + numbers};
     })[0];
-    Var sum = code.var(vector::ReductionOp::create(code, vector::CombiningKind::ADD, Value(sums),
-                                                   layout.floats ? arith::FastMathFlags::reassoc : arith::FastMathFlags::none));
+    Var sum = layout.floats ? code.fold(Fold::Add, sums)
+                            : code.var(vector::ReductionOp::create(code, vector::CombiningKind::ADD, Value(sums)));
     Var nothing = code.splat(stored(zero), kStep);
     for (int64_t at = whole; at < layout.size; at += kStep) {
       storeStep(group, code.index(at), nothing);

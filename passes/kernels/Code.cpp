@@ -9,9 +9,6 @@
 using namespace mlir;
 namespace edgecc {
 
-// Contraction is the point of these kernels; sums keep their order unless a sweep splits them over lanes.
-static constexpr arith::FastMathFlags kFast = arith::FastMathFlags::contract;
-
 static bool isFloat(Var a) { return isa<FloatType>(getElementTypeOrSelf(a.type())); }
 
 static Type withLanes(Type element, int64_t count) { return count == 1 ? element : Type(VectorType::get({count}, element)); }
@@ -38,12 +35,13 @@ std::optional<int64_t> Var::known() const { return getConstantIntValue(value); }
 template <typename FloatOp, typename IntOp> static Var arithmetic(Var a, Var b) {
   Code &code = a.builder();
   if (isFloat(a))
-    return Var(code, FloatOp::create(code, a, b, kFast));
+    return Var(code, FloatOp::create(code, a, b));
   return Var(code, code.createOrFold<IntOp>(Value(a), Value(b)));
 }
 
 Var operator+(Var a, Var b) { return arithmetic<arith::AddFOp, arith::AddIOp>(a, b); }
 Var operator-(Var a, Var b) { return arithmetic<arith::SubFOp, arith::SubIOp>(a, b); }
+Var operator-(Var a) { return Var(a.builder(), arith::NegFOp::create(a.builder(), a)); }
 Var operator*(Var a, Var b) { return arithmetic<arith::MulFOp, arith::MulIOp>(a, b); }
 Var operator/(Var a, Var b) { return arithmetic<arith::DivFOp, arith::DivUIOp>(a, b); }
 Var operator%(Var a, Var b) { return arithmetic<arith::RemFOp, arith::RemUIOp>(a, b); }
@@ -172,7 +170,7 @@ Var Code::toIndex(Var integer) { return var(createOrFold<arith::IndexCastOp>(get
 Var Code::fma(Var a, Var b, Var c) {
   if (isa<VectorType>(a.type()))
     return var(vector::FMAOp::create(*this, a, b, c));
-  return a * b + c;
+  return var(math::FmaOp::create(*this, a, b, c));
 }
 
 Var Code::loadBytes(Value bytes, Var at, Type element, int64_t count) {
@@ -224,11 +222,18 @@ Var Code::extract(Var vector, int64_t lane) {
 }
 
 Var Code::fold(Fold how, Var value) {
-  if (!isa<VectorType>(value.type()))
+  auto type = dyn_cast<VectorType>(value.type());
+  if (!type)
     return value;
-  auto kind = how == Fold::Add ? vector::CombiningKind::ADD : vector::CombiningKind::MAXNUMF;
-  auto flags = how == Fold::Add ? arith::FastMathFlags::reassoc : arith::FastMathFlags::none;
-  return var(vector::ReductionOp::create(*this, kind, value, flags));
+  if (how == Fold::Max)
+    return var(vector::ReductionOp::create(*this, vector::CombiningKind::MAXNUMF, value));
+  int64_t count = type.getNumElements();
+  assert(llvm::isPowerOf2_64(count) && "half of the lanes are added to the other half");
+  for (int64_t half = count / 2; half > 0; half /= 2) {
+    SmallVector<int64_t> low = llvm::to_vector(llvm::seq<int64_t>(0, half)), high = llvm::to_vector(llvm::seq(half, 2 * half));
+    value = shuffle(value, value, low) + shuffle(value, value, high);
+  }
+  return extract(value, 0);
 }
 
 SmallVector<Var> Code::loop(Var lo, Var hi, int64_t step, ArrayRef<Var> carried,
@@ -290,18 +295,33 @@ void Code::sweep(Var n, function_ref<void(Var, int64_t)> body) {
   loop(whole, n, 1, [&](Var i) { body(i, 1); });
 }
 
-Var Code::sweep(Var n, Fold how, Var init, function_ref<Var(Var, int64_t)> body) {
-  auto combine = [&](Var a, Var b) { return how == Fold::Add ? a + b : max(a, b); };
-  Var whole = n - n % lanes;
+Var Code::accumulate(Var n, Fold how, Var init, function_ref<Var(Var, Var, int64_t)> step) {
+  int64_t width = how == Fold::Add ? kSumLanes : lanes;
+  Var whole = n - n % width;
   // Every lane starts with the neutral element, so that `init` counts once.
   Var neutral = f32(how == Fold::Add ? 0.0 : -std::numeric_limits<double>::infinity());
-  Var sum = init;
+  Var result = init;
   if (!whole.known() || *whole.known() > 0) {
-    SmallVector<Var> wide = loop(index(0), whole, lanes, {splat(neutral, lanes)},
-                                 [&](Var i, ArrayRef<Var> acc) { return SmallVector<Var>{combine(acc[0], body(i, lanes))}; });
-    sum = combine(sum, fold(how, wide[0]));
+    SmallVector<Var> wide = loop(index(0), whole, width, {splat(neutral, width)},
+                                 [&](Var i, ArrayRef<Var> acc) { return SmallVector<Var>{step(acc[0], i, width)}; });
+    Var folded = fold(how, wide[0]);
+    result = how == Fold::Add ? result + folded : max(result, folded);
   }
-  return loop(whole, n, 1, {sum}, [&](Var i, ArrayRef<Var> acc) { return SmallVector<Var>{combine(acc[0], body(i, 1))}; })[0];
+  return loop(whole, n, 1, {result}, [&](Var i, ArrayRef<Var> acc) { return SmallVector<Var>{step(acc[0], i, 1)}; })[0];
+}
+
+Var Code::sweep(Var n, Fold how, Var init, function_ref<Var(Var, int64_t)> body) {
+  return accumulate(n, how, init, [&](Var acc, Var i, int64_t count) {
+    Var value = body(i, count);
+    return how == Fold::Add ? acc + value : max(acc, value);
+  });
+}
+
+Var Code::dot(Var n, function_ref<std::pair<Var, Var>(Var, int64_t)> factors) {
+  return accumulate(n, Fold::Add, f32(0), [&](Var acc, Var i, int64_t count) {
+    auto [a, b] = factors(i, count);
+    return fma(a, b, acc);
+  });
 }
 
 std::optional<int64_t> constantSize(AffineExpr size) {

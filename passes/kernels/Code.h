@@ -3,6 +3,9 @@
 // Why: a kernel body is a page of arithmetic on indices, scalars and vectors. Spelled with op builders it is five pages in
 // which no reviewer finds the formula. Here a Var carries its builder, so that `acc + x * y` is what is written.
 //
+// A result has the same bits on every target. Floats are rounded after each operation, except in `fma`. Sums have as many
+// partial sums as the code says, and these are added in one order: neither depends on the registers of the machine.
+//
 //===----------------------------------------------------------------------===//
 #ifndef EDGECC_PASSES_KERNELS_CODE_H
 #define EDGECC_PASSES_KERNELS_CODE_H
@@ -37,6 +40,7 @@ private:
 
 Var operator+(Var a, Var b);
 Var operator-(Var a, Var b);
+Var operator-(Var a);
 Var operator*(Var a, Var b);
 Var operator/(Var a, Var b);
 Var operator%(Var a, Var b);
@@ -86,6 +90,8 @@ public:
       : ImplicitLocOpBuilder(loc, OpBuilder::atBlockEnd(body)), lanes(lanes), entry(body) {}
 
   const int64_t lanes;
+  /// Partial sums of a row, on every target.
+  static constexpr int64_t kSumLanes = 16;
 
   Var index(int64_t value);
   Var f32(double value);
@@ -132,7 +138,8 @@ public:
   Var toIndex(Var integer);
   Var fma(Var a, Var b, Var c);
   Var extract(Var vector, int64_t lane);
-  /// All lanes of a vector (or a scalar) as one.
+  /// Combines all lanes of a vector. For a sum, the upper half of the lanes is added to the lower half until one is left; their
+  /// number is a power of two. Returns a scalar as it is.
   Var fold(Fold how, Var value);
 
   /// for (i = lo; i < hi; i += step) carried = body(i, carried). One round or none leaves no loop.
@@ -143,10 +150,15 @@ public:
 
   /// Covers [0, n): body(i, count) for whole vectors of `lanes` elements, then for single ones.
   void sweep(Var n, llvm::function_ref<void(Var, int64_t)> body);
-  /// As above; body gives a value of `count` f32 for each element, which are folded into `init`.
+  /// As above; body gives a value of `count` f32 for each element, which are folded into `init`. Sums use kSumLanes lanes.
   Var sweep(Var n, Fold how, Var init, llvm::function_ref<Var(Var, int64_t)> body);
+  /// Returns the sum of a * b over [0, n). `factors` gives `count` f32 of either side.
+  Var dot(Var n, llvm::function_ref<std::pair<Var, Var>(Var, int64_t)> factors);
 
 private:
+  /// carried = step(carried, i, count) over [0, n) from the neutral element in each lane; the lanes are folded into `init`.
+  Var accumulate(Var n, Fold how, Var init, llvm::function_ref<Var(Var, Var, int64_t)> step);
+
   mlir::Block *entry;
 };
 

@@ -16,9 +16,9 @@ using namespace mlir;
 namespace edgecc::lower {
 namespace {
 
-/// Largest power of two that divides `size` and fits a register.
-int64_t lanesFor(int64_t size, const Machine &machine) {
-  int64_t lanes = machine.lanes();
+/// Largest power of two that divides `size`, `most` at most.
+int64_t lanesFor(int64_t size, int64_t most) {
+  int64_t lanes = most;
   while (size % lanes)
     lanes /= 2;
   return lanes;
@@ -97,7 +97,7 @@ public:
       code.sweep(code.index(value.dim), [&](Var i, int64_t n) {
         code.store(sums, i, code.fma(code.load(from, at + i, n), code.splat(weight, n), code.load(sums, i, n)));
       });
-      return SmallVector<Var>{carried[0] + weight * code.load(from, at + (value.dim + 1))};
+      return SmallVector<Var>{code.fma(weight, code.load(from, at + (value.dim + 1)), carried[0])};
     })[0];
     Var factor = select(total == code.f32(0), code.f32(0), code.f32(1) / total);
     // One token: whether heads stand first makes no difference.
@@ -175,6 +175,8 @@ public:
 
 private:
   static constexpr int64_t kDotRows = 16;
+  /// Partial sums of a dot product, on every target.
+  static constexpr int64_t kDotLanes = 8;
   /// Keys in a part, and tasks that are enough without parts.
   static constexpr int64_t kPart = 512, kTasks = 16;
 
@@ -187,7 +189,7 @@ private:
   /// Elements that are loaded at once, of `size` in a row: bytes fill a register before they are widened.
   int64_t lanesOf(Value buffer, int64_t size) const {
     bool bytes = cast<MemRefType>(buffer.getType()).getElementType().isInteger(8);
-    return bytes && size % 16 == 0 ? 16 : lanesFor(size, machine);
+    return bytes && size % 16 == 0 ? 16 : lanesFor(size, machine.lanes());
   }
   static Var widen(Code &code, Value buffer, Var at, int64_t count = 1) {
     return code.convert(code.load(buffer, at, count), code.getF32Type());
@@ -225,7 +227,7 @@ private:
     const FloatFamily &family = floatFamily(machine, lanes);
     // Half of the registers; a token's few rows take whole rows of values, so that these are one stream of memory.
     int64_t registers = machine.has("avx2") && !machine.has("avx512") ? 8 : 16;
-    int64_t vectors = std::max<int64_t>(1, registers / tileRows * lanesFor(width, machine) / lanes);
+    int64_t vectors = std::max<int64_t>(1, registers / tileRows * lanesFor(width, machine.lanes()) / lanes);
     vectors = llvm::bit_floor(uint64_t(std::min(vectors, width / lanes)));
     while (width / lanes % vectors)
       vectors /= 2;
@@ -275,8 +277,9 @@ private:
   /// scores[row][key], a dot product each; a key is loaded once for `tileRows` rows, and the lanes of several keys are added up
   /// together.
   void scoreDots(Code &code, Var firstKey, Var valid) {
-    int64_t lanes = lanesFor(query.dim, machine);
-    int64_t together = lanes < 4 ? 1 : machine.has("avx2") && !machine.has("avx512") && tileRows > 2 ? 2 : 4;
+    int64_t lanes = lanesFor(query.dim, kDotLanes);
+    // The sums fill half of the registers at most: 16 of 4 floats on AArch64, 8 of 8 floats with AVX2.
+    int64_t together = lanes < 4 ? 1 : machine.has("avx512") || tileRows <= 2 ? 4 : 2;
     Var whole = valid - valid % together;
     code.loop(code.index(0), whole, together, [&](Var j) { dots(code, firstKey, j, together, lanes); });
     if (together > 1)
@@ -285,7 +288,7 @@ private:
 
   void dots(Code &code, Var firstKey, Var j, int64_t together, int64_t lanes) {
     Var from = key.at(code, batch, firstKey + j, kvHead);
-    int64_t step = lanesOf(k, query.dim);
+    int64_t step = std::max(lanes, lanesOf(k, query.dim));
     code.loop(code.index(0), code.index(blockRows), tileRows, [&](Var row) {
       SmallVector<Var> acc(tileRows * together, code.splat(code.f32(0), lanes));
       acc = code.loop(code.index(0), code.index(query.dim), step, acc, [&](Var i, ArrayRef<Var> carried) {
@@ -317,8 +320,6 @@ private:
 
   /// One lane for each vector: its sum.
   static Var foldAll(Code &code, ArrayRef<Var> vectors) {
-    if (vectors.size() == 1)
-      return code.fold(Fold::Add, vectors[0]);
     int64_t lanes = cast<VectorType>(vectors[0].type()).getNumElements();
     SmallVector<Var> left(vectors);
     for (; left.size() > 1; left.truncate(left.size() / 2))
@@ -327,7 +328,7 @@ private:
     Var sum = left[0];
     for (; lanes > int64_t(vectors.size()); lanes /= 2)
       sum = addPairs(code, sum, sum, lanes);
-    return sum;
+    return vectors.size() == 1 ? code.extract(sum, 0) : sum;
   }
 
   /// The mask's elements for keys from `at` on, or nothing if it has one for all.
@@ -366,7 +367,7 @@ private:
         code.store(scores, base + j, x);
       });
 
-    int64_t lanes = code.lanes;
+    constexpr int64_t lanes = Code::kSumLanes;
     Var position = code.toI64(firstPosition + row / group);
     Var end = code.toI64(last);
     if (op.getCausal())
@@ -394,7 +395,7 @@ private:
       return SmallVector<Var>{carried[0] + weight};
     })[0];
     Var shrink = select(before == lowest(code), code.f32(0), exp(before - reference));
-    code.store(total, row, code.load(total, row) * shrink + code.fold(Fold::Add, sum));
+    code.store(total, row, code.fma(code.load(total, row), shrink, code.fold(Fold::Add, sum)));
     code.store(highest, row, now);
     code.branch(before < now, [&] {
       code.sweep(code.index(value.dim), [&](Var i, int64_t count) {

@@ -56,8 +56,8 @@ Var certainty(const Row &row) {
 Var saturation(const Row &row, Value before) {
   Code &code = row.code;
   auto product = [&](Value a, Value b) {
-    return code.sweep(row.n, Fold::Add, code.f32(0),
-                      [&](Var i, int64_t count) { return code.load(a, row.at + i, count) * code.load(b, row.at + i, count); });
+    return code.dot(
+        row.n, [&](Var i, int64_t count) { return std::pair(code.load(a, row.at + i, count), code.load(b, row.at + i, count)); });
   };
   return product(row.x, before) / sqrt(product(row.x, row.x) * product(before, before));
 }

@@ -79,8 +79,8 @@ static void lowerUnpacked(Code &code, edge::LinearOp op, Var firstRow, Var lastR
   if (op.getLayout() == edge::WeightLayout::NK) {
     code.loop(firstRow, lastRow, 1, [&](Var row) {
       code.loop(code.index(0), code.index(n), 1, [&](Var column) {
-        store.whole(row * n + column, column, {code.sweep(code.index(k), Fold::Add, code.f32(0), [&](Var i, int64_t count) {
-          return code.load(lhs, row * k + i, count) * code.load(rhs, column * k + i, count);
+        store.whole(row * n + column, column, {code.dot(code.index(k), [&](Var i, int64_t count) {
+          return std::pair(code.load(lhs, row * k + i, count), code.load(rhs, column * k + i, count));
         })});
       });
     });

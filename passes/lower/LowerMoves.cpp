@@ -20,8 +20,8 @@ void emitRope(Code &code, edge::RopeOp op, Var row, Row from, Value cos, Value s
   auto rotate = [&](Var first, Var second, Var i, int64_t count) {
     Var a = code.load(from.buffer, from.at + first, count), b = code.load(from.buffer, from.at + second, count);
     Var c = code.load(cos, angle + i, count), s = code.load(sin, angle + i, count);
-    code.store(to.buffer, to.at + first, a * c - b * s);
-    code.store(to.buffer, to.at + second, b * c + a * s);
+    code.store(to.buffer, to.at + first, code.fma(a, c, -(b * s)));
+    code.store(to.buffer, to.at + second, code.fma(b, c, a * s));
   };
   if (op.getInterleaved())
     code.loop(code.index(0), code.index(half), 1, [&](Var i) { rotate(i * 2, i * 2 + 1, i, 1); });

@@ -29,9 +29,9 @@ static LogicalResult lowerRows(Operation *op, StringRef name, ValueRange ins, co
 }
 
 static void emitRmsNorm(Code &code, edge::RmsNormOp op, Row from, Var n, ArrayRef<Value> parameters, Row to) {
-  Var squares = code.sweep(n, Fold::Add, code.f32(0), [&](Var i, int64_t count) {
+  Var squares = code.dot(n, [&](Var i, int64_t count) {
     Var v = code.load(from.buffer, from.at + i, count);
-    return v * v;
+    return std::pair(v, v);
   });
   Var width = code.var(arith::SIToFPOp::create(code, code.getF32Type(), code.toI64(n)));
   Var factor = code.f32(1) / sqrt(squares / width + op.getEpsilon().convertToDouble());
@@ -46,9 +46,9 @@ static void emitLayerNorm(Code &code, edge::LayerNormOp op, Row from, Var n, Arr
   Var width = code.var(arith::SIToFPOp::create(code, code.getF32Type(), code.toI64(n)));
   Var mean = code.sweep(n, Fold::Add, code.f32(0), load) / width;
   // Two passes: the difference of mean squares loses all digits when the mean is large.
-  Var squares = code.sweep(n, Fold::Add, code.f32(0), [&](Var i, int64_t count) {
+  Var squares = code.dot(n, [&](Var i, int64_t count) {
     Var v = load(i, count) - code.splat(mean, count);
-    return v * v;
+    return std::pair(v, v);
   });
   Var factor = code.f32(1) / sqrt(squares / width + op.getEpsilon().convertToDouble());
   code.sweep(n, [&](Var i, int64_t count) {

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Continues prompts greedily and prints, for each, the tokens and by how much each won, as a share of the largest logit.
+"""Continues prompts greedily and prints the tokens of each.
 
     python test/e2e/greedy.py model.edge --tokens 8 [--cpu x86-64-v4] 1,2,3 4,5
 
-Prints {"code": the code segment, "texts": [{"tokens": [...], "margins": [...]}, ...]}. A program of its own, so that a crash of
+Prints {"code": the code segment, "texts": [[token, ...], ...]}. A program of its own, so that a crash of
 generated code is one test's failure.
 """
 
@@ -21,15 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "python"))
 import edgecc  # noqa: E402
 
 
-def greedy(session: edgecc.Session, prompt: list[int], count: int) -> dict[str, list]:
-    tokens, margins, logits = [], [], session.feed(np.array(prompt))
-    while True:
-        second, first = np.sort(logits)[-2:]
-        tokens.append(int(logits.argmax()))
-        margins.append(float((first - second) / np.abs(logits).max()))
-        if len(tokens) == count:
-            return {"tokens": tokens, "margins": margins}
-        logits = session.feed(np.array(tokens[-1:]))
+def greedy(session: edgecc.Session, prompt: list[int], count: int) -> list[int]:
+    tokens = [int(session.feed(np.array(prompt)).argmax())]
+    while len(tokens) < count:
+        tokens.append(int(session.feed(np.array(tokens[-1:])).argmax()))
+    return tokens
 
 
 def main() -> None:
