@@ -44,6 +44,7 @@ StringRef elementName(Type type) {
 Converter::Converter(ModuleOp module, const Findings &before, RaiseChecker *checker)
     : module(module), builder(module.getContext()), found(before), checker(checker) {
   addElementwise(table);
+  addFunctions(table);
   addShapes(table);
   addMoves(table);
   addReductions(table);

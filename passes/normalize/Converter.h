@@ -233,6 +233,7 @@ private:
 
 /// One function per Convert*.cpp.
 void addElementwise(ConversionTable &table);
+void addFunctions(ConversionTable &table);
 void addShapes(ConversionTable &table);
 void addMoves(ConversionTable &table);
 void addReductions(ConversionTable &table);

@@ -20,7 +20,7 @@ SHAKES = 3
 # The share of a value that a type rounds away, with room for sums in another order.
 ROUNDING = {np.dtype(np.float16): 4e-3}
 NARROWED = 4e-3
-# Masks add this or less to scores. A query whose keys are all hidden has zeros in edgecc (dialects/edge, AttentionOp).
+# Masks add this or less to scores. A query whose keys are all hidden has zeros in edgecc (dialects/README.md).
 HIDDEN = -1e4
 
 

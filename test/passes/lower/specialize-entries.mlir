@@ -158,3 +158,14 @@ func.func @main(%x: tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>>) -> tensor<?x
   return %x : tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>>
 }
 }
+
+// -----
+
+// The shapes need two tokens at once: there is no entry for one.
+// CHECK: func.func @prefill
+// CHECK-NOT: @decode
+module attributes {edge.symbols = [#edge.symbol<"tokens", 2, 64, free>]} {
+func.func @main(%x: tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>>) -> tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>> attributes {edge.advance = affine_map<()[s0] -> (s0)>} {
+  return %x : tensor<?x8xf32, affine_map<()[s0] -> (s0, 8)>>
+}
+}
