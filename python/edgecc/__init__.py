@@ -11,8 +11,8 @@
 from .compiler import compile, find_program
 from .errors import CompileError, ContextFullError, EdgeccError, RunError
 from .runtime import Dim, Entry, Memory, Model, Session, Symbol, Tensor, load
-from .text import Answer, Chat, GenerationOptions, Message, Piece, SamplingOptions, Text, Usage
+from .text import Answer, Chat, GenerationOptions, Message, Piece, SamplingOptions, Text, ToolCall, Usage
 
 __version__ = "0.1.0"
 __all__ = ["Answer", "Chat", "CompileError", "ContextFullError", "Dim", "EdgeccError", "Entry", "GenerationOptions", "Memory", "Message",
-           "Model", "Piece", "RunError", "SamplingOptions", "Session", "Symbol", "Tensor", "Text", "Usage", "compile", "find_program", "load"]
+           "Model", "Piece", "RunError", "SamplingOptions", "Session", "Symbol", "Tensor", "Text", "ToolCall", "Usage", "compile", "find_program", "load"]

@@ -124,6 +124,10 @@ class Usage(Structure):
                 ("first_token_seconds", c_double), ("seconds", c_double), ("dropped_messages", c_uint64), ("finish", c_int)]
 
 
+class ToolCall(Structure):
+    _fields_ = [("id", c_char_p), ("name", c_char_p), ("arguments", c_void_p), ("arguments_size", c_size_t)]
+
+
 _P = c_void_p  # edgecc_model *, edgecc_session *, edgecc_text *, edgecc_chat *
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgecc_status_name": (c_char_p, [c_int]),
@@ -174,6 +178,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgecc_text_close": (None, [_P]),
     "edgecc_text_vocabulary": (c_size_t, [_P]),
     "edgecc_text_has_template": (c_int, [_P]),
+    "edgecc_text_has_tools": (c_int, [_P]),
     "edgecc_text_token_id": (c_int32, [_P, c_char_p, c_size_t]),
     "edgecc_text_is_stop": (c_int, [_P, c_int32]),
     "edgecc_text_encode": (c_int, [_P, c_char_p, c_size_t, c_uint32, POINTER(c_int32), c_size_t, POINTER(c_size_t), POINTER(Error)]),
@@ -191,6 +196,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgecc_chat_save": (c_int, [_P, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "edgecc_chat_prompt": (c_int, [_P, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "edgecc_chat_answer": (c_int, [_P, POINTER(Generation), POINTER(Usage), POINTER(Error)]),
+    "edgecc_chat_tool_call_count": (c_size_t, [_P]),
+    "edgecc_chat_tool_call": (c_int, [_P, c_size_t, POINTER(ToolCall), POINTER(Error)]),
     "edgecc_chat_complete": (c_int, [_P, c_char_p, c_size_t, c_uint32, POINTER(Generation), POINTER(Usage), POINTER(Error)]),
     "edgecc_chat_cancel": (None, [_P]),
 }

@@ -85,6 +85,14 @@ class Usage:
     finish: str  # "stop token", "stop string", "max tokens", "context full" or "cancelled"
 
 
+@dataclass(frozen=True)
+class ToolCall:
+    """A call of a tool in an answer. The result is a message: {"role": "tool", "tool_call_id": call.id, "content": ...}."""
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
 def _utf8(text: str) -> bytes:
     # The library refuses text that is not valid UTF-8.
     return text.encode("utf-8", "surrogatepass")
@@ -159,6 +167,11 @@ class Text:
     def has_template(self) -> bool:
         """Whether there is a chat template, so that `model.chat` works."""
         return bool(self._lib.edgecc_text_has_template(self._handle))
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the chat template tells the model of tools, and calls of them are read from its answers."""
+        return bool(self._lib.edgecc_text_has_tools(self._handle))
 
     def token_id(self, token: str) -> int | None:
         """The id of a token, such as "<|im_end|>"; None if there is none."""
@@ -408,6 +421,8 @@ class Chat(abi.Closing):
         self._answer: Callable[[], Answer | None] = lambda: None
         self._job: _Job | None = None
         self.text, error = model._require_text(), abi.Error()
+        if tools is not None and not self.text.has_tools:
+            raise EdgeccError(f"{model.name}: the chat template has no notation for calls of tools, or one that is not known")
         session._take(self)
         try:
             check(self._lib.edgecc_chat_open(self.text._handle, model._handle, session._handle, byref(self._handle), byref(error)), error)
@@ -454,6 +469,15 @@ class Chat(abi.Closing):
     def messages(self) -> list[dict[str, Any]]:
         """The messages so far, as `add` takes them."""
         return json.loads(_read(self._lib.edgecc_chat_save, self._idle()))
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """Calls of tools in the last answer, if `model.chat` was given tools. They are no part of the answer's text."""
+        handle, given, error, calls = self._idle(), abi.ToolCall(), abi.Error(), []
+        for i in range(self._lib.edgecc_chat_tool_call_count(handle)):
+            check(self._lib.edgecc_chat_tool_call(handle, i, byref(given), byref(error)), error)
+            calls.append(ToolCall(given.id.decode(), given.name.decode(), json.loads(ctypes.string_at(given.arguments, given.arguments_size))))
+        return calls
 
     def __len__(self) -> int:
         """Number of messages."""

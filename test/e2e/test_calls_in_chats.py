@@ -106,6 +106,26 @@ def test_a_result_is_answered(build_dir, tmp_path):
     assert int(re.search(r"(\d+) of them cached", second)[1]) >= prompt + said, second
 
 
+def test_calls_in_python(build_dir, tmp_path):
+    conversation(build_dir, tmp_path, "hermes")
+    with edgecc.load(tmp_path / "model.edge") as model:
+        assert model.text.has_tools
+        with model.chat(tools=TOOLS) as chat:
+            assert chat.tool_calls == []
+            assert chat.send("Weather?", max_tokens=300).text == "Let me see.\n"
+            (call,) = chat.tool_calls
+            assert (call.name, call.arguments) == ("get_weather", ARGUMENTS) and re.fullmatch("[a-z0-9]{9}", call.id), call
+            assert chat.messages[-1]["tool_calls"][0]["id"] == call.id
+            # The script says "Warm." again and again from the end of the call on.
+            answer = chat.send({"role": "tool", "tool_call_id": call.id, "content": "22 degrees"}, max_tokens=300).text
+            assert answer and "Warm.".endswith(answer)
+            assert chat.tool_calls == [] and [m["role"] for m in chat.messages] == ["user", "assistant", "tool", "assistant"]
+        # Without tools a call is text.
+        with model.chat() as chat:
+            chat.send("Weather?", max_tokens=300)
+            assert not chat.tool_calls and "tool_calls" not in chat.messages[-1]
+
+
 def test_refusals(build_dir, tmp_path):
     done, _ = conversation(build_dir, tmp_path, "hermes, no call", results=["/tool 22"])
     assert done.returncode == 1 and "/tool: the last answer has no call that waits for a result" in done.stderr, done.stderr

@@ -62,7 +62,9 @@ def test_special_tokens_in_a_text_are_recognised_on_request_only(model):
     assert model.text.encode("<|im_end|>", parse_special=True) == [end]
     assert end not in model.text.encode("<|im_end|>")
     assert model.text.is_stop(end) and model.text.token_id("no such token") is None
-    assert model.text.vocabulary == 49152 and model.text.has_template
+    assert model.text.vocabulary == 49152 and model.text.has_template and not model.text.has_tools
+    with pytest.raises(edgecc.EdgeccError, match="the chat template has no notation for calls of tools"):
+        model.chat(tools=[])
 
 
 def test_ids_outside_of_the_vocabulary_are_refused(model):
