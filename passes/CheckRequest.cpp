@@ -115,7 +115,7 @@ private:
                                      "at least, or a table of tokens)" + (kept.empty() ? "" : "; " + kept) +
                                      "; leave it away, or name layers with --quant-layer"));
     else if (!kept.empty())
-      main.emitWarning() << asked << ": " << kept << "; they stay as they are";
+      main.emitWarning() << asked << ": " << kept << "; quantized weights stay as they are";
   }
 
   /// Those of --quant-layer but what may be meant for the parts of fused layers, which only merging makes.

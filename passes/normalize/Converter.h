@@ -248,6 +248,18 @@ void addQuantized(ConversionTable &table);
 void addAttention(ConversionTable &table);
 void addMicrosoft(ConversionTable &table);
 
+/// A constant matrix in its own type and layout: [k, n], or [n, k] if `transposed`.
+struct WeightRef {
+  mlir::Value value;
+  bool transposed = false;
+  /// Of a quantized one, which is what `edge.linear` has in layout nk; `zeros` may be null.
+  edge::QuantizationAttr quantization = {};
+  mlir::Value scales = {}, zeros = {};
+
+  /// Output channels.
+  mlir::AffineExpr outputs() const { return edge::shapeOf(value)[transposed || quantization ? 0 : 1]; }
+};
+
 class Converter {
 public:
   /// A pair of past and present that is no state: an argument of the source, and why.
@@ -303,6 +315,8 @@ public:
   mlir::AffineExpr tokens;
   /// Sizes that must not be negative in a call, beside those of tensors: how far an end lies inside.
   llvm::SmallVector<mlir::AffineExpr> required;
+  /// Weights of DequantizeLinear nodes that were repacked, and whether as [n, k]: a table is an embedding and a head.
+  llvm::DenseMap<llvm::PointerIntPair<mlir::Operation *, 1, bool>, std::optional<WeightRef>> dequantized;
   /// Masks that were looked at before.
   MaskMemory masks;
   /// Rotary embeddings that were raised, by the onnx value.

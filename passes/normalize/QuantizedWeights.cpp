@@ -102,7 +102,18 @@ struct Spread {
 
 } // namespace
 
+/// The same constants once more, where `user` is.
+static WeightRef again(NodeContext &user, WeightRef weight) {
+  for (Value *part : {&weight.value, &weight.scales, &weight.zeros})
+    if (*part)
+      *part = user.builder.clone(*part->getDefiningOp())->getResult(0);
+  return weight;
+}
+
 std::optional<WeightRef> dequantizedWeight(NodeContext &user, onnx::NodeOp dequantize, bool transposed) {
+  std::optional<WeightRef> &known = user.converter.dequantized[{dequantize.getOperation(), transposed}];
+  if (known)
+    return again(user, *known);
   NodeContext node(user.converter, dequantize);
   if (node.op() != "DequantizeLinear" || node.rank(0) != 2)
     return std::nullopt;
@@ -180,7 +191,7 @@ std::optional<WeightRef> dequantizedWeight(NodeContext &user, onnx::NodeOp dequa
     });
   if (!weight.value || !weight.scales || (hasZeros && !weight.zeros))
     return std::nullopt;
-  return weight;
+  return known = weight;
 }
 
 FailureOr<WeightRef> blockQuantizedWeight(NodeContext &node, const BlockQuantized &inputs) {

@@ -6,18 +6,6 @@
 
 namespace edgecc {
 
-/// A constant matrix in its own type and layout: [k, n], or [n, k] if `transposed`.
-struct WeightRef {
-  mlir::Value value;
-  bool transposed = false;
-  /// Of a quantized one, which is what `edge.linear` has in layout nk; `zeros` may be null.
-  edge::QuantizationAttr quantization = {};
-  mlir::Value scales = {}, zeros = {};
-
-  /// Output channels.
-  mlir::AffineExpr outputs() const { return edge::shapeOf(value)[transposed || quantization ? 0 : 1]; }
-};
-
 /// Input i, if it is a 2-D float initializer or a dequantized integer one, seen through Transpose, Cast and Identity.
 /// `transposed`: it is read as [n, k].
 std::optional<WeightRef> weightOf(NodeContext &node, unsigned i, bool transposed = false);
