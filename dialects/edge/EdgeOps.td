@@ -312,7 +312,7 @@ def Edge_AppendOp : Edge_Op<"append", [Pure]> {
     state `[batch, heads, capacity, dim]`, rows `[batch, heads, tokens, dim]`, or `[batch, tokens, heads, dim]` unless `rows_heads_first`.
     A quantized cache is several states: the numbers, and the parts with results of their own (dialects/edge/Cache.h).
 
-    - constraint append_c1: state and rows agree in heads and head_dim
+    - constraint append_c1: state and rows agree in heads and head_dim, and the state has room for the batch
     - constraint append_c2: a quantized cache has the states that its `cache` says, and a result for each
   }];
   let arguments = (ins AnyRankedTensor:$state, AnyRankedTensor:$rows, Variadic<AnyRankedTensor>:$parts, AffineMapAttr:$position,

@@ -236,6 +236,8 @@ LogicalResult NodeContext::sameSize(AffineExpr a, AffineExpr b) {
   auto numberA = dyn_cast<AffineConstantExpr>(a), numberB = dyn_cast<AffineConstantExpr>(b);
   if (bool(numberA) != bool(numberB))
     return converter.fix(node, numberA ? b : a, (numberA ? numberA : numberB).getValue());
+  if (numberA && numberB)
+    return unsupported("sizes " + Twine(numberA.getValue()) + " and " + Twine(numberB.getValue()) + " must be equal");
   std::string text;
   llvm::raw_string_ostream(text)
       << "sizes " << a << " and " << b

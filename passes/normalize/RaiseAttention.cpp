@@ -27,8 +27,9 @@ TensorInfo appendToState(NodeContext &node, TensorInfo &past, Value rows, bool r
     node.misfit("what is added to the cache has rank " + Twine(added.size()) + " instead of 4");
     return past;
   }
-  for (auto [axis, held] : {std::pair(rowsHeadsFirst ? 1 : 2, 1), {3, 3}}) {
-    const AffineExpr size = node.expr(type.getDimSize(held));
+  for (auto [axis, held] : {std::pair(0, 0), {rowsHeadsFirst ? 1 : 2, 1}, {3, 3}}) {
+    // The state has room for the largest batch; this call's is that of the past.
+    const AffineExpr size = held == 0 ? past.shape[0] : node.expr(type.getDimSize(held));
     if (failed(node.sameSize(added[axis], size)))
       return past;
     added[axis] = size;

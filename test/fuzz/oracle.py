@@ -160,11 +160,12 @@ def undefined(case: Case, expected: list[Outputs]) -> str:
     """Why ONNX does not say what the model answers; ONNX Runtime's answer then depends on its algorithm."""
     integers = {*range(TensorProto.UINT8, TensorProto.INT64 + 1), TensorProto.UINT32, TensorProto.UINT64}
     orders = any(n.op_type in ("TopK", "ArgMax", "ArgMin", "Hardmax") for n in case.model.graph.node)
-    casts = any(n.op_type == "Cast" and a.name == "to" and a.i in integers for n in case.model.graph.node for a in n.attribute)
+    casts = [n.input[0] for n in case.model.graph.node for a in n.attribute if n.op_type == "Cast" and a.name == "to" and a.i in integers]
+    casts += [n.input[0] for n in case.model.graph.node if n.op_type in ("QuantizeLinear", "DynamicQuantizeLinear")]
     floats = [v for values in [*case.calls, *expected] for v in values.values() if v.dtype.kind == "f"]
     if orders and any(np.isnan(v).any() for v in floats):
         return "the place of NaN in an order is not defined"
-    if casts and not all(np.isfinite(v).all() for v in floats):
+    if casts and not all(np.isfinite(v).all() for v in [*floats, *(v for values in probe(case, casts) for v in values.values())]):
         return "the integer that NaN or an infinity is cast to is not defined"
     if lowest_constant(case.model) <= HIDDEN and hides_rows(case):
         return "all scores of a query are hidden by finite values of a mask: edgecc gives 0"
@@ -178,18 +179,20 @@ def lowest_constant(model: onnx.ModelProto) -> float:
                 if t.data_type == TensorProto.FLOAT), default=0.0)
 
 
-def hides_rows(case: Case) -> bool:
-    """Whether a row that goes into a Softmax has only scores that a finite mask hides."""
+def probe(case: Case, names: list[str]) -> list[Outputs]:
+    """Those of the named values that nodes compute in floating point, in each call."""
+    wanted = {output for node in case.model.graph.node for output in node.output}.intersection(names)
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
-    axes = {n.input[0]: next((a.i for a in n.attribute if a.name == "axis"), -1) for n in model.graph.node if n.op_type == "Softmax"}
-    scores = {name: axis for name, axis in axes.items() if name not in {o.name for o in model.graph.output}}
-    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in scores)
-    try:
-        results = answers(case, case.calls, model)
-    except Exception:  # scores of another type
-        return False
-    highest = [values[name].max(axis, initial=-np.inf) for values in results for name, axis in axes.items() if values[name].ndim]
+    # ONNX Runtime finds the types.
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(wanted - {o.name for o in model.graph.output}))
+    return [{name: values[name] for name in wanted if values[name].dtype.kind == "f"} for values in answers(case, case.calls, model)]
+
+
+def hides_rows(case: Case) -> bool:
+    """Whether a row that goes into a Softmax has only scores that a finite mask hides."""
+    axes = {n.input[0]: next((a.i for a in n.attribute if a.name == "axis"), -1) for n in case.model.graph.node if n.op_type == "Softmax"}
+    highest = [v.max(axes[name], initial=-np.inf) for values in probe(case, list(axes)) for name, v in values.items() if v.ndim]
     return any((np.isfinite(row) & (row <= HIDDEN / 2)).any() for row in highest)
 
 

@@ -256,6 +256,14 @@ func.func @append_c1(%s: tensor<1x2x7x8xf32>, %r: tensor<1x3x4x8xf32>) -> tensor
 
 // -----
 
+func.func @append_c1_batch(%s: tensor<1x2x7x8xf32>, %r: tensor<4x4x2x8xf32>) -> tensor<1x2x7x8xf32> {
+  // expected-error @+1 {{writes rows 'tensor<4x4x2x8xf32>' into a state 'tensor<1x2x7x8xf32>'}}
+  %0 = edge.append %s, %r at affine_map<() -> (0)> : tensor<1x2x7x8xf32>, tensor<4x4x2x8xf32> -> tensor<1x2x7x8xf32>
+  return %0 : tensor<1x2x7x8xf32>
+}
+
+// -----
+
 func.func @append_c2(%s: tensor<1x2x7x12xi8>, %c: tensor<1x2x7xf16>, %r: tensor<1x3x2x12xf32>) -> tensor<1x2x7x12xi8> {
   // expected-error @+1 {{has the cache #edge.cache<bits = 4, dim = 12, form = channel> for heads of 12; 8 bits by token, and 4 bits by token or channel of a multiple of 8 are supported}}
   %0, %1 = edge.append %s, %r parts(%c : tensor<1x2x7xf16>) at affine_map<() -> (0)> {cache = #edge.cache<bits = 4, dim = 12, form = channel>}

@@ -9,7 +9,7 @@ import numpy as np
 
 from graph import Case
 from mutate import near_miss
-from variants import flagged, optimized
+from variants import flagged, optimized, quantizable
 
 from .attention import attention
 from .decoders import decoders
@@ -31,6 +31,7 @@ VARIANTS: dict[str, tuple[Variant, list[str]]] = {
     "optimized": (optimized, ["attention", "operators", "decoders", "norms", "linears", "rope"]),
     "flags": (flagged, ["decoders", "linears", "attention"]),
 }
+FLAG_TRIES = 30  # graphs that are drawn until one has a weight that --quant takes
 SUBJECTS = [*GENERATORS, *[f"{name}-{variant}" for variant, (_, names) in VARIANTS.items() for name in names]]
 
 
@@ -39,4 +40,8 @@ def make_case(subject: str, seed: int) -> Case:
     rng = np.random.default_rng([zlib.crc32(subject.encode()), seed])
     name, _, variant = subject.partition("-")
     case = GENERATORS[name](rng)
+    for _ in range(FLAG_TRIES if variant == "flags" else 0):
+        if quantizable(case.model):
+            break
+        case = GENERATORS[name](rng)
     return VARIANTS[variant][0](case, rng) if variant else case

@@ -60,6 +60,19 @@ func.func @main(%x: tensor<?x2x?x8xf32> {onnx.name = "x", onnx.dims = ["batch", 
 
 // -----
 
+// What a cache grows by must have its batch.
+// expected-error @below {{keys (Concat, opset 17, inputs tensor<1x2x?x8xf32, affine_map<()[s0, s1] -> (1, 2, s1, 8)>>, tensor<4x2x?x8xf32, affine_map<()[s0] -> (4, 2, s0, 8)>>): sizes 4 and 1 must be equal}}
+module {
+func.func @main(%x: tensor<4x2x?x8xf32> {onnx.name = "x", onnx.dims = ["", "", "sequence", ""]},
+                %past: tensor<1x2x?x8xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["", "", "past", ""]})
+    -> (tensor<*xf32> {onnx.name = "present.0.key"}) {
+  %k = onnx.node "Concat"(%past, %x) {name = "keys", version = 17 : i64, params = {axis = 2 : i64}} : (tensor<1x2x?x8xf32>, tensor<4x2x?x8xf32>) -> tensor<*xf32>
+  return %k : tensor<*xf32>
+}
+}
+
+// -----
+
 // A view must not reach behind its elements, whatever sizes come at run time.
 // expected-error @below {{view (Reshape, opset 17, inputs tensor<?x4xf32, affine_map<()[s0] -> (s0, 4)>>, tensor<2xi64>): reshapes s0 * 4 elements to s1 * 4, which cannot be shown to be as many; name the dimensions alike in the export, or fix them with --dim}}
 module {
