@@ -214,8 +214,9 @@ LogicalResult AppendOp::verify() {
   auto state = getState().getType(), rows = getRows().getType();
   // append_c1
   int64_t heads = rows.getRank() == 4 ? rows.getDimSize(getRowsHeadsFirst() ? 1 : 2) : 0, dim = rows.getShape().back();
-  if (rows.getRank() != 4 || state.getRank() != 4 || 
-      (!rows.isDynamicDim(0) && !state.isDynamicDim(0) && rows.getDimSize(0) > state.getDimSize(0)) || heads != state.getDimSize(1) || (!getCache() && dim != state.getDimSize(3)))
+  if (rows.getRank() != 4 || state.getRank() != 4 ||
+      (!rows.isDynamicDim(0) && !state.isDynamicDim(0) && rows.getDimSize(0) > state.getDimSize(0)) ||
+      heads != state.getDimSize(1) || (!getCache() && dim != state.getDimSize(3)))
     return emitOpError("writes rows ") << rows << " into a state " << state;
   // append_c2
   if (getResult().getType() != state || getNewParts().getTypes() != getParts().getTypes())

@@ -12,12 +12,17 @@ namespace {
 
 // More streams than this at once defeat the prefetchers and the vectorizer's alias checks.
 constexpr unsigned kMaxOperands = 12;
+// Each fusion copies the bodies, so that chains without a limit take quadratic time. A loop of this length gains nothing by more.
+constexpr unsigned kMaxOperations = 256;
 
 bool worthFusing(OpOperand *consumerOperand) {
   Operation *producer = consumerOperand->get().getDefiningOp();
   Operation *consumer = consumerOperand->getOwner();
   // A second reader would compute it twice.
   if (!producer->hasOneUse())
+    return false;
+  auto operations = [](Operation *op) { return op->getRegion(0).front().getOperations().size(); };
+  if (operations(producer) + operations(consumer) > kMaxOperations)
     return false;
   // A reduction over a recomputed chain is fine; a broadcast would compute the chain once for each copy.
   auto generic = cast<linalg::GenericOp>(consumer);

@@ -8,6 +8,7 @@
 #include "dialects/edge/Shape.h"
 #include "mlir/IR/IRMapping.h"
 #include "passes/Passes.h"
+#include "passes/lower/OuterLoops.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -210,6 +211,7 @@ void GenericLowering::emitLoops(unsigned level) {
     builder.setInsertionPointToStart(loop.getBody());
     induction[parallel[level]] = loop.getInductionVar();
     emitLoops(level + 1);
+    keepOuterLoop(loop);
     return;
   }
   SmallVector<Value> values;
@@ -234,6 +236,7 @@ SmallVector<Value> GenericLowering::emitReduction(unsigned level, ValueRange acc
   induction[reduction[level]] = loop.getInductionVar();
   SmallVector<Value> inner = emitReduction(level + 1, loop.getRegionIterArgs());
   scf::YieldOp::create(builder, loc, inner);
+  keepOuterLoop(loop);
   return llvm::to_vector_of<Value>(loop.getResults());
 }
 

@@ -1,5 +1,6 @@
 //===- Loops.cpp - Loops and index arithmetic in the bodies of kernels ------===//
 #include "passes/normalize/Loops.h"
+#include "passes/lower/OuterLoops.h"
 
 using namespace mlir;
 namespace edgecc {
@@ -29,6 +30,7 @@ void Loops::loop(Value from, Value to, llvm::function_ref<void(Value)> body) {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(op.getBody());
   body(op.getInductionVar());
+  keepOuterLoop(op);
 }
 
 void Loops::nest(ArrayRef<AffineExpr> shape, llvm::function_ref<void(ValueRange)> body) {
@@ -52,6 +54,7 @@ Loops::Values Loops::fold(Value from, Value to, ValueRange start, llvm::function
   Values next = body(op.getInductionVar(), op.getRegionIterArgs());
   if (!start.empty())
     scf::YieldOp::create(b, loc, next);
+  keepOuterLoop(op);
   return llvm::to_vector_of<Value>(op.getResults());
 }
 
