@@ -107,6 +107,19 @@ def test_bits(case, sources, build_dir, under_qemu, tmp_path):
         assert_same_bits(results(under_qemu(cpu), edge, name, tmp_path), expected, f"{case} on {cpu}")
 
 
+def test_bytes_of_artifacts(sources, build_dir, tmp_path):
+    """The same model and flags give the same artifact, on any number of threads."""
+    name, kind, options = CASES["llama-w4g32a8"]
+    flags = [f"--{key}={value}" for key, value in options.items()]
+    found = []
+    for threads in (["--threads=1"], ["--threads", "2"], []):
+        command = [str(build_dir / "bin/edgecc"), str(sources[name, kind]), "-o", str(tmp_path / "model.edge"), "--target=linux-arm64",
+                   "--quiet", *threads, *flags]
+        assert not child(*command)
+        found.append((tmp_path / "model.edge").read_bytes())
+    assert all(one == found[0] for one in found)
+
+
 @pytest.fixture(scope="module", params=X86_64)
 def x86_variant(request, sources, build_dir, tmp_path_factory) -> str:
     if platform.machine() != "x86_64":

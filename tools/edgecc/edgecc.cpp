@@ -65,8 +65,14 @@ Expected<edgecc::Options> collectOptions(int argc, char **argv) {
   options.otherOutputs.push_back({"--report", reportFile});
   options.compiler = "edgecc " EDGECC_VERSION;
   options.commandLine = "edgecc";
-  for (int i = 1; i < argc; ++i)
-    options.commandLine += std::string(" ") + argv[i];
+  for (int i = 1; i < argc; ++i) {
+    // The artifact has the same bytes on any number of threads.
+    StringRef argument = argv[i];
+    if (argument == "--threads" || argument == "-threads")
+      ++i;
+    else if (!argument.starts_with("--threads=") && !argument.starts_with("-threads="))
+      options.commandLine += " " + argument.str();
+  }
   options.configure = [](mlir::PassManager &passes) {
     mlir::applyDefaultTimingPassManagerCLOptions(passes);
     return mlir::applyPassManagerCLOptions(passes);
