@@ -150,7 +150,7 @@ public:
 
   /// Covers [0, n): body(i, count) for whole vectors of `lanes` elements, then for single ones.
   void sweep(Var n, llvm::function_ref<void(Var, int64_t)> body);
-  /// As above; body gives a value of `count` f32 for each element, which are folded into `init`. Sums use kSumLanes lanes.
+  /// Folds what `body` gives over [0, n) into `init`. It gives `count` f32 for each call. Sums use kSumLanes lanes.
   Var sweep(Var n, Fold how, Var init, llvm::function_ref<Var(Var, int64_t)> body);
   /// Returns the sum of a * b over [0, n). `factors` gives `count` f32 of either side.
   Var dot(Var n, llvm::function_ref<std::pair<Var, Var>(Var, int64_t)> factors);

@@ -252,7 +252,7 @@ void addMicrosoft(ConversionTable &table);
 struct WeightRef {
   mlir::Value value;
   bool transposed = false;
-  /// Of a quantized one, which is what `edge.linear` has in layout nk; `zeros` may be null.
+  /// The format of a quantized weight, which lies as `edge.linear` has it in layout nk. `zeros` may be null.
   edge::QuantizationAttr quantization = {};
   mlir::Value scales = {}, zeros = {};
 

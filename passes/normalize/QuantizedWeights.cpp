@@ -102,7 +102,7 @@ struct Spread {
 
 } // namespace
 
-/// The same constants once more, where `user` is.
+/// Returns copies of the constants of `weight` at the place of `user`.
 static WeightRef again(NodeContext &user, WeightRef weight) {
   for (Value *part : {&weight.value, &weight.scales, &weight.zeros})
     if (*part)
